@@ -1,0 +1,126 @@
+/*
+ * The replicated state: the users, and the answers of recent requests. Pure and deterministic: the
+ * same requests applied in the same order give the same state, digest included, on every node. It
+ * knows nothing of consensus; `index` is a number that its driver hands in, rising by each apply.
+ *
+ * Users live in a persistent radix tree by id (tree.h), so that pinning a version costs nothing and
+ * the difference of two versions is found by skipping the pages that they share. Answers live in a
+ * second such tree by their sequence number, the oldest leaving page by page; a hash table from
+ * request id to sequence number beside it is derived and never part of a version.
+ *
+ * Memory: allocates as the directory grows, nothing else does here; out of memory ends the process.
+ * One thread at a time.
+ */
+#ifndef ROLLCALL_USERS_USERS_H
+#define ROLLCALL_USERS_USERS_H
+
+#include "raft/users/command.h"
+
+/*
+ * So many answers are remembered before the oldest go: over a minute of writes at 30,000 a second.
+ * Part of the replicated state: every node of a cluster has the same.
+ */
+#define USERS_ANSWERS_MAX (UINT64_C(1) << 21)
+
+/* Users and answers travel to snapshots in pages of so many consecutive ids or sequence numbers. */
+#define USERS_PAGE 64u
+
+struct users;
+
+/* `answers_max` is USERS_ANSWERS_MAX; tests take less. A multiple of USERS_PAGE. */
+struct users *users_new(uint64_t answers_max);
+void users_free(struct users *users);
+
+/*
+ * Applies the request of log entry `index`, which must be above every index before. A request whose
+ * id is remembered changes nothing and has the answer that it had the first time.
+ */
+struct users_answer users_apply(struct users *users, uint64_t index,
+                                const struct users_request *request);
+
+/* A log entry that holds no request (a leader's first, a configuration) was applied. */
+void users_skip(struct users *users, uint64_t index);
+
+/* True when the request was applied and its answer is remembered. */
+bool users_answered(const struct users *users, const struct request_id *id,
+                    struct users_answer *ret_answer);
+
+/* What is true of one version of the state, and what a snapshot's meta record says. */
+struct users_meta {
+    uint64_t index;         /* of the last entry applied or skipped; 0 at first */
+    uint64_t count;         /* users */
+    uint64_t next_id;       /* what the next user gets; ids are never used twice */
+    uint64_t answers_first; /* sequence number of the oldest remembered answer */
+    uint64_t answers_next;  /* what the next answer gets */
+    uint64_t digest;        /* of all users and remembered answers, whatever their order */
+};
+struct users_meta users_meta(const struct users *users);
+
+/* --- versions ------------------------------------------------------------------------------------
+ *
+ * A view is one version, unchanged by later applies, until it is unpinned. Pinning is O(1); what a
+ * view keeps alive is only what changed since. Users seen through it are borrowed from it.
+ */
+struct users_view;
+
+struct users_view *users_pin(struct users *users);
+void users_unpin(struct users_view *view); /* NULL is fine */
+struct users_meta users_view_meta(const struct users_view *view);
+
+/* The user with this id, false where there is none. */
+bool users_view_get(const struct users_view *view, uint64_t id, struct user *ret_user);
+
+/*
+ * Packs users (user_put) with ids above `after`, ascending, as long as they fit `out` whole and are
+ * at most `limit` (0: no limit). Returns the last id packed (or `after`), and whether no user comes
+ * after it. Never makes the writer bad.
+ */
+uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t limit,
+                         struct writer *out, bool *ret_last);
+
+/* --- snapshots -----------------------------------------------------------------------------------
+ *
+ * A page holds what one version has of USERS_PAGE consecutive numbers: users with ids
+ * [number * USERS_PAGE, …), or answers with such sequence numbers.
+ */
+struct users_page {
+    uint64_t number;
+    uint32_t count;                    /* users in this page now; 0: the page is gone */
+    struct user at[USERS_PAGE];        /* ascending by id */
+    uint32_t removed;                  /* ids that the older version had and this one has not */
+    uint64_t removed_id[USERS_PAGE];
+};
+
+struct users_past {
+    uint64_t sequence;
+    struct request_id id;
+    struct users_answer answer;
+};
+
+struct users_past_page {
+    uint64_t number;
+    uint32_t count;                    /* 0: the page is gone */
+    struct users_past at[USERS_PAGE];  /* ascending by sequence */
+};
+
+/*
+ * The first page with number ≥ `from` in which `now` differs from `old` (NULL: from nothing); false
+ * when there is none. Cost: the depth of the tree and the pages skipped, not what they hold; a
+ * caller takes as many as its turn allows and comes back with number + 1.
+ */
+bool users_diff(const struct users_view *old, const struct users_view *now, uint64_t from,
+                struct users_page *ret_page);
+bool users_diff_answers(const struct users_view *old, const struct users_view *now, uint64_t from,
+                        struct users_past_page *ret_page);
+
+/*
+ * Loading a snapshot into a fresh state: users ascending by id, answers ascending by sequence number
+ * (in any interleaving), then users_load_done. -EBADMSG when one is out of order or impossible, or
+ * when what was loaded is not what `meta` says (counts, digest); the state is then only good for
+ * users_free.
+ */
+NODISCARD int users_load_user(struct users *users, const struct user *user);
+NODISCARD int users_load_answer(struct users *users, const struct users_past *past);
+NODISCARD int users_load_done(struct users *users, const struct users_meta *meta);
+
+#endif
