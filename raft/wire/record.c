@@ -1,0 +1,141 @@
+#include "raft/wire/record.h"
+
+#include "raft/base/crc32c.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define RECORD_MAGIC     0x4c415752u /* "RWAL" */
+#define HARD_STATE_MAGIC 0x54535248u /* "HRST" */
+
+void record_put(struct writer *out, struct record *record)
+{
+    if (writer_room(out) < record_bytes(record->payload.len)) {
+        out->bad = true;
+        return;
+    }
+    uint8_t *header = out->at;
+    put_u32(out, 0);
+    put_u32(out, RECORD_MAGIC);
+    put_u8(out, (uint8_t)record->type);
+    put_u8(out, record->kind);
+    put_u16(out, RECORD_VERSION);
+    put_u32(out, (uint32_t)record->payload.len);
+    put_u64(out, record->index.n);
+    put_u64(out, record->term.n);
+    put_u64(out, record->synced.n);
+    put_u64(out, record->generation);
+    put_u64(out, record->sequence);
+    put_u32(out, record->previous_crc);
+    put_u32(out, crc32c(0, record->payload));
+    assert(out->at == header + RECORD_HEADER_BYTES);
+    record->header_crc = crc32c(0, bytes_of(header + 4, RECORD_HEADER_BYTES - 4));
+    struct writer head = writer_of(header, 4);
+    put_u32(&head, record->header_crc);
+    put_raw(out, record->payload);
+    while ((writer_len(out) - (size_t)(header - out->start)) % 8 != 0)
+        put_u8(out, 0);
+}
+
+static bool all_zero(struct bytes bytes)
+{
+    return bytes.len == 0 ||
+           (bytes.at[0] == 0 && memcmp(bytes.at, bytes.at + 1, bytes.len - 1) == 0);
+}
+
+static bool type_valid(uint8_t type)
+{
+    return type >= RECORD_SEGMENT && type <= RECORD_RESET;
+}
+
+enum record_verdict record_get(struct bytes bytes, struct record *ret_record)
+{
+    if (bytes.len < RECORD_HEADER_BYTES)
+        return all_zero(bytes) ? RECORD_END : RECORD_BROKEN;
+    struct bytes header = bytes_of(bytes.at, RECORD_HEADER_BYTES);
+    struct reader in = reader_of(header);
+    struct record record = {.header_crc = get_u32(&in)};
+    uint32_t magic = get_u32(&in);
+    if (magic == 0 && all_zero(header))
+        return RECORD_END;
+    if (magic != RECORD_MAGIC ||
+        crc32c(0, bytes_of(header.at + 4, RECORD_HEADER_BYTES - 4)) != record.header_crc)
+        return RECORD_BROKEN;
+    uint8_t type = get_u8(&in);
+    record.kind = get_u8(&in);
+    uint16_t version = get_u16(&in);
+    if (version != RECORD_VERSION || !type_valid(type))
+        return RECORD_FOREIGN;
+    record.type = (enum record_type)type;
+    uint32_t length = get_u32(&in);
+    record.index.n = get_u64(&in);
+    record.term.n = get_u64(&in);
+    record.synced.n = get_u64(&in);
+    record.generation = get_u64(&in);
+    record.sequence = get_u64(&in);
+    record.previous_crc = get_u32(&in);
+    uint32_t payload_crc = get_u32(&in);
+    if (length > bytes.len - RECORD_HEADER_BYTES)
+        return RECORD_BROKEN;
+    record.payload = bytes_of(bytes.at + RECORD_HEADER_BYTES, length);
+    if (crc32c(0, record.payload) != payload_crc)
+        return RECORD_BROKEN;
+    *ret_record = record;
+    return RECORD_OK;
+}
+
+void record_owner_put(struct writer *out, const struct record_owner *owner)
+{
+    put_u64(out, owner->node);
+    put_u64(out, owner->segment);
+    put_bytes(out, owner->cluster);
+}
+
+int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner)
+{
+    struct reader in = reader_of(bytes);
+    struct record_owner owner;
+    owner.node = get_u64(&in);
+    owner.segment = get_u64(&in);
+    owner.cluster = get_bytes(&in);
+    if (!reader_done(&in))
+        return -EBADMSG;
+    *ret_owner = owner;
+    return 0;
+}
+
+void record_hard_state_put(struct writer *out, const struct record_hard_state *state)
+{
+    uint8_t block[RECORD_HARD_STATE_BYTES] = {0};
+    struct writer w = writer_of(block + 4, sizeof(block) - 4);
+    put_u32(&w, HARD_STATE_MAGIC);
+    put_u64(&w, state->sequence);
+    put_u64(&w, state->node);
+    put_u64(&w, state->term.n);
+    put_u64(&w, state->vote.n);
+    put_u8(&w, state->voted);
+    struct writer crc = writer_of(block, 4);
+    put_u32(&crc, crc32c(0, bytes_of(block + 4, sizeof(block) - 4)));
+    put_raw(out, bytes_of(block, sizeof(block)));
+}
+
+int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_state)
+{
+    if (bytes.len != RECORD_HARD_STATE_BYTES)
+        return -EBADMSG;
+    if (all_zero(bytes))
+        return -ENODATA;
+    struct reader in = reader_of(bytes);
+    uint32_t crc = get_u32(&in);
+    if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc ||
+        get_u32(&in) != HARD_STATE_MAGIC)
+        return -EBADMSG;
+    struct record_hard_state state;
+    state.sequence = get_u64(&in);
+    state.node = get_u64(&in);
+    state.term.n = get_u64(&in);
+    state.vote.n = get_u64(&in);
+    state.voted = get_u8(&in) != 0;
+    *ret_state = state;
+    return 0;
+}
