@@ -27,8 +27,9 @@
 
 struct users;
 
-/* `answers_max` is USERS_ANSWERS_MAX; tests take less. A multiple of USERS_PAGE. */
+/* `answers_max` is USERS_ANSWERS_MAX; tests take less. A multiple of USERS_PAGE, not 0. */
 struct users *users_new(uint64_t answers_max);
+/* Views that are still pinned stay good until they are unpinned. */
 void users_free(struct users *users);
 
 /*
@@ -85,9 +86,10 @@ uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t
  */
 struct users_page {
     uint64_t number;
-    uint32_t count;                    /* users in this page now; 0: the page is gone */
-    struct user at[USERS_PAGE];        /* ascending by id */
-    uint32_t removed;                  /* ids that the older version had and this one has not */
+    uint32_t count;             /* users in this page now; 0: the page is gone */
+    struct user at[USERS_PAGE]; /* ascending by id */
+    uint64_t changed;           /* bit i: at[i] is not what the older version had */
+    uint32_t removed;           /* ids that the older version had and this one has not */
     uint64_t removed_id[USERS_PAGE];
 };
 
@@ -99,14 +101,15 @@ struct users_past {
 
 struct users_past_page {
     uint64_t number;
-    uint32_t count;                    /* 0: the page is gone */
-    struct users_past at[USERS_PAGE];  /* ascending by sequence */
+    uint32_t count;                   /* 0: the page is gone */
+    struct users_past at[USERS_PAGE]; /* ascending by sequence */
 };
 
 /*
  * The first page with number ≥ `from` in which `now` differs from `old` (NULL: from nothing); false
- * when there is none. Cost: the depth of the tree and the pages skipped, not what they hold; a
- * caller takes as many as its turn allows and comes back with number + 1.
+ * when there is none. (Versions of one state share what did not change. Of two states every page
+ * is given, with nothing changed in it perhaps.) Cost: the depth of the tree and the pages skipped,
+ * not what they hold; a caller takes as many as its turn allows and comes back with number + 1.
  */
 bool users_diff(const struct users_view *old, const struct users_view *now, uint64_t from,
                 struct users_page *ret_page);
@@ -114,13 +117,16 @@ bool users_diff_answers(const struct users_view *old, const struct users_view *n
                         struct users_past_page *ret_page);
 
 /*
- * Loading a snapshot into a fresh state: users ascending by id, answers ascending by sequence number
- * (in any interleaving), then users_load_done. -EBADMSG when one is out of order or impossible, or
- * when what was loaded is not what `meta` says (counts, digest); the state is then only good for
- * users_free.
+ * Loading a snapshot into a fresh state: users ascending by id, answers ascending by sequence
+ * number (in any interleaving), then users_load_done. -EBADMSG when one is out of order or
+ * impossible, or when what was loaded is not what `meta` says (counts, digest); the state is then
+ * only good for users_free.
  */
 NODISCARD int users_load_user(struct users *users, const struct user *user);
 NODISCARD int users_load_answer(struct users *users, const struct users_past *past);
 NODISCARD int users_load_done(struct users *users, const struct users_meta *meta);
+
+/* Asserts every invariant, at the cost of a walk over everything: for tests. Not while loading. */
+void users_check(const struct users *users);
 
 #endif

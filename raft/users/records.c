@@ -1,0 +1,232 @@
+#include "raft/users/records.h"
+
+#include <string.h>
+
+#include "raft/base/siphash.h"
+#include "raft/users/allocate.h"
+
+/* Small, as there is one for each user: 14 bytes and the name. */
+struct record {
+    uint64_t index;
+    uint32_t refs; /* pages that point here */
+    uint16_t name_len;
+    uint8_t name[];
+};
+
+struct records_page {
+    struct tree_part part;
+    uint32_t count; /* places that are not NULL */
+    struct record *at[USERS_PAGE];
+};
+
+_Static_assert(USERS_PAGE == TREE_FANOUT, "a page of users is a page of the tree");
+_Static_assert(USER_NAME_BYTES_MAX <= UINT16_MAX, "a name's length fits a record");
+
+/* What user_put takes besides the name: id, index, length. */
+#define PACKED_BYTES_BESIDE_NAME (8u + 8u + 4u)
+
+/* Not secret: a digest finds what went wrong, not who wished it. */
+static const struct siphash_key digest_key = {.low = 1, .high = 0};
+
+static const struct records_page *as_page(const struct tree_part *part)
+{
+    return part != NULL ? CONTAINER_OF(part, const struct records_page, part) : NULL;
+}
+
+static struct tree_part *page_new(void)
+{
+    struct records_page *page = allocate_zeroed(1, sizeof(*page));
+    page->part.refs = 1;
+    return &page->part;
+}
+
+static struct tree_part *page_copy(const struct tree_part *part)
+{
+    const struct records_page *old = as_page(part);
+    struct records_page *page = allocate(sizeof(*page));
+    *page = *old;
+    page->part.refs = 1;
+    for (unsigned i = 0; i < USERS_PAGE; i++)
+        if (page->at[i] != NULL)
+            page->at[i]->refs++;
+    return &page->part;
+}
+
+static void page_free(struct tree_part *part)
+{
+    struct records_page *page = CONTAINER_OF(part, struct records_page, part);
+    for (unsigned i = 0; i < USERS_PAGE; i++) {
+        struct record *record = page->at[i];
+        if (record == NULL)
+            continue;
+        assert(record->refs > 0);
+        if (--record->refs == 0)
+            free(record);
+    }
+    free(page);
+}
+
+static const struct tree_kind kind = {page_new, page_copy, page_free};
+
+void records_init(struct records *records)
+{
+    *records = (struct records){.tree = tree_empty(&kind)};
+}
+
+void records_done(struct records *records)
+{
+    tree_drop(&records->tree);
+    *records = (struct records){.tree = tree_empty(&kind)};
+}
+
+static uint64_t hash_of(const struct user *user)
+{
+    uint8_t at[PACKED_BYTES_BESIDE_NAME + USER_NAME_BYTES_MAX];
+    struct writer out = writer_of(at, sizeof(at));
+    user_put(&out, user);
+    assert(!out.bad);
+    return siphash(digest_key, writer_bytes(&out));
+}
+
+static struct record *record_new(const struct user *user)
+{
+    size_t size = offsetof(struct record, name) + user->name.len;
+    struct record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
+    record->index = user->index;
+    record->refs = 1;
+    record->name_len = (uint16_t)user->name.len;
+    if (user->name.len > 0)
+        memcpy(record->name, user->name.at, user->name.len);
+    return record;
+}
+
+void records_add(struct records *records, const struct user *user)
+{
+    assert(user->name.len <= USER_NAME_BYTES_MAX);
+    struct tree_part *part = tree_edit(&records->tree, user->id / USERS_PAGE);
+    struct records_page *page = CONTAINER_OF(part, struct records_page, part);
+    struct record **place = &page->at[user->id % USERS_PAGE];
+    assert(*place == NULL);
+    *place = record_new(user);
+    page->count++;
+    records->count++;
+    records->digest += hash_of(user);
+}
+
+static struct user user_at(const struct records_page *page, uint64_t number, unsigned i)
+{
+    const struct record *record = page->at[i];
+    return (struct user){
+        .id = number * USERS_PAGE + i,
+        .index = record->index,
+        .name = bytes_of(record->name, record->name_len),
+    };
+}
+
+bool records_get(const struct tree *tree, uint64_t id, struct user *ret_user)
+{
+    const struct records_page *page = as_page(tree_get(tree, id / USERS_PAGE));
+    unsigned i = id % USERS_PAGE;
+    if (page == NULL || page->at[i] == NULL)
+        return false;
+    *ret_user = user_at(page, id / USERS_PAGE, i);
+    return true;
+}
+
+uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, struct writer *out,
+                      bool *ret_last)
+{
+    uint32_t count = 0;
+    *ret_last = true;
+    if (after >= USER_ID_MAX)
+        return after;
+    uint64_t number = (after + 1) / USERS_PAGE;
+    unsigned i = (after + 1) % USERS_PAGE;
+    const struct records_page *page;
+    for (; (page = as_page(tree_next(tree, number, &number))) != NULL; number++, i = 0) {
+        for (; i < USERS_PAGE; i++) {
+            if (page->at[i] == NULL)
+                continue;
+            struct user user = user_at(page, number, i);
+            if ((limit > 0 && count == limit) ||
+                writer_room(out) < PACKED_BYTES_BESIDE_NAME + user.name.len) {
+                *ret_last = false;
+                return after;
+            }
+            user_put(out, &user);
+            after = user.id;
+            count++;
+        }
+    }
+    return after;
+}
+
+static bool same_record(const struct record *a, const struct record *b)
+{
+    return a == b || (a != NULL && b != NULL && a->index == b->index &&
+                      bytes_equal(bytes_of(a->name, a->name_len), bytes_of(b->name, b->name_len)));
+}
+
+bool records_diff(const struct tree *old, const struct tree *now, uint64_t from,
+                  struct users_page *ret_page)
+{
+    const struct tree nothing = tree_empty(&kind);
+    const struct tree_part *old_part, *now_part;
+    if (!tree_diff(old != NULL ? old : &nothing, now, from, &ret_page->number, &old_part,
+                   &now_part))
+        return false;
+    const struct records_page *before = as_page(old_part), *page = as_page(now_part);
+    ret_page->count = 0;
+    ret_page->changed = 0;
+    ret_page->removed = 0;
+    for (unsigned i = 0; i < USERS_PAGE; i++) {
+        const struct record *was = before != NULL ? before->at[i] : NULL;
+        const struct record *is = page != NULL ? page->at[i] : NULL;
+        if (is != NULL) {
+            if (!same_record(was, is))
+                ret_page->changed |= UINT64_C(1) << ret_page->count;
+            ret_page->at[ret_page->count++] = user_at(page, ret_page->number, i);
+        } else if (was != NULL) {
+            ret_page->removed_id[ret_page->removed++] = ret_page->number * USERS_PAGE + i;
+        }
+    }
+    return true;
+}
+
+static uint32_t check_page(const struct records_page *page, uint32_t versions)
+{
+    uint32_t count = 0;
+    for (unsigned i = 0; i < USERS_PAGE; i++) {
+        const struct record *record = page->at[i];
+        if (record == NULL)
+            continue;
+        assert(record->refs >= 1 && record->refs <= versions);
+        assert(record->name_len <= USER_NAME_BYTES_MAX);
+        count++;
+    }
+    assert(count == page->count && count > 0);
+    return count;
+}
+
+void records_check(const struct records *records, uint32_t versions, uint64_t next_id,
+                   uint64_t index)
+{
+    uint64_t pages = 0, count = 0, digest = 0, last = 0, number = 0;
+    const struct records_page *page;
+    for (; (page = as_page(tree_next(&records->tree, number, &number))) != NULL; number++) {
+        pages++;
+        count += check_page(page, versions);
+        for (unsigned i = 0; i < USERS_PAGE; i++) {
+            if (page->at[i] == NULL)
+                continue;
+            struct user user = user_at(page, number, i);
+            assert(user.id > last && user.id < next_id);
+            assert(user.index >= 1 && user.index <= index);
+            last = user.id;
+            digest += hash_of(&user);
+        }
+    }
+    assert(pages == tree_check(&records->tree, versions));
+    assert(count == records->count);
+    assert(digest == records->digest);
+}
