@@ -1,6 +1,6 @@
 # Rollcall. `make help` lists the targets; the README says the rest.
 #
-# VARIANT = release | debug | asan        COMPILER = gcc | clang        V=1 shows the commands
+# VARIANT = release | debug | asan | fuzz     COMPILER = gcc | clang     V=1 shows the commands
 
 VARIANT  ?= release
 COMPILER ?= gcc
@@ -8,7 +8,16 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 VERSION  := 0.1.0
 
+# make run: so many nodes, this port, and where users live (`make clean` leaves them alone)
+NODES ?= 1
+PORT  ?= 8080
+DIR   ?= build/state
+# make fuzz: seconds for each fuzzer
+SECONDS := 60
+
 B := build/$(VARIANT)$(if $(filter clang,$(COMPILER)),-clang)
+
+MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 # --- flags ---------------------------------------------------------------------------------------
 
@@ -19,58 +28,64 @@ WARNINGS := -Wall -Wextra -Wpedantic -Wswitch-enum -Wconversion -Wshadow -Wvla -
 ifeq ($(COMPILER),clang)
 WARNINGS += -Wcovered-switch-default -Wno-gnu-zero-variadic-macro-arguments
 endif
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_debug   := -O0 -g3
-CFLAGS_asan    := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+CFLAGS_asan    := -O1 -g $(SANITIZE)
+CFLAGS_fuzz    := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
 CFLAGS_VARIANT := $(CFLAGS_$(VARIANT))
 ifeq ($(CFLAGS_VARIANT),)
-$(error unknown VARIANT "$(VARIANT)": release, debug or asan)
+$(error unknown VARIANT "$(VARIANT)": release, debug, asan or fuzz)
 endif
 ifeq ($(filter gcc clang,$(COMPILER)),)
 $(error unknown COMPILER "$(COMPILER)": gcc or clang)
 endif
-CFLAGS_ALL := -std=c17 $(CPPFLAGS_OWN) $(WARNINGS) $(CFLAGS_VARIANT) $(CPPFLAGS) $(CFLAGS)
+CFLAGS_ALL  := -std=c17 $(CPPFLAGS_OWN) $(WARNINGS) $(CFLAGS_VARIANT) $(CPPFLAGS) $(CFLAGS)
 LDFLAGS_ALL := $(CFLAGS_VARIANT) $(LDFLAGS)
 
 Q := $(if $(V),,@)
 
 # --- what there is -------------------------------------------------------------------------------
 
-src = $(wildcard $(addsuffix /*.c,$(1)))
+src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
-BASE  := $(call src,raft/base)
-CORE  := $(call src,raft/core)
-USERS := $(call src,raft/users)
-WIRE  := $(call src,raft/wire)
-NODE  := $(filter-out raft/node/main.c,$(call src,raft/node))
-APP   := $(filter-out app/main.c,$(call src,app))
+PURE := $(call src,$(addprefix raft/,base core users wire))
+CALL := $(call src,raft/base) raft/users/command.c raft/wire/frame.c raft/wire/call.c
+NODE := $(filter-out raft/node/main.c,$(call src,raft/node))
+APP  := $(filter-out app/main.c,$(call src,app))
+OURS := $(PURE) $(call src,raft/node app)
 
 UNIT_TESTS := $(call src,$(addprefix tests/,base core users wire node app))
 E2E_TESTS  := $(call src,tests/e2e)
-
-NODE_OBJS := $(call obj,$(BASE) $(CORE) $(USERS) $(WIRE) $(NODE))
-APP_OBJS  := $(call obj,$(BASE) raft/users/command.c $(WIRE) $(APP))
+FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
+C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
 NODE_LIBS := -luv -lhiredis -lpthread
 APP_LIBS  := -luv -lfcgi -ljson-c -lpthread
-
-PROGRAMS := $(B)/rollcall-node $(B)/rollcall-app
+PROGRAMS  := $(B)/rollcall-node $(B)/rollcall-app
+LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@ $^
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(PROGRAMS) ## both programs (the default)
+all: $(PROGRAMS) ## build both programs (the default)
 
-$(B)/rollcall-node: $(call obj,raft/node/main.c) $(NODE_OBJS)
-	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(NODE_LIBS)
+$(B)/rollcall-node: $(call obj,raft/node/main.c $(PURE) $(NODE))
+	$(LINK) $(NODE_LIBS)
 
-$(B)/rollcall-app: $(call obj,app/main.c) $(APP_OBJS)
-	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(APP_LIBS)
+$(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
+	$(LINK) $(APP_LIBS)
 
-# --- objects: they depend on the flags, so that changed flags rebuild, and nothing else does ------
+$(B)/test-unit: $(call obj,$(UNIT_TESTS) $(PURE) $(NODE) $(APP))
+	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
+$(B)/test-e2e: $(call obj,$(E2E_TESTS))
+	$(LINK) -lcurl -lcriterion
+
+$(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
+	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer
+
+# Objects depend on the flags: changed flags rebuild, and nothing else does.
 $(B)/flags: FORCE
 	@mkdir -p $(B)
 	@echo '$(CC) $(CFLAGS_ALL)' | cmp -s - $@ || echo '$(CC) $(CFLAGS_ALL)' > $@
@@ -85,11 +100,91 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wn
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
-# --- tests ---------------------------------------------------------------------------------------
+# --- the two commands ----------------------------------------------------------------------------
 
-$(B)/test-unit: $(call obj,$(UNIT_TESTS)) $(NODE_OBJS) $(call obj,$(APP))
-	@echo "  LD    $@"
-	$(Q)$(CC) $(LDFLAGS_ALL) -o $@ $^ $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
+.PHONY: run test tests soak bench fuzz
+run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
+	@deploy/packages build run
+	@$(MAKE) all
+	@ROLLCALL_BIN=$(abspath $(B)) exec deploy/local run --nodes $(NODES) --port $(PORT) --dir $(DIR)
+
+test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
+	@deploy/packages build run test
+	@$(MAKE) all tests
+	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/test-e2e
+
+tests: $(B)/test-unit $(B)/test-e2e
+
+soak: ## the long way: the node killed 200 times under load
+	@deploy/packages build run test
+	@$(MAKE) all tests
+	@E2E_KILLS=200 ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'crash/*' $(B)/test-e2e
+
+bench: ## side by side with the ceilings and the peers, as ratios
+	@deploy/packages build run bench
+	@$(MAKE) all
+	@ROLLCALL_BIN=$(abspath $(B)) tests/bench/run
+
+fuzz: ## each fuzzer for SECONDS=60, from its seeds
+	@deploy/packages build check
+	@$(MAKE) VARIANT=fuzz COMPILER=clang $(FUZZERS:%=build/fuzz-clang/%-fuzz)
+	@tests/fuzz/run $(SECONDS) $(FUZZERS:%=build/fuzz-clang/%-fuzz)
+
+# --- checks --------------------------------------------------------------------------------------
+
+.PHONY: check check-tree check-format check-nginx format lint compdb
+check: ## both compilers without a warning, the rules of the house, format, nginx.conf
+	@deploy/packages build run test check
+	@$(MAKE) VARIANT=debug all tests
+	@$(MAKE) VARIANT=debug COMPILER=clang all tests
+	@$(MAKE) all
+	@$(MAKE) check-tree check-format check-nginx
+
+check-tree: ## ladder of includes, purity, headers, sizes, banned calls
+	@tests/check build/debug
+
+check-format:
+	@clang-format --dry-run --Werror $(C_FILES) && echo "  OK    format"
+
+check-nginx:
+	@deploy/node config --dir $(abspath build/check-nginx) >/dev/null && echo "  OK    nginx.conf"
+
+format: ## clang-format on every C file
+	clang-format -i $(C_FILES)
+
+lint: ## clang-tidy and cppcheck
+	@deploy/packages build check
+	clang-tidy --quiet --warnings-as-errors='*' \
+	  --checks='-*,bugprone-*,clang-analyzer-*,-bugprone-easily-swappable-parameters,-bugprone-reserved-identifier' \
+	  $(OURS) -- -std=c17 $(CPPFLAGS_OWN)
+	cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=warning,performance,portability \
+	  --std=c11 -I. -D_GNU_SOURCE $(OURS)
+
+compdb: ## compile_commands.json for editors
+	bear -- $(MAKE) -B VARIANT=debug all tests
+
+# --- install, clean, help ------------------------------------------------------------------------
+
+SHARE := $(DESTDIR)$(PREFIX)/share/rollcall
+UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
+
+.PHONY: install clean help
+install: all ## into DESTDIR and PREFIX
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)
+	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/packages
+	install -D -m 644 -t $(SHARE)/deploy deploy/front.conf deploy/problems.conf deploy/redis.conf
+	install -D -m 644 -t $(SHARE) nginx.conf
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE
+	install -D -m 644 deploy/README.md $(DESTDIR)$(PREFIX)/share/doc/rollcall/RUNBOOK.md
+	install -d $(UNITS)
+	for unit in deploy/units/*; do \
+	  sed 's|/usr/local|$(PREFIX)|g' $$unit > $(UNITS)/$${unit##*/} || exit; done
+
+clean: ## remove what was built, and no users
+	rm -rf $(wildcard build/release* build/debug* build/asan* build/fuzz* build/bench* build/check*)
+
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 FORCE:
 .PHONY: FORCE
