@@ -1,0 +1,214 @@
+# What deploy/node and deploy/local share: saying what is wrong, finding programs and ports, and
+# starting, watching and stopping a part by its pid file. Sourced; the sourcing script sets `dir`,
+# `here`, NAME and the tables PID_FILE, SIGN and STOP_SIGNAL.
+# shellcheck shell=bash disable=SC2154
+
+UP_SECONDS=${ROLLCALL_UP_SECONDS-60}     # a part that starts
+DOWN_SECONDS=${ROLLCALL_DOWN_SECONDS-20} # a part that stops, before it is killed
+
+say() { printf 'rollcall: %s%s\n' "${NAME-}" "$*" >&2; }
+fail() {
+    say "$*"
+    exit 1
+}
+
+# --- arguments -----------------------------------------------------------------------------------
+
+# The folder of a node stands in nginx.conf, in socket addresses and in command lines.
+check_dir() {
+    [[ $1 =~ ^[A-Za-z0-9/._+@:,=~-]+$ ]] ||
+        fail "--dir $1: only letters, digits and / . _ + @ : , = ~ - may stand in it"
+    local socket=$1/redis.sock
+    [ ${#socket} -le 107 ] ||
+        fail "--dir $1 is too long: a unix socket's path has at most 107 bytes, and $socket has ${#socket}; choose a shorter one"
+}
+
+check_address() { # option, value
+    [[ $2 =~ ^([0-9.]+|\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})$ ]] &&
+        [ "$((10#${BASH_REMATCH[2]}))" -ge 1 ] && [ "$((10#${BASH_REMATCH[2]}))" -le 65535 ] ||
+        fail "$1 $2: an address and a port from 1 to 65535 are needed, as in 127.0.0.1:8080"
+}
+
+make_dir() {
+    mkdir -p "$1" 2>/dev/null && [ -w "$1" ] || fail "cannot write to $1: choose another --dir"
+}
+
+# --- programs ------------------------------------------------------------------------------------
+
+need_programs() {
+    local program missing=()
+    PATH=$PATH:/usr/sbin:/sbin # where Debian keeps nginx, and users do not look
+    for program; do
+        command -v "$program" >/dev/null || missing+=("$program")
+    done
+    [ ${#missing[@]} -eq 0 ] ||
+        fail "missing: ${missing[*]}; this installs them: sudo $here/packages run"
+}
+
+# ROLLCALL_BIN, or the build beside this script, or where make install put it, or the PATH.
+find_bin() {
+    local folder found
+    for folder in "${ROLLCALL_BIN-}" "$here/../build/release" "$here/../../../bin"; do
+        if [ -n "$folder" ] && [ -x "$folder/rollcall-node" ] && [ -x "$folder/rollcall-app" ]; then
+            bin=$(cd "$folder" && pwd)
+            return
+        fi
+        [ -z "$folder" ] || [ "$folder" != "${ROLLCALL_BIN-}" ] ||
+            fail "ROLLCALL_BIN=$folder holds no rollcall-node and rollcall-app"
+    done
+    found=$(command -v rollcall-node) && [ -x "${found%/*}/rollcall-app" ] ||
+        fail "rollcall-node and rollcall-app are not built: run make, or set ROLLCALL_BIN"
+    bin=${found%/*}
+}
+
+# As whoever this is: workers must reach the sockets of this folder.
+nginx_command() { # configuration, log, option…
+    local config=$1 log=$2 as=
+    shift 2
+    [ "$(id -u)" -ne 0 ] || as="user $(id -un) $(id -gn);"
+    nginx -p "$dir" -c "$config" -e "$log" ${as:+-g "$as"} "$@" 9>&-
+}
+
+# --- one at a time -------------------------------------------------------------------------------
+
+lock() {
+    exec 9>"$1/.lock" || fail "cannot write to $1"
+    flock -w "$UP_SECONDS" 9 || fail "another deploy command works on $1; try again when it is done"
+}
+
+# --- processes -----------------------------------------------------------------------------------
+
+# Empty for a process that has ended, a zombie included.
+command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
+
+# Prints the pid of a part when it runs: its pid file names a process, and that process is it.
+part_pid() {
+    local pid=
+    { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
+    [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
+    is_part "$1" "$pid" && echo "$pid"
+}
+
+is_part() { # part, pid
+    # shellcheck disable=SC2053 # the right side is a pattern
+    [[ $(command_line "$2") == ${SIGN[$1]} ]]
+}
+
+# Processes of the session that the dead leader `pid` left behind: workers whose master was killed.
+# The kernel gives no number out again while a session has its name, so they are its and no one's.
+orphans() {
+    local stat rest file
+    for file in /proc/[0-9]*/stat; do
+        { read -r stat <"$file"; } 2>/dev/null || continue
+        rest=${stat##*) }
+        # shellcheck disable=SC2086
+        set -- "$1" $rest
+        [ "$5" = "$1" ] && [ "$2" != Z ] || continue
+        file=${file%/stat}
+        echo "${file#/proc/}"
+    done
+}
+
+# Makes room for a part that does not run: ends its orphans, removes its pid file and socket.
+sweep() {
+    local pid=
+    { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
+    if [[ $pid =~ ^[1-9][0-9]*$ ]] && [ -z "$(command_line "$pid")" ]; then
+        local left
+        left=$(orphans "$pid")
+        if [ -n "$left" ]; then
+            say "$1 was gone and left workers behind: ending $(echo $left)"
+            # shellcheck disable=SC2086
+            kill -KILL $left 2>/dev/null
+        fi
+    fi
+    rm -f "$dir/${PID_FILE[$1]}"
+    case $1 in
+    app) rm -f "$dir/app.sock" "$dir/app.pid" ;;
+    redis | raft) rm -f "$dir/$1.sock" ;;
+    esac
+}
+
+stop_part() {
+    local pid i
+    if pid=$(part_pid "$1"); then
+        kill -"${STOP_SIGNAL[$1]}" "$pid" 2>/dev/null
+        for ((i = 0; i < DOWN_SECONDS * 20; i++)); do
+            is_part "$1" "$pid" || break
+            sleep 0.05
+        done
+        if is_part "$1" "$pid"; then
+            say "$1 (pid $pid) did not stop within $DOWN_SECONDS s: killing it"
+            kill -KILL "$pid" 2>/dev/null
+            sleep 0.1
+            # shellcheck disable=SC2046
+            kill -KILL $(orphans "$pid") 2>/dev/null
+        fi
+        for ((i = 0; i < 100; i++)); do
+            is_part "$1" "$pid" || break
+            sleep 0.05
+        done
+        ! is_part "$1" "$pid" || { say "$1 (pid $pid) cannot be stopped"; return 1; }
+    fi
+    sweep "$1"
+}
+
+# --- waiting -------------------------------------------------------------------------------------
+
+# Waits until the command holds; gives up when the part dies first, or after UP_SECONDS.
+wait_until() { # command, part
+    local end=$((SECONDS + UP_SECONDS))
+    while ! $1; do
+        [ -z "$started" ] || [ -n "$(command_line "$started")" ] || return 1 # it has ended
+        if [ $SECONDS -ge $end ]; then
+            say "$2: no sign of life within $UP_SECONDS s ($1)"
+            return 1
+        fi
+        sleep 0.05
+    done
+}
+
+mark_log() { log_start=$(stat -c %s "$dir/log/$1.log" 2>/dev/null || echo 0); }
+new_log() { tail -c "+$((log_start + 1))" "$dir/log/$1.log" 2>/dev/null; }
+show_log() {
+    say "$1 says:"
+    new_log "$1" | tail -n 10 | sed 's/^/    /' >&2
+}
+
+# The status of GET path, without any program but this shell; 000 when nothing answers.
+http_status() { # address:port, path
+    local host=${1%:*} port=${1##*:} answer=
+    host=${host#[} host=${host%]}
+    case $host in 0.0.0.0) host=127.0.0.1 ;; ::) host=::1 ;; esac
+    {
+        exec 8<>"/dev/tcp/$host/$port" &&
+            printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&8 &&
+            read -r -t 5 answer <&8
+        exec 8>&-
+    } 2>/dev/null
+    answer=${answer#* }
+    echo "${answer:0:3}"
+}
+
+# --- ports ---------------------------------------------------------------------------------------
+
+# Fails when something listens there already, and says who, where that can be known.
+port_free() { # address:port, the option that chooses it
+    local host=${1%:*} port=${1##*:} hex local state inode who=
+    printf -v hex %04X "$port"
+    while read -r _ local _ state _ _ _ _ _ inode _; do
+        [ "$state" = 0A ] && [ "${local##*:}" = "$hex" ] || continue
+        same_host "$host" "${local%:*}" || continue
+        who=$(find /proc/[0-9]*/fd -lname "socket:\[$inode\]" 2>/dev/null | head -n 1 | cut -d/ -f3)
+        who=${who:+ by pid $who ($(command_line "$who" | tr -s ' ' | head -c 80))}
+        fail "$1 is taken$who; choose another with $2"
+    done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+}
+
+# Whether a listener on the kernel's hexadecimal address keeps us from listening on `host`.
+same_host() {
+    [[ $1 =~ ^([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)$ ]] || return 0
+    local ours
+    printf -v ours %02X%02X%02X%02X "${BASH_REMATCH[4]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[1]}"
+    [ "$ours" = 00000000 ] || [[ $2 =~ ^0+$ ]] || [[ $2 == *"$ours" ]]
+}
