@@ -131,8 +131,8 @@ static void connection_read(size_t index)
     for (;;) {
         struct frame frame;
         struct call call;
-        int64_t len = frame_decode(
-            bytes_of(connection->in_at + begin, connection->in_len - begin), &frame);
+        int64_t len =
+            frame_decode(bytes_of(connection->in_at + begin, connection->in_len - begin), &frame);
         if (len == 0)
             break;
         if (len < 0 || call_decode(frame, &call) != 0) {
@@ -223,13 +223,12 @@ int main(int argc, char **argv)
     turn = writer_of(malloc(TURN_BYTES), TURN_BYTES);
     if (turn.start == NULL)
         die("malloc");
-    strcpy(address.sun_path, socket_path);
+    memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
     unlink(socket_path);
     for (size_t i = 0; i < ARRAY_LEN(polled); i++)
         polled[i] = (struct pollfd){.fd = -1, .events = POLLIN};
     polled[0].fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (polled[0].fd < 0 ||
-        bind(polled[0].fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+    if (polled[0].fd < 0 || bind(polled[0].fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
         listen(polled[0].fd, 64) != 0)
         die(socket_path);
     fputs("event=ready\n", stderr);

@@ -35,7 +35,7 @@ void node_connect(struct node_client *client, const char *socket_path, enum node
         errno = ENAMETOOLONG;
         die(socket_path);
     }
-    strcpy(address.sun_path, socket_path);
+    memcpy(address.sun_path, socket_path, strlen(socket_path) + 1);
     client->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (client->fd < 0 || connect(client->fd, (struct sockaddr *)&address, sizeof(address)) != 0)
         die(socket_path);
@@ -79,8 +79,7 @@ void node_flush(struct node_client *client)
 static void receive(struct node_client *client)
 {
     if (client->in_begin > 0) {
-        memmove(client->in_at, client->in_at + client->in_begin,
-                client->in_end - client->in_begin);
+        memmove(client->in_at, client->in_at + client->in_begin, client->in_end - client->in_begin);
         client->in_end -= client->in_begin;
         client->in_begin = 0;
     }

@@ -286,10 +286,10 @@ static int run_status(const struct options *options)
 static void read_options(int argc, char **argv, struct options *options)
 {
     static const struct option known[] = {
-        {"socket", required_argument, NULL, 's'},   {"in-flight", required_argument, NULL, 'n'},
-        {"ms", required_argument, NULL, 'm'},       {"count", required_argument, NULL, 'c'},
+        {"socket", required_argument, NULL, 's'},     {"in-flight", required_argument, NULL, 'n'},
+        {"ms", required_argument, NULL, 'm'},         {"count", required_argument, NULL, 'c'},
         {"name-bytes", required_argument, NULL, 'b'}, {"rate", required_argument, NULL, 'r'},
-        {"wait", required_argument, NULL, 'w'},     {0},
+        {"wait", required_argument, NULL, 'w'},       {0},
     };
     for (int option; (option = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (option == 's') {
@@ -325,11 +325,8 @@ int main(int argc, char **argv)
         int (*run)(const struct options *options);
     } modes[] = {
         {"write", run_write}, {"probe", run_probe}, {"list", run_list}, {"status", run_status}};
-    struct options options = {.in_flight = 1,
-                              .run_ms = 1000,
-                              .name_bytes = 20,
-                              .rate = 200,
-                              .wait = NODE_WAIT_BLOCK};
+    struct options options = {
+        .in_flight = 1, .run_ms = 1000, .name_bytes = 20, .rate = 200, .wait = NODE_WAIT_BLOCK};
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(modes); i++) {
         if (strcmp(argv[1], modes[i].name) != 0)
             continue;

@@ -7,9 +7,10 @@
  * FILE holds an answer as a FastCGI program writes it: "Status: …", headers, empty line, body.
  *
  * Driving libfcgi from a loop rests on two facts of the public FCGX_Request: FCGX_Accept_r reads
- * from `ipcFd` where the caller has set it to a connection that it accepted itself, and
- * FCGX_Finish_r leaves that descriptor open where nginx asked to keep it. nginx sends a request in
- * one go, so a readable connection holds a whole one and the read does not wait.
+ * from `ipcFd` where the caller has set it to a connection that it accepted itself (and
+ * `keepConnection` with it), and FCGX_Finish_r leaves that descriptor open where nginx asked to
+ * keep it. nginx sends a request in one go, so a readable connection holds a whole one and the read
+ * does not wait.
  */
 #include "tests/bench/samples.h"
 
@@ -67,7 +68,7 @@ static int listen_on(const char *path)
         errno = ENAMETOOLONG;
         die(path);
     }
-    strcpy(address.sun_path, path);
+    memcpy(address.sun_path, path, strlen(path) + 1);
     unlink(path);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd < 0 || bind(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
@@ -89,6 +90,7 @@ static void accept_all(struct program *program)
         if (request == NULL || FCGX_InitRequest(request, -1, 0) != 0)
             die("FCGX_InitRequest");
         request->ipcFd = fd;
+        request->keepConnection = 1; /* else FCGX_Accept_r begins by closing it */
         struct epoll_event event = {.events = EPOLLIN, .data.ptr = request};
         if (epoll_ctl(program->epoll_fd, EPOLL_CTL_ADD, fd, &event) != 0)
             die("epoll_ctl");

@@ -7,7 +7,8 @@
 #   text|any text
 #   head|label|column|column…
 #   row|label|key|key…
-#   ratio|label|key|key[+key…]|>= or <=|target     round by round, then the median of the ratios
+#   ratio|label|key|key[+key…]|>= or <=|target     round by round, then the median of the ratios;
+#                                                  without a target where the last two are missing
 #   limit|label|key|>= or <=|target|unit           the median itself
 # A key without a value (its part failed or could not run) prints as "-" and misses its target.
 
@@ -57,8 +58,11 @@ function judge(label, values, n, op, target, unit,    got, shown) {
     shown = digits(got) unit
     if (n > 1)
         shown = shown " [" digits(values[1]) ".." digits(values[n]) "]"
-    printf "  %-46s %-24s target %s %s%s: %s\n", label, shown, op, target, unit,
-        verdict(got, op, target)
+    if (op == "")
+        printf "  %-46s %-24s\n", label, shown
+    else
+        printf "  %-46s %-24s target %s %s%s: %s\n", label, shown, op, target, unit,
+            verdict(got, op, target)
 }
 
 FILENAME == ARGV[1] {

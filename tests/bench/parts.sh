@@ -1,0 +1,221 @@
+# What is measured, part by part; sourced by run.
+# shellcheck shell=bash disable=SC2154
+
+# --- results and rows -----------------------------------------------------------------------------
+
+result() { echo "$1 $2" >> "$results"; } # result KEY VALUE
+
+# record PREFIX LINE: every key=value of the line; a line that tells of errors fails the run
+record() {
+    local pair
+    [ -n "$2" ] || { fail "$1: no result"; return 1; }
+    for pair in $2; do result "$1.${pair%%=*}" "${pair#*=}"; done
+    case " $2 " in
+    *' errors=0 '*) ;;
+    *' errors='*) fail "$1: $2" ;;
+    esac
+}
+
+# field KEY LINE: the value, 0 when there is none
+field() {
+    local pair
+    for pair in $2; do [ "${pair%%=*}" = "$1" ] && { echo "${pair#*=}"; return; }; done
+    echo 0
+}
+
+# row text|head|row|ratio|limit FIELD…: what report.awk prints
+row() {
+    local IFS='|'
+    echo "$*" >> "$rows"
+}
+
+# show: prints the rows gathered so far; the targets among them come again at the end
+show() {
+    [ -s "$rows" ] || return 0
+    awk -f "$BENCH/report.awk" "$results" "$rows"
+    grep -E '^(ratio|limit)\|' "$rows" > "$rows.targets" &&
+        awk -f "$BENCH/report.awk" "$results" "$rows.targets" >> "$summary"
+    : > "$rows"
+}
+
+# --- GET and POST through nginx -------------------------------------------------------------------
+
+# wrk_line SECONDS CONNECTIONS get|post URL
+wrk_line() {
+    wrk -t1 -c"$2" -d"$1s" -s "$BENCH/wrk.lua" "$4/users" -- "$3" $RANDOM | grep '^requests='
+}
+
+# What a lone write makes durable: its request (49 bytes for a name of 20) and the record around it.
+write_bytes=128
+
+flush_line() { "$BIN/flush" --file "$TMP/flush" --bytes "$write_bytes" --ms "$1"; }
+
+# http_setup NAME: a stack with ten users at $url, url_noop1, url_noop2, url_constant beside it
+http_setup() {
+    stack_up "$1" || return 1
+    local i
+    for i in 1 2 3 4 5 6 7 8 9 10; do
+        curl -si -H 'Content-Type: application/json' -d "{\"name\":\"$((9999 + i)) one of ten users\"}" \
+            "$url/users" > "$TMP/post.http"
+        head -n 1 "$TMP/post.http" | grep -q ' 201 ' ||
+            fail "POST /users: $(head -n 1 "$TMP/post.http")"
+    done
+    curl -si "$url/users" > "$TMP/get.http"
+    head -n 1 "$TMP/get.http" | grep -q ' 200 ' || fail "GET /users: $(head -n 1 "$TMP/get.http")"
+    as_fastcgi "$TMP/get.http" > "$TMP/get.answer"
+    as_fastcgi "$TMP/post.http" > "$TMP/post.answer"
+    noop_up noop1 1
+    noop_up noop2 2
+    constant_up
+}
+
+http_teardown() {
+    local pid
+    for pid in $pids; do stop "$pid"; done
+    pids=''
+    stack_down
+}
+
+# noop_choose get|post CONNECTIONS: url_noop is the faster of one process and two (see the head of
+# tests/bench/noop_fastcgi.c: the ceiling is the fastest)
+noop_choose() {
+    local one two
+    one=$(field rate "$(wrk_line 1 "$2" "$1" "$url_noop1")")
+    two=$(field rate "$(wrk_line 1 "$2" "$1" "$url_noop2")")
+    url_noop=$url_noop1 noop_processes=1
+    if [ "$two" -gt "$one" ]; then url_noop=$url_noop2 noop_processes=2; fi
+    noop_chosen="${noop_chosen:-} c=$2: $noop_processes"
+}
+
+# http_rounds get|post CONNECTIONS
+http_rounds() {
+    local round line seconds=$((round_ms / 1000))
+    noop_choose "$1" "$2"
+    for ((round = 0; round < rounds; round++)); do
+        line=$(wrk_line "$seconds" "$2" "$1" "$url")
+        record "$1.$2.service" "$line"
+        result "$1.$2.service.tail" "$(awk -v a="$(field p99_us "$line")" \
+            -v b="$(field p50_us "$line")" 'BEGIN { print (b > 0 ? a / b : 0) }')"
+        acknowledged=$((acknowledged + $(field requests "$line")))
+        unknown=$((unknown + $2)) # open when wrk stopped
+        record "$1.$2.noop" "$(wrk_line "$seconds" "$2" "$1" "$url_noop")"
+        record "$1.$2.constant" "$(wrk_line "$seconds" "$2" "$1" "$url_constant")"
+        [ "$1.$2" != post.1 ] || record lone.flush "$(flush_line 500)"
+    done
+}
+
+# http_rows get|post CONNECTIONS…
+http_rows() {
+    local method=$1 c unit
+    shift
+    row head '' service no-op "nginx's constant"
+    for c; do
+        for unit in rate p50_us p99_us; do
+            row row "c=$c $unit" "$method.$c.service.$unit" "$method.$c.noop.$unit" \
+                "$method.$c.constant.$unit"
+        done
+    done
+    row text "  fastest no-op, processes:$noop_chosen. wrk runs the same Lua against all three;"
+    row text "  what it costs shows where the constant is slower for POST than for GET."
+    noop_chosen=''
+}
+
+lone_rows() {
+    row row 'one fdatasync p50_us' lone.flush.p50_us
+    row ratio 'lone POST p50 / (no-op + one fdatasync)' post.1.service.p50_us \
+        post.1.noop.p50_us+lone.flush.p50_us '<=' 1.3
+}
+
+# Every acknowledged user must be there; of those open when wrk stopped, any or none.
+check_users() {
+    local users
+    users=$(field users "$("$BIN/node_load" status --socket "$dir/raft.sock")")
+    ((users >= acknowledged && users <= acknowledged + unknown)) ||
+        fail "$acknowledged users acknowledged (and at most $unknown more tried), $users stored"
+    row text "  $acknowledged users acknowledged, $users stored."
+}
+
+part_get() {
+    local c
+    row text ''
+    row text "GET /users, 10 users:"
+    http_setup get || return
+    acknowledged=0 unknown=0
+    for c in 1 16 64 256; do http_rounds get $c; done
+    http_rows get 1 16 64 256
+    row ratio 'GET rate, c=64, service / no-op' get.64.service.rate get.64.noop.rate '>=' 0.65
+    http_teardown
+}
+
+part_post() {
+    local c
+    row text ''
+    row text "POST /users, names of 20 bytes:"
+    http_setup post || return
+    acknowledged=10 unknown=0
+    for c in 1 16 64 256; do http_rounds post $c; done
+    http_rows post 1 16 64 256
+    lone_rows
+    for c in 64 256; do
+        row ratio "POST rate, c=$c, service / no-op" post.$c.service.rate post.$c.noop.rate '>=' 0.6
+        row limit "POST p99 / p50, c=$c" post.$c.service.tail '<=' 4 ''
+    done
+    check_users
+    http_teardown
+}
+
+part_lone() {
+    case " $parts " in *' post '*) return ;; esac
+    row text ''
+    row text "A lone POST /users:"
+    http_setup post || return
+    acknowledged=10 unknown=0
+    http_rounds post 1
+    http_rows post 1
+    lone_rows
+    check_users
+    http_teardown
+}
+
+# --- the node alone -------------------------------------------------------------------------------
+
+part_node() {
+    local round n wait
+    row text ''
+    row text "The node alone, over its workers' socket (a client that sleeps until answers come,"
+    row text "and for the lone write also one that polls); writes of 20-byte names:"
+    dir=$TMP/node
+    redis_up && node_up || return
+    mkdir -p "$TMP/floor"
+    "$BIN/floor_node" --socket "$TMP/floor/raft.sock" --file "$TMP/floor/file" 2> "$TMP/floor/err" &
+    own $!
+    wait_until 10 grep -q ready "$TMP/floor/err" || fail 'the floor does not start'
+    for ((round = 0; round < rounds; round++)); do
+        for n in 1 64 256; do
+            for wait in block poll; do
+                [[ $n != 1 && $wait = poll ]] && continue
+                record "node.$n.$wait" "$("$BIN/node_load" write --socket "$dir/raft.sock" \
+                    --in-flight $n --ms "$node_ms" --wait $wait)"
+            done
+            record "floor.$n" "$("$BIN/node_load" write --socket "$TMP/floor/raft.sock" \
+                --in-flight $n --ms "$node_ms")"
+            rm -rf "$TMP/libraft" && mkdir "$TMP/libraft"
+            record "libraft.$n" "$("$BIN/libraft_load" --dir "$TMP/libraft" --in-flight $n \
+                --ms "$node_ms")"
+            [ $n != 1 ] || record node.flush "$(flush_line "$node_ms")"
+        done
+    done
+    row head '' node floor 'libraft 0.15'
+    for n in 1 64 256; do
+        row row "$n in flight, rate" node.$n.block.rate floor.$n.rate libraft.$n.rate
+        row row "   p50_us" node.$n.block.p50_us floor.$n.p50_us libraft.$n.p50_us
+        row row "   p99_us" node.$n.block.p99_us floor.$n.p99_us libraft.$n.p99_us
+    done
+    row row 'lone, polling: p50_us' node.1.poll.p50_us
+    row row 'one fdatasync: p50_us' node.flush.p50_us
+    row ratio 'node, lone write p50 / one fdatasync' node.1.block.p50_us node.flush.p50_us '<=' 1.15
+    row ratio '  (the same, with a client that polls)' node.1.poll.p50_us node.flush.p50_us
+    row ratio 'node rate, 64 in flight / libraft' node.64.block.rate libraft.64.rate '>=' 0.8
+    row ratio 'node rate, 256 in flight / libraft' node.256.block.rate libraft.256.rate '>=' 0.5
+    stop_all
+}
