@@ -60,7 +60,7 @@ uint8_t get_u8(struct reader *in)
 uint16_t get_u16(struct reader *in)
 {
     const uint8_t *at = take(in, 2);
-    return at != NULL ? (uint16_t)(at[0] | at[1] << 8) : 0;
+    return at != NULL ? (uint16_t)(at[0] + 256u * at[1]) : 0;
 }
 
 static uint32_t load_u32(const uint8_t *at)
