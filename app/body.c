@@ -1,0 +1,219 @@
+#include "app/body.h"
+
+#include <errno.h>
+#include <json-c/json_tokener.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+/* --- faults: in the words of the reference server ----------------------------------------------
+ */
+
+static int malformed(struct body_fault *ret_fault, const struct json_error *error)
+{
+    ret_fault->malformed = true;
+    snprintf(ret_fault->what, sizeof(ret_fault->what),
+             "Failed to parse the request body as JSON: %s at line %u column %u", error->what,
+             error->line, error->column);
+    return -EBADMSG;
+}
+
+static int no_user(struct body_fault *ret_fault, const char *format, ...) PRINTF_LIKE(2, 3);
+
+static int no_user(struct body_fault *ret_fault, const char *format, ...)
+{
+    static const char begin[] = "Failed to deserialize the JSON body into the target type: ";
+    size_t len = sizeof(begin) - 1;
+    ret_fault->malformed = false;
+    memcpy(ret_fault->what, begin, len);
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(ret_fault->what + len, sizeof(ret_fault->what) - len, format, arguments);
+    va_end(arguments);
+    return -EBADMSG;
+}
+
+/* The kind of value that begins with this byte, in text that json_check has passed. */
+static const char *kind_of_value(uint8_t first)
+{
+    switch (first) {
+    case '{':
+        return "map";
+    case '[':
+        return "sequence";
+    case '"':
+        return "string";
+    case 't':
+    case 'f':
+        return "boolean";
+    case 'n':
+        return "null";
+    default:
+        return "number";
+    }
+}
+
+/* --- the members of an object, in text that json_check has passed ------------------------------
+ */
+
+static void skip_space(struct reader *in)
+{
+    while (in->at != in->end && (*in->at <= ' '))
+        in->at++;
+}
+
+/* To after the closing quote. */
+static void skip_string(struct reader *in)
+{
+    in->at++;
+    while (*in->at != '"')
+        in->at += *in->at == '\\' ? 2 : 1;
+    in->at++;
+}
+
+static struct bytes get_value(struct reader *in)
+{
+    const uint8_t *start = in->at;
+    unsigned depth = 0;
+    do {
+        switch (*in->at) {
+        case '"':
+            skip_string(in);
+            continue;
+        case '{':
+        case '[':
+            depth++;
+            break;
+        case '}':
+        case ']':
+            if (depth == 0) /* of what this value is in */
+                return bytes_of(start, (size_t)(in->at - start));
+            depth--;
+            break;
+        case ',':
+            if (depth == 0)
+                return bytes_of(start, (size_t)(in->at - start));
+            break;
+        default:
+            break;
+        }
+        in->at++;
+    } while (in->at != in->end);
+    return bytes_of(start, (size_t)(in->at - start));
+}
+
+struct member {
+    struct bytes key;   /* with its quotes, escapes not resolved */
+    struct bytes value; /* white space may follow it */
+};
+
+/* After the '{' or a member; false at the '}'. */
+static bool next_member(struct reader *in, struct member *ret_member)
+{
+    skip_space(in);
+    if (*in->at == ',') {
+        in->at++;
+        skip_space(in);
+    }
+    if (*in->at == '}')
+        return false;
+    const uint8_t *start = in->at;
+    skip_string(in);
+    ret_member->key = bytes_of(start, (size_t)(in->at - start));
+    skip_space(in);
+    in->at++; /* the colon */
+    skip_space(in);
+    ret_member->value = get_value(in);
+    return true;
+}
+
+static bool key_is(struct bytes key, const char *name)
+{
+    /* Escapes count as what they stand for: "na\u006de" is "name". */
+    uint8_t plain[16];
+    struct reader in = reader_of(key);
+    struct writer out = writer_of(plain, sizeof(plain));
+    json_get_string(&in, &out);
+    return !in.bad && bytes_equal(writer_bytes(&out), bytes_of_text(name));
+}
+
+/* --- values ------------------------------------------------------------------------------------
+ */
+
+/* A string's text into `store`: its length, -EMSGSIZE, or -EBADMSG should json-c not read it. */
+static int64_t string_text(struct bytes value, uint8_t *store, size_t capacity)
+{
+    static struct json_tokener *tokener; /* one thread, one tokener, for ever */
+    if (tokener == NULL)
+        tokener = json_tokener_new_ex(2);
+    assert(tokener != NULL);
+    json_tokener_reset(tokener);
+    json_tokener_set_flags(tokener, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
+    struct json_object *object =
+        json_tokener_parse_ex(tokener, (const char *)value.at, (int)value.len);
+    int64_t result = -EBADMSG;
+    if (json_tokener_get_error(tokener) == json_tokener_success &&
+        json_object_is_type(object, json_type_string)) {
+        size_t len = (size_t)json_object_get_string_len(object); /* NULs inside count */
+        result = len <= capacity ? (int64_t)len : -EMSGSIZE;
+        if (result >= 0)
+            memcpy(store, json_object_get_string(object), len);
+    }
+    json_object_put(object);
+    return result;
+}
+
+static int read_name(const struct member *member, uint8_t *store, struct bytes *ret_name,
+                     struct body_fault *ret_fault)
+{
+    uint8_t first = member->value.at[0];
+    if (first != '"')
+        return no_user(ret_fault, "name: invalid type: %s, expected a string",
+                       kind_of_value(first));
+    int64_t len = string_text(member->value, store, USER_NAME_BYTES_MAX);
+    if (len == -EBADMSG)
+        return no_user(ret_fault, "name: not a string that can be read");
+    if (len < 0)
+        return no_user(ret_fault, "name: longer than %u bytes of UTF-8", USER_NAME_BYTES_MAX);
+    *ret_name = bytes_of(store, (size_t)len);
+    return 0;
+}
+
+int body_read_create(struct bytes text, uint8_t store[static USER_NAME_BYTES_MAX],
+                     struct users_command *ret_command, struct body_fault *ret_fault)
+{
+    struct json_error error;
+    if (json_check(text, &error) != 0)
+        return malformed(ret_fault, &error);
+    struct reader in = reader_of(text);
+    skip_space(&in);
+    if (*in.at != '{')
+        return no_user(ret_fault, "invalid type: %s, expected an object with a `name`",
+                       kind_of_value(*in.at));
+    in.at++;
+    struct member member;
+    struct member name = {.key = {.len = 0}};
+    while (next_member(&in, &member)) {
+        if (!key_is(member.key, "name"))
+            continue; /* unknown members are ignored */
+        if (name.key.len != 0)
+            return no_user(ret_fault, "duplicate field `name`");
+        name = member;
+    }
+    if (name.key.len == 0)
+        return no_user(ret_fault, "missing field `name`");
+    struct users_command command = {.kind = USERS_CREATE};
+    int bad = read_name(&name, store, &command.create.name, ret_fault);
+    if (bad == 0)
+        *ret_command = command;
+    return bad;
+}
+
+void body_put_user(struct writer *out, const struct user *user)
+{
+    put_raw(out, bytes_of("{\"id\":", 6));
+    put_decimal(out, user->id);
+    put_raw(out, bytes_of(",\"name\":", 8));
+    json_put_string(out, user->name);
+    put_raw(out, bytes_of("}", 1));
+}

@@ -1,0 +1,392 @@
+#include "app/handlers.h"
+
+#include "app/body.h"
+#include "app/listing.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* --- answering ---------------------------------------------------------------------------------
+ */
+
+void respond(struct exchange *x, const struct response *response)
+{
+    static uint8_t store[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one answer at a time */
+    struct response answer = *response;
+    answer.head = x->request.method == METHOD_HEAD;
+    struct writer out = writer_of(store, sizeof(store));
+    response_put(&out, &answer);
+    assert(!out.bad);
+    /* A failed write fails connection_finish too, which closes. */
+    (void)!connection_write(x->connection, writer_bytes(&out));
+    connection_finish(x->connection);
+}
+
+void respond_problem(struct exchange *x, enum problem problem, const char *detail)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    struct response response = response_of_problem(problem, detail, &out);
+    respond(x, &response);
+}
+
+void respond_refused(struct exchange *x, const char *why)
+{
+    char detail[256];
+    snprintf(detail, sizeof(detail), "%s; nothing was executed, try again", why);
+    respond_problem(x, PROBLEM_UNAVAILABLE, detail);
+}
+
+void respond_unasked(struct exchange *x, int error)
+{
+    respond_refused(x,
+                    error == -EBUSY ? call_reason_text(CALL_BUSY) : "the node cannot be reached");
+}
+
+/* What the node knows: where the answer comes from. */
+static void set_source(const struct exchange *x, uint64_t index, struct response *response)
+{
+    response->raft_index = index;
+    response->raft_node = node_client_node(x->service->node);
+}
+
+static void ask(struct exchange *x,
+                void (*on_answer)(struct node_call *, const struct node_answer *))
+{
+    x->call.watch_fd = connection_fd(x->connection);
+    x->call.on_answer = on_answer;
+    int error = node_client_ask(x->service->node, &x->call);
+    if (error != 0)
+        respond_unasked(x, error);
+}
+
+static struct exchange *exchange_of(struct node_call *call)
+{
+    return CONTAINER_OF(call, struct exchange, call);
+}
+
+/* --- life of an exchange -----------------------------------------------------------------------
+ */
+
+struct exchange *exchange_open(struct service *service, struct connection *connection)
+{
+    struct exchange *x = calloc(1, sizeof(*x));
+    if (x != NULL) {
+        x->service = service;
+        x->connection = connection;
+    }
+    return x;
+}
+
+void exchange_hung_up(struct exchange *x)
+{
+    node_client_cancel(x->service->node, &x->call);
+}
+
+void exchange_close(struct exchange *x)
+{
+    assert(x->call.state == NODE_CALL_CLOSED);
+    listing_done(&x->listing);
+    free(x);
+}
+
+/* --- POST /users -------------------------------------------------------------------------------
+ */
+
+static void answer_created(struct exchange *x, const struct users_created *created)
+{
+    struct users_command command;
+    int bad = users_command_decode(x->call.ask.write.command, &command);
+    assert(bad == 0 && command.kind == USERS_CREATE); /* our own */
+    struct user user = {.id = created->id, .name = command.create.name};
+    uint8_t body[BODY_USER_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    body_put_user(&out, &user);
+    struct response response = {
+        .status = 201,
+        .content_type = "application/json",
+        .location_id = created->id,
+        .etag_index = created->index,
+        .body = writer_bytes(&out),
+    };
+    set_source(x, created->index, &response);
+    respond(x, &response);
+}
+
+/* Not seen while the checks here and there agree: 422 all the same, for nothing was changed. */
+static void answer_rejected(struct exchange *x, const struct users_rejected *rejected)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    const char *detail = "the directory does not take this user";
+    struct response response = response_of_problem(PROBLEM_INVALID_USER, detail, &out);
+    set_source(x, rejected->index, &response);
+    respond(x, &response);
+}
+
+static void answer_written(struct exchange *x, const struct call_written *written)
+{
+    struct users_answer answer;
+    if (users_answer_decode(written->answer, &answer) != 0) {
+        node_client_distrust(x->service->node, "its answer to a write cannot be read");
+        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
+                        "the node's answer could not be read: the user may have been created");
+        return;
+    }
+    switch (answer.kind) {
+    case USERS_CREATED:
+        answer_created(x, &answer.created);
+        return;
+    case USERS_REJECTED:
+        answer_rejected(x, &answer.rejected);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void on_create_answer(struct node_call *call, const struct node_answer *answer)
+{
+    struct exchange *x = exchange_of(call);
+    switch (answer->kind) {
+    case NODE_WRITTEN:
+        answer_written(x, answer->written);
+        return;
+    case NODE_REFUSED:
+        respond_refused(x, answer->refused);
+        return;
+    case NODE_UNKNOWN:
+        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
+                        "the node did not say in time whether the user was created");
+        return;
+    case NODE_HUNG_UP:
+        connection_abort(x->connection);
+        return;
+    case NODE_USERS:
+    case NODE_STATUS:
+        break; /* never the answer to a write: node_client.c sees to that */
+    }
+    UNREACHABLE();
+}
+
+void handle_create(struct exchange *x)
+{
+    if (!request_is_json(&x->request)) {
+        respond_problem(x, PROBLEM_MEDIA_TYPE,
+                        "Expected request with `Content-Type: application/json`");
+        return;
+    }
+    if (x->request.too_big) {
+        respond_problem(x, PROBLEM_BODY_TOO_LARGE,
+                        "Failed to buffer the request body: length limit exceeded");
+        return;
+    }
+    uint8_t name[USER_NAME_BYTES_MAX];
+    struct users_command command;
+    struct body_fault fault;
+    if (body_read_create(x->request.body, name, &command, &fault) != 0) {
+        respond_problem(x, fault.malformed ? PROBLEM_MALFORMED_JSON : PROBLEM_INVALID_USER,
+                        fault.what);
+        return;
+    }
+    struct writer out = writer_of(x->command, sizeof(x->command));
+    users_command_put(&out, &command);
+    assert(!out.bad);
+    x->call.ask.kind = CALL_WRITE;
+    x->call.ask.write.request = x->request.id;
+    x->call.ask.write.command = writer_bytes(&out);
+    ask(x, on_create_answer);
+}
+
+/* --- GET /users --------------------------------------------------------------------------------
+ */
+
+static void on_list_answer(struct node_call *call, const struct node_answer *answer)
+{
+    struct exchange *x = exchange_of(call);
+    switch (answer->kind) {
+    case NODE_USERS:
+        listing_take(x, answer->users);
+        return;
+    case NODE_REFUSED:
+        listing_refused(x, answer->refused);
+        return;
+    case NODE_WRITTEN:
+    case NODE_STATUS:
+    case NODE_UNKNOWN:
+    case NODE_HUNG_UP:
+        break; /* never the answer to a list */
+    }
+    UNREACHABLE();
+}
+
+void handle_list(struct exchange *x)
+{
+    const char *fault = listing_begin(x);
+    if (fault != NULL)
+        respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
+    else
+        ask(x, on_list_answer);
+}
+
+/* --- health ------------------------------------------------------------------------------------
+ */
+
+void handle_livez(struct exchange *x)
+{
+    struct response response = {
+        .status = 200,
+        .content_type = "text/plain",
+        .cache_control = "no-store",
+        .body = bytes_of_text("ok\n"),
+    };
+    respond(x, &response);
+}
+
+/* One line a check, in the form that etcd and Kubernetes print: "[+]leader ok". */
+static void put_check(struct writer *out, bool good, const char *name, const char *why)
+{
+    put_text(out, good ? "[+]" : "[-]");
+    put_text(out, name);
+    put_text(out, good ? " ok" : " failed: ");
+    put_text(out, good ? "" : why);
+    put_text(out, "\n");
+}
+
+/* `status` is NULL when the node did not give one, for the reason `why`. */
+static void answer_ready(struct exchange *x, const struct call_status_is *status, const char *why)
+{
+    static uint8_t store[1024];
+    struct writer out = writer_of(store, sizeof(store));
+    bool ready = status != NULL && status->ready != 0;
+    put_check(&out, status != NULL, "node", why);
+    if (status != NULL) {
+        bool snapshots = status->snapshot_state == CALL_SNAPSHOT_OK;
+        const char *snapshot_text = call_snapshot_text(status->snapshot_state);
+        put_check(&out, status->leader != 0, "leader", call_reason_text(CALL_NO_LEADER));
+        put_check(&out, ready, "caught-up", "this node is behind the leader or has none");
+        /* These do not make a node unready: it answers reads, and others may take the writes. */
+        put_check(&out, status->wal_full == 0, "disk", "full, writes are refused (still ready)");
+        put_check(&out, snapshots, "snapshots", snapshot_text != NULL ? snapshot_text : "unknown");
+    }
+    put_text(&out, ready ? "ready\n" : "not ready\n");
+    uint8_t value[8];
+    struct writer ignored = writer_of(value, sizeof(value));
+    bool verbose = request_parameter(&x->request, "verbose", &ignored) != 0;
+    struct response response = {
+        .status = ready ? 200 : 503,
+        .content_type = "text/plain",
+        .cache_control = "no-store",
+        .retry_after = !ready,
+        .body = ready && !verbose ? bytes_of_text("ok\n") : writer_bytes(&out),
+    };
+    if (status != NULL)
+        set_source(x, status->applied, &response);
+    respond(x, &response);
+}
+
+/* --- GET /cluster ------------------------------------------------------------------------------
+ */
+
+static void put_number(struct writer *out, const char *name, uint64_t value)
+{
+    put_text(out, name);
+    put_decimal(out, value);
+}
+
+static void answer_cluster(struct exchange *x, const struct call_status_is *s)
+{
+    static uint8_t store[4096];
+    struct writer out = writer_of(store, sizeof(store));
+    const char *role = call_role_text(s->role), *snapshot = call_snapshot_text(s->snapshot_state);
+    put_text(&out, "{\"cluster\":");
+    json_put_string(&out, s->cluster);
+    put_number(&out, ",\"node\":", s->node);
+    put_text(&out, ",\"role\":");
+    json_put_string(&out, bytes_of_text(role != NULL ? role : "unknown"));
+    put_number(&out, ",\"term\":", s->term);
+    if (s->leader != 0)
+        put_number(&out, ",\"leader\":", s->leader);
+    else
+        put_text(&out, ",\"leader\":null");
+    put_number(&out, ",\"commit\":", s->commit);
+    put_number(&out, ",\"applied\":", s->applied);
+    put_number(&out, ",\"last\":", s->last);
+    put_number(&out, ",\"snapshot\":{\"index\":", s->snapshot_index);
+    put_text(&out, ",\"state\":");
+    json_put_string(&out, bytes_of_text(snapshot != NULL ? snapshot : "unknown"));
+    put_number(&out, "},\"members\":[{\"id\":", s->node);
+    put_text(&out, ",\"address\":");
+    json_put_string(&out, s->address);
+    put_number(&out, ",\"voter\":true,\"match\":", s->last);
+    put_text(&out, ",\"reachable\":true}]}");
+    if (out.bad) {
+        node_client_distrust(x->service->node, "its status does not fit");
+        respond_refused(x, "the node's status could not be read");
+        return;
+    }
+    struct response response = {
+        .status = 200,
+        .content_type = "application/json",
+        .cache_control = "private, no-cache",
+        .body = writer_bytes(&out),
+    };
+    set_source(x, s->applied, &response);
+    respond(x, &response);
+}
+
+/* --- STATUS, for both --------------------------------------------------------------------------
+ */
+
+static void on_status_answer(struct node_call *call, const struct node_answer *answer,
+                             bool for_readiness)
+{
+    struct exchange *x = exchange_of(call);
+    switch (answer->kind) {
+    case NODE_STATUS:
+        if (for_readiness)
+            answer_ready(x, answer->status, NULL);
+        else
+            answer_cluster(x, answer->status);
+        return;
+    case NODE_REFUSED:
+        if (for_readiness)
+            answer_ready(x, NULL, answer->refused);
+        else
+            respond_refused(x, answer->refused);
+        return;
+    case NODE_WRITTEN:
+    case NODE_USERS:
+    case NODE_UNKNOWN:
+    case NODE_HUNG_UP:
+        break; /* never the answer to a question for the status */
+    }
+    UNREACHABLE();
+}
+
+static void on_readyz_answer(struct node_call *call, const struct node_answer *answer)
+{
+    on_status_answer(call, answer, true);
+}
+
+static void on_cluster_answer(struct node_call *call, const struct node_answer *answer)
+{
+    on_status_answer(call, answer, false);
+}
+
+void handle_readyz(struct exchange *x)
+{
+    /* Readiness is about now: no waiting for a node to come back. */
+    if (!node_client_connected(x->service->node)) {
+        answer_ready(x, NULL, "it cannot be reached");
+        return;
+    }
+    x->call.ask.kind = CALL_STATUS;
+    ask(x, on_readyz_answer);
+}
+
+void handle_cluster(struct exchange *x)
+{
+    x->call.ask.kind = CALL_STATUS;
+    ask(x, on_cluster_answer);
+}

@@ -1,0 +1,355 @@
+#include "app/listing.h"
+
+#include "app/body.h"
+#include "app/note.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* What is written at a time; the head goes with the first. */
+#define PIECE_BYTES_MAX (FASTCGI_WRITE_BYTES_MAX - RESPONSE_HEAD_BYTES_MAX)
+/* A user in a chunk: id, index, length, name. */
+#define PACKED_USER_BYTES_MAX (20u + USER_NAME_BYTES_MAX)
+
+_Static_assert(PIECE_BYTES_MAX > 4 * BODY_USER_BYTES_MAX, "a piece holds several of any users");
+
+static uint8_t piece[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one piece at a time */
+
+void listing_done(struct listing *listing)
+{
+    free(listing->packed);
+    *listing = (struct listing){.packed = NULL};
+}
+
+/* --- the question ------------------------------------------------------------------------------
+ */
+
+/* A number in decimal, `min` to `max`: 1, 0 when the parameter is not there, -EINVAL. */
+static int number_parameter(const struct request *request, const char *name, uint64_t min,
+                            uint64_t max, uint64_t *ret_value)
+{
+    uint8_t text[24];
+    struct writer out = writer_of(text, sizeof(text));
+    int found = request_parameter(request, name, &out);
+    if (found <= 0)
+        return found;
+    struct reader in = reader_of(writer_bytes(&out));
+    uint64_t value = json_get_u64(&in);
+    if (!reader_done(&in) || value < min || value > max)
+        return -EINVAL;
+    *ret_value = value;
+    return 1;
+}
+
+/* CALL_LINEARIZABLE when nothing is said; 0 for what is none. */
+static uint8_t consistency_parameter(const struct request *request)
+{
+    uint8_t text[16];
+    struct writer out = writer_of(text, sizeof(text));
+    int found = request_parameter(request, "consistency", &out);
+    if (found == 0)
+        return CALL_LINEARIZABLE;
+    if (found < 0)
+        return 0;
+    if (bytes_equal(writer_bytes(&out), bytes_of_text("linearizable")))
+        return CALL_LINEARIZABLE;
+    return bytes_equal(writer_bytes(&out), bytes_of_text("stale")) ? CALL_STALE : 0;
+}
+
+const char *listing_begin(struct exchange *x)
+{
+    struct listing *l = &x->listing;
+    listing_done(l);
+    uint64_t after = 0;
+    uint8_t consistency = consistency_parameter(&x->request);
+    if (number_parameter(&x->request, "limit", 1, LISTING_LIMIT_MAX, &l->limit) < 0)
+        return "`limit` must be a number from 1 to 1000, once";
+    if (number_parameter(&x->request, "after", 0, USER_ID_MAX, &after) < 0)
+        return "`after` must be the id of a user, once";
+    if (consistency == 0)
+        return "`consistency` must be `linearizable` or `stale`, once";
+    l->consistency = (enum call_consistency)consistency;
+    x->call.ask.kind = CALL_LIST;
+    x->call.ask.list.consistency = consistency;
+    x->call.ask.list.after = after;
+    x->call.ask.list.limit = l->limit > 0 ? (uint32_t)l->limit + 1 : 0;
+    return NULL;
+}
+
+/* --- packed users → JSON ------------------------------------------------------------------------
+ */
+
+/* Writes users while there is room for any user; `bad` says that they are not what they should be.
+ */
+static void put_users(struct writer *out, struct reader *in, bool *comma)
+{
+    while (reader_left(in) > 0 && writer_room(out) >= BODY_USER_BYTES_MAX) {
+        struct user user = user_get(in);
+        if (in->bad || user.name.len > USER_NAME_BYTES_MAX) {
+            in->bad = true;
+            return;
+        }
+        if (*comma)
+            put_raw(out, bytes_of(",", 1));
+        *comma = true;
+        body_put_user(out, &user);
+    }
+}
+
+/* The length of all of them as a JSON array; 0 when they are not what they should be. */
+static uint64_t json_length(struct bytes packed)
+{
+    struct reader in = reader_of(packed);
+    uint64_t length = 2;
+    bool comma = false;
+    while (reader_left(&in) > 0) {
+        struct writer out = writer_of(piece, sizeof(piece));
+        put_users(&out, &in, &comma);
+        if (in.bad)
+            return 0;
+        length += writer_len(&out);
+    }
+    return length;
+}
+
+/* --- answers ------------------------------------------------------------------------------------
+ */
+
+static struct response list_response(const struct exchange *x)
+{
+    return (struct response){
+        .status = 200,
+        .content_type = "application/json",
+        .cache_control = "private, no-cache",
+        .raft_index = x->listing.index,
+        .raft_node = node_client_node(x->service->node),
+        .head = x->request.method == METHOD_HEAD,
+    };
+}
+
+/* Before the head is out there is still a word to say; after it, only a cut. */
+static void fail(struct exchange *x, const char *why)
+{
+    node_client_cancel(x->service->node, &x->call);
+    bool begun = x->listing.begun;
+    listing_done(&x->listing);
+    if (!begun) {
+        respond_refused(x, why);
+        return;
+    }
+    note("list-cut", "text=\"%s\"", why);
+    connection_abort(x->connection);
+}
+
+void listing_refused(struct exchange *x, const char *why)
+{
+    fail(x, why);
+}
+
+static void fail_distrusting(struct exchange *x)
+{
+    node_client_distrust(x->service->node, "its users cannot be read");
+    fail(x, "the node's answer could not be read");
+}
+
+static void finish(struct exchange *x)
+{
+    listing_done(&x->listing);
+    connection_finish(x->connection);
+}
+
+/* The whole list in one write, when it fits; false when it does not, and nothing is written. */
+static bool answer_small(struct exchange *x, struct bytes packed, struct response *response)
+{
+    static uint8_t body[PIECE_BYTES_MAX];
+    struct writer json = writer_of(body, sizeof(body));
+    struct reader in = reader_of(packed);
+    bool comma = false;
+    put_raw(&json, bytes_of("[", 1));
+    put_users(&json, &in, &comma);
+    if (in.bad) {
+        fail_distrusting(x);
+        return true;
+    }
+    put_raw(&json, bytes_of("]", 1));
+    if (reader_left(&in) > 0 || json.bad)
+        return false;
+    if (writer_len(&json) > 4096 && !connection_has_room(x->connection))
+        return false; /* what fits into one packet always does, or the peer is none of ours */
+    response->body = writer_bytes(&json);
+    listing_done(&x->listing);
+    respond(x, response);
+    return true;
+}
+
+/* Keeps a copy of `users` behind what is there; false when there is no memory. */
+static bool keep(struct listing *l, struct bytes users)
+{
+    size_t need = l->packed_len + users.len;
+    if (need > l->packed_capacity) {
+        size_t capacity = l->packed_capacity > 0 ? 2 * l->packed_capacity : CALL_CHUNK_BYTES_MAX;
+        capacity = capacity < need ? need : capacity;
+        uint8_t *packed = realloc(l->packed, capacity);
+        if (packed == NULL)
+            return false;
+        l->packed = packed;
+        l->packed_capacity = capacity;
+    }
+    if (users.len > 0)
+        memcpy(l->packed + l->packed_len, users.at, users.len);
+    l->packed_len = need;
+    return true;
+}
+
+/* Writes what the peer takes now, then waits for room or for the node. */
+static void go_on(struct exchange *x)
+{
+    struct listing *l = &x->listing;
+    while (l->packed_at < l->packed_len) {
+        if (!connection_has_room(x->connection)) {
+            connection_await_room(x->connection);
+            return;
+        }
+        struct writer out = writer_of(piece, PIECE_BYTES_MAX);
+        struct reader in =
+            reader_of(bytes_of(l->packed + l->packed_at, l->packed_len - l->packed_at));
+        put_users(&out, &in, &l->first_written);
+        if (in.bad) {
+            fail_distrusting(x);
+            return;
+        }
+        l->packed_at = l->packed_len - reader_left(&in);
+        if (!connection_write(x->connection, writer_bytes(&out))) {
+            fail(x, "the client is gone");
+            return;
+        }
+    }
+    l->packed_at = l->packed_len = 0;
+    if (l->last) {
+        if (connection_write(x->connection, bytes_of("]", 1)))
+            finish(x);
+        else
+            fail(x, "the client is gone");
+        return;
+    }
+    node_client_more(x->service->node, &x->call);
+}
+
+/* Writes the head and begins to write what is kept. */
+static void begin_stream(struct exchange *x, const struct response *response)
+{
+    struct writer out = writer_of(piece, sizeof(piece));
+    response_put(&out, response);
+    if (!response->head)
+        put_raw(&out, bytes_of("[", 1));
+    assert(!out.bad);
+    x->listing.begun = true;
+    if (!connection_write(x->connection, writer_bytes(&out))) {
+        fail(x, "the client is gone");
+    } else if (response->head) {
+        node_client_cancel(x->service->node, &x->call);
+        finish(x);
+    } else {
+        go_on(x);
+    }
+}
+
+static void answer_known(struct exchange *x, struct bytes packed, struct response *response)
+{
+    struct listing *l = &x->listing;
+    if (answer_small(x, packed, response))
+        return;
+    response->length_is = LENGTH_GIVEN;
+    response->length = json_length(packed);
+    if (response->length == 0)
+        fail_distrusting(x);
+    else if (l->packed == NULL && !keep(l, packed))
+        fail(x, "out of memory");
+    else
+        begin_stream(x, response);
+}
+
+/* --- pages --------------------------------------------------------------------------------------
+ */
+
+/* Cuts the page to its limit; the id of its last user, or 0 when no user stands behind it. */
+static uint64_t cut_page(struct exchange *x, struct bytes *page)
+{
+    struct reader in = reader_of(*page);
+    uint64_t last_id = 0;
+    for (uint64_t i = 0; i < x->listing.limit && reader_left(&in) > 0; i++)
+        last_id = user_get(&in).id;
+    size_t beyond = reader_left(&in);
+    if (in.bad || beyond == 0)
+        return 0;
+    page->len -= beyond;
+    return last_id;
+}
+
+static void answer_page(struct exchange *x)
+{
+    struct listing *l = &x->listing;
+    struct bytes page = bytes_of(l->packed, l->packed_len);
+    struct response response = list_response(x);
+    uint64_t last_id = cut_page(x, &page);
+    l->packed_len = page.len;
+    uint8_t link[128];
+    struct writer out = writer_of(link, sizeof(link));
+    if (last_id != 0) {
+        put_text(&out, "</users?limit=");
+        put_decimal(&out, l->limit);
+        put_text(&out, "&after=");
+        put_decimal(&out, last_id);
+        put_text(&out, l->consistency == CALL_STALE ? "&consistency=stale" : "");
+        put_text(&out, ">; rel=\"next\"");
+        assert(!out.bad);
+        response.link = writer_bytes(&out);
+    }
+    answer_known(x, page, &response);
+}
+
+static void take_page_part(struct exchange *x, const struct call_users *users)
+{
+    struct listing *l = &x->listing;
+    if (l->packed_len + users->users.len > (l->limit + 1) * PACKED_USER_BYTES_MAX)
+        fail_distrusting(x);
+    else if (!keep(l, users->users))
+        fail(x, "out of memory");
+    else if (l->last)
+        answer_page(x);
+    else
+        node_client_more(x->service->node, &x->call);
+}
+
+/* ------------------------------------------------------------------------------------------------
+ */
+
+void listing_take(struct exchange *x, const struct call_users *users)
+{
+    struct listing *l = &x->listing;
+    l->index = users->index;
+    l->last = users->last != 0;
+    if (l->limit > 0) {
+        take_page_part(x, users);
+    } else if (l->begun || !l->last) {
+        if (!keep(l, users->users)) {
+            fail(x, "out of memory");
+        } else if (l->begun) {
+            go_on(x);
+        } else {
+            struct response response = list_response(x);
+            response.length_is = LENGTH_STREAMED;
+            begin_stream(x, &response);
+        }
+    } else {
+        struct response response = list_response(x);
+        answer_known(x, users->users, &response);
+    }
+}
+
+void listing_on_room(struct exchange *x)
+{
+    go_on(x);
+}

@@ -1,0 +1,185 @@
+/*
+ * rollcall-app: the FastCGI worker. A loop over its FastCGI connections and one connection to the
+ * node; a request that waits costs no thread. `serve` is a request's table of contents.
+ */
+#include "app/fastcgi.h"
+#include "app/handlers.h"
+#include "app/listing.h"
+#include "app/note.h"
+#include "app/options.h"
+#include "app/prescan.h"
+#include "app/route.h"
+#include "app/supervisor.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define LISTEN_FD          STDIN_FILENO /* FastCGI's contract: FCGI_LISTENSOCK_FILENO */
+#define DESCRIPTORS_WANTED 65536u
+
+/* --- a request ---------------------------------------------------------------------------------
+ */
+
+static void respond_allow(struct exchange *x, const struct route *route)
+{
+    if (route->kind == ROUTE_OPTIONS) {
+        struct response response = {.status = 204, .length_is = LENGTH_NONE, .allow = route->allow};
+        respond(x, &response);
+        return;
+    }
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    const char *detail = "this resource does not take the method; Allow says which it takes";
+    struct response response = response_of_problem(PROBLEM_METHOD_NOT_ALLOWED, detail, &out);
+    response.allow = route->allow;
+    respond(x, &response);
+}
+
+/* Of the checks in the reference's order, 404 and 405 are here, the others with the handlers. */
+static void serve(struct exchange *x)
+{
+    static uint8_t body[REQUEST_BODY_BYTES_MAX]; /* one request at a time is dispatched */
+    size_t body_len = 0;
+    bool too_big = connection_body(x->connection, body, sizeof(body), &body_len) != 0;
+    struct request_fault fault;
+    if (request_read(connection_environment(x->connection), bytes_of(body, body_len), too_big,
+                     &x->request, &fault) != 0) {
+        respond_problem(x, PROBLEM_BAD_REQUEST, fault.what);
+        return;
+    }
+    struct route route = route_find(x->request.method, x->request.path);
+    switch (route.kind) {
+    case ROUTE_HANDLER:
+        route.handler(x);
+        return;
+    case ROUTE_OPTIONS:
+    case ROUTE_NOT_ALLOWED:
+        respond_allow(x, &route);
+        return;
+    case ROUTE_NOT_FOUND:
+        respond_problem(x, PROBLEM_NOT_FOUND, "there is nothing at this path");
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* --- the worker --------------------------------------------------------------------------------
+ */
+
+struct worker {
+    uv_loop_t loop;
+    struct service service;
+    struct fastcgi *fastcgi;
+    uv_signal_t sigterm, sigint;
+    uv_timer_t overtime;
+    unsigned deadline_ms;
+    bool stopping;
+};
+
+static void on_stopped(struct service *service)
+{
+    struct worker *worker = CONTAINER_OF(service, struct worker, service);
+    uv_stop(&worker->loop);
+}
+
+/* Every request has had its deadline by now; what is left are readers that do not read. */
+static void on_overtime(uv_timer_t *timer)
+{
+    note("stop-overtime", "text=\"connections are still open, ending anyway\"");
+    uv_stop(timer->loop);
+}
+
+static void on_signal(uv_signal_t *handle, int signal)
+{
+    struct worker *worker = handle->data;
+    if (worker->stopping)
+        return;
+    worker->stopping = true;
+    note("stopping", "signal=%d", signal);
+    uv_timer_start(&worker->overtime, on_overtime, worker->deadline_ms + 1000, 0);
+    fastcgi_stop(worker->fastcgi);
+}
+
+static int watch_signals(struct worker *worker)
+{
+    /* After FCGX_Init, which sets handlers of its own, for SIGPIPE even where it was ignored. */
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGUSR1, SIG_IGN) == SIG_ERR)
+        return -errno;
+    worker->sigterm.data = worker->sigint.data = worker;
+    int error = uv_signal_init(&worker->loop, &worker->sigterm);
+    error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sigint);
+    error = error != 0 ? error : uv_signal_start(&worker->sigterm, on_signal, SIGTERM);
+    return error != 0 ? error : uv_signal_start(&worker->sigint, on_signal, SIGINT);
+}
+
+static int worker_init(struct worker *worker, const struct options *options)
+{
+    worker->deadline_ms = options->deadline_ms;
+    const struct fastcgi_events events = {
+        .service = &worker->service,
+        .on_open = exchange_open,
+        .on_close = exchange_close,
+        .on_request = serve,
+        .on_hangup = exchange_hung_up,
+        .on_room = listing_on_room,
+        .on_stopped = on_stopped,
+    };
+    int error = uv_loop_init(&worker->loop);
+    error = error != 0 ? error : uv_timer_init(&worker->loop, &worker->overtime);
+    error = error != 0 ? error
+                       : node_client_open(&worker->loop, options->node, options->deadline_ms,
+                                          &worker->service.node);
+    error = error != 0 ? error : fastcgi_open(&worker->loop, LISTEN_FD, &events, &worker->fastcgi);
+    return error != 0 ? error : watch_signals(worker);
+}
+
+/* The process's status. */
+static int worker_run(const struct options *options)
+{
+    static struct worker worker;
+    int error = worker_init(&worker, options);
+    if (error != 0) {
+        note("start-failed", "text=\"%s\"", uv_strerror(error));
+        return 1;
+    }
+    note("worker-up", "node=%s deadline_ms=%u", options->node, options->deadline_ms);
+    uv_run(&worker.loop, UV_RUN_DEFAULT);
+    note("stopped", "status=0");
+    return 0;
+}
+
+/* A connection is a descriptor, and the usual soft limit of 1024 is kept only for select(). */
+static void raise_descriptor_limit(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+        return;
+    rlim_t wanted = limit.rlim_max < DESCRIPTORS_WANTED ? limit.rlim_max : DESCRIPTORS_WANTED;
+    if (limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct options options;
+    switch (options_read(argc, argv, &options)) {
+    case OPTIONS_EXIT_0:
+        return 0;
+    case OPTIONS_EXIT_2:
+        return 2;
+    case OPTIONS_RUN:
+        break;
+    }
+    if (!fastcgi_is_listening(LISTEN_FD)) {
+        fprintf(stderr, "rollcall-app: standard input is no listening socket; "
+                        "start it by spawn-fcgi (see --help)\n");
+        return 2;
+    }
+    raise_descriptor_limit();
+    return supervisor_run(&options, worker_run);
+}

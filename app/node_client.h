@@ -1,0 +1,102 @@
+/*
+ * Calls to the local node: any number at once over one connection to its unix socket.
+ *
+ * A call is embedded in what asks. It is open from node_client_ask until its last answer, or until
+ * node_client_cancel; while it is open it must stay where it is, and what its slices point to too.
+ *
+ *                 ┌───────────── the connection broke: again under the same id ─────────────┐
+ *                 ▼                                                                         │
+ *   ask ──▶ QUEUED ──▶ SENT ──▶ answer ──▶ closed                                           │
+ *                       │ └─────────────────────────────────────────────────────────────────┘
+ *                       └──▶ USERS, not the last ──▶ PAUSED ──▶ more ──▶ QUEUED …
+ *
+ * What is asked in a turn of the loop goes out in one write at the turn's end. While the node is
+ * away calls wait for it, for NODE_GRACE_MS from when it went and NODE_WAITING_MAX of them; beyond
+ * that they are refused at once. Every call has the same deadline from when it was asked, so that
+ * the open ones form a queue in order of deadline and one timer serves them all.
+ */
+#ifndef ROLLCALL_APP_NODE_CLIENT_H
+#define ROLLCALL_APP_NODE_CLIENT_H
+
+#include "raft/wire/call.h"
+
+#include <uv.h>
+
+#define NODE_GRACE_MS    2000u
+#define NODE_WAITING_MAX 1024u
+/* Open calls; a call's slot is the low 16 bits of its number. */
+#define NODE_CALLS_MAX 8192u
+
+enum node_answer_kind {
+    NODE_WRITTEN, /* durable and applied */
+    NODE_USERS,   /* a chunk; unless it is the last, ask for more or cancel */
+    NODE_STATUS,
+    NODE_REFUSED, /* certainly not executed */
+    NODE_UNKNOWN, /* a write that may have been executed */
+    NODE_HUNG_UP, /* watch_fd hung up before the write was sent: not executed, nobody waits */
+};
+
+/* Slices point into the client's buffers, valid during the call-back. */
+struct node_answer {
+    enum node_answer_kind kind;
+    union {
+        const struct call_written *written;
+        const struct call_users *users;
+        const struct call_status_is *status;
+        const char *refused; /* why, in words */
+    };
+};
+
+enum node_call_state {
+    NODE_CALL_CLOSED,
+    NODE_CALL_QUEUED,
+    NODE_CALL_SENT,
+    NODE_CALL_PAUSED, /* the node waits for our MORE: no deadline runs */
+};
+
+struct node_call {
+    /* The caller's. */
+    struct call ask; /* WRITE, LIST or STATUS; its number is filled in */
+    int watch_fd;    /* looked at right before a write is sent; -1 for none */
+    void (*on_answer)(struct node_call *call, const struct node_answer *answer);
+
+    /* The client's. */
+    enum node_call_state state;
+    bool sent_once; /* a write that the node may have seen */
+    bool in_stream; /* a list whose first chunk has come */
+    uint64_t number;
+    uint64_t deadline_ms;
+    uint64_t session;              /* the connection on which it was sent last */
+    struct node_call *prev, *next; /* among the open ones, by deadline; not while PAUSED */
+    struct node_call *queue_next;  /* among those to be sent */
+};
+
+struct node_client;
+
+/* Connects, and goes on trying for ever. `path` is borrowed for good. -ENOMEM, or a libuv error. */
+NODISCARD int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadline_ms,
+                               struct node_client **ret_client);
+/* Cancels nothing: close what is open first. The memory goes when the loop has run once more. */
+void node_client_close(struct node_client *client);
+
+/*
+ * Opens a call; on_answer comes later, never from within. -ENOTCONN when the node has been away
+ * for longer than the grace, -EBUSY when too many calls wait: then the call is not open.
+ */
+NODISCARD int node_client_ask(struct node_client *client, struct node_call *call);
+
+/* After a NODE_USERS that was not the last: the next chunk, with a new deadline. */
+void node_client_more(struct node_client *client, struct node_call *call);
+
+/* No answer is wanted any more. Harmless on a closed call. */
+void node_client_cancel(struct node_client *client, struct node_call *call);
+
+/* The connection stands and the node has said who it is. */
+bool node_client_connected(const struct node_client *client);
+/* The node's id, as it last said; 0 before it ever did. */
+uint64_t node_client_node(const struct node_client *client);
+
+/* What the node sent made no sense: drop the connection and start anew. */
+void node_client_distrust(struct node_client *client, const char *what);
+
+#endif

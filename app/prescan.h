@@ -1,0 +1,37 @@
+/*
+ * Is the whole of a FastCGI request there?
+ *
+ * libfcgi reads a request with blocking reads, which a loop cannot afford. So the loop first looks
+ * at what has arrived (recv with MSG_PEEK), asks here, and lets libfcgi read only what is known to
+ * be complete and well formed. This also keeps from libfcgi every length that it would trust
+ * (CVE-2025-23016: name and value lengths whose sum wraps).
+ *
+ * A request is BEGIN_REQUEST, then PARAMS records up to an empty one, then STDIN records up to an
+ * empty one, all of one id, and nothing after it: nginx neither multiplexes nor pipelines.
+ * (FastCGI specification 1.0, §3 and §5.)
+ */
+#ifndef ROLLCALL_APP_PRESCAN_H
+#define ROLLCALL_APP_PRESCAN_H
+
+#include "raft/base/bytes.h"
+
+/* A request's body. What HTTP clients may send, and nginx.conf's client_max_body_size. */
+#define REQUEST_BODY_BYTES_MAX (64u << 10)
+/*
+ * A request's parameters. nginx's large_client_header_buffers (4 of 8 KiB by default) let at most
+ * 57 KiB of them come out of the headers, and four more times 8 KiB out of the request line.
+ */
+#define REQUEST_PARAMS_BYTES_MAX (96u << 10)
+/* All of it with its record headers and padding, with room to spare. */
+#define PRESCAN_BYTES_MAX (192u << 10)
+
+enum prescan {
+    PRESCAN_PARTIAL, /* good so far, more must come */
+    PRESCAN_WHOLE,   /* exactly one request */
+    PRESCAN_TOO_BIG, /* all its parameters, and more body than REQUEST_BODY_BYTES_MAX */
+    PRESCAN_BROKEN,  /* not what a FastCGI server sends, or parameters over the limit */
+};
+
+enum prescan prescan(struct bytes bytes);
+
+#endif

@@ -1,0 +1,272 @@
+#include "app/request.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+/* The parameters that mean something here. HTTP_… are not looked at, HTTP_PROXY least of all. */
+enum parameter {
+    REQUEST_METHOD,
+    REQUEST_URI,
+    CONTENT_TYPE,
+    CONTENT_LENGTH,
+    REQUEST_ID,
+    PARAMETERS
+};
+
+static const char *const parameter_names[PARAMETERS] = {
+    [REQUEST_METHOD] = "REQUEST_METHOD=", [REQUEST_URI] = "REQUEST_URI=",
+    [CONTENT_TYPE] = "CONTENT_TYPE=",     [CONTENT_LENGTH] = "CONTENT_LENGTH=",
+    [REQUEST_ID] = "REQUEST_ID=",
+};
+
+/* One pass over the environment; NULL where a parameter is not there. False: one is doubled. */
+static bool collect(char **environment, const char *values[PARAMETERS])
+{
+    for (; *environment != NULL; environment++) {
+        const char *entry = *environment;
+        if (entry[0] != 'R' && entry[0] != 'C')
+            continue; /* most are neither */
+        for (size_t i = 0; i < PARAMETERS; i++) {
+            size_t len = strlen(parameter_names[i]);
+            if (strncmp(entry, parameter_names[i], len) != 0)
+                continue;
+            if (values[i] != NULL)
+                return false;
+            values[i] = entry + len;
+        }
+    }
+    return true;
+}
+
+static enum method method_of(const char *text)
+{
+    static const char *const names[] = {
+        [METHOD_GET] = "GET",
+        [METHOD_HEAD] = "HEAD",
+        [METHOD_POST] = "POST",
+        [METHOD_OPTIONS] = "OPTIONS",
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        if (strcmp(text, names[i]) == 0)
+            return (enum method)i;
+    return METHOD_OTHER;
+}
+
+static int hex_value(uint8_t byte)
+{
+    if (byte >= '0' && byte <= '9')
+        return byte - '0';
+    byte |= 0x20;
+    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+}
+
+bool request_id_parse(struct bytes text, struct request_id *ret_id)
+{
+    struct request_id id;
+    if (text.len != 2 * sizeof(id.at))
+        return false;
+    for (size_t i = 0; i < sizeof(id.at); i++) {
+        int high = hex_value(text.at[2 * i]), low = hex_value(text.at[2 * i + 1]);
+        if (high < 0 || low < 0)
+            return false;
+        id.at[i] = (uint8_t)(high << 4 | low);
+    }
+    *ret_id = id;
+    return true;
+}
+
+static struct request_id random_id(void)
+{
+    struct request_id id;
+    ssize_t got = getrandom(id.at, sizeof(id.at), 0);
+    /* Up to 256 bytes are given in one piece (getrandom(2)); without them no write is safe. */
+    assert(got == (ssize_t)sizeof(id.at));
+    return id;
+}
+
+/* CONTENT_LENGTH may be missing or empty, which says nothing; else it must tell the truth. */
+static bool length_agrees(const char *text, size_t body_len)
+{
+    if (text == NULL || *text == '\0')
+        return true;
+    size_t value = 0;
+    for (; *text != '\0'; text++) {
+        if (*text < '0' || *text > '9' || value > SIZE_MAX / 100)
+            return false;
+        value = value * 10 + (size_t)(*text - '0');
+    }
+    return value == body_len;
+}
+
+static int fault(struct request_fault *ret_fault, const char *what)
+{
+    ret_fault->what = what;
+    return -EBADMSG;
+}
+
+int request_read(char **environment, struct bytes body, bool too_big, struct request *ret_request,
+                 struct request_fault *ret_fault)
+{
+    const char *values[PARAMETERS] = {NULL};
+    bool single = collect(environment, values);
+    ret_request->method = METHOD_OTHER;
+    if (values[REQUEST_METHOD] == NULL || values[REQUEST_URI] == NULL)
+        return fault(ret_fault, "the web server did not say what was requested");
+    struct request request = {.method = method_of(values[REQUEST_METHOD])};
+    ret_request->method = request.method;
+    if (!single)
+        return fault(ret_fault, "a parameter of the request came twice");
+    if (!too_big && !length_agrees(values[CONTENT_LENGTH], body.len))
+        return fault(ret_fault, "the body is not as long as Content-Length says");
+
+    request.path = bytes_of_text(values[REQUEST_URI]);
+    const uint8_t *mark = memchr(request.path.at, '?', request.path.len);
+    if (mark != NULL) {
+        size_t path_len = (size_t)(mark - request.path.at);
+        request.query = bytes_of(mark + 1, request.path.len - path_len - 1);
+        request.path.len = path_len;
+    }
+    if (values[CONTENT_TYPE] != NULL)
+        request.content_type = bytes_of_text(values[CONTENT_TYPE]);
+    if (!too_big)
+        request.body = body;
+    request.too_big = too_big;
+    if (values[REQUEST_ID] == NULL ||
+        !request_id_parse(bytes_of_text(values[REQUEST_ID]), &request.id))
+        request.id = random_id();
+    *ret_request = request;
+    return 0;
+}
+
+/* --- Content-Type: type "/" subtype *( OWS ";" OWS [ name "=" ( token / quoted ) ] ) -----------
+ */
+
+/* RFC 9110 §5.6.2. */
+static bool is_token_byte(uint8_t byte)
+{
+    return (byte >= '0' && byte <= '9') || ((byte | 0x20) >= 'a' && (byte | 0x20) <= 'z') ||
+           (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte) != NULL);
+}
+
+static struct bytes get_token(struct reader *in)
+{
+    const uint8_t *start = in->at;
+    while (in->at != in->end && is_token_byte(*in->at))
+        in->at++;
+    return bytes_of(start, (size_t)(in->at - start));
+}
+
+static bool get_byte(struct reader *in, uint8_t byte)
+{
+    if (in->at == in->end || *in->at != byte)
+        return false;
+    in->at++;
+    return true;
+}
+
+static void skip_blanks(struct reader *in)
+{
+    while (in->at != in->end && (*in->at == ' ' || *in->at == '\t'))
+        in->at++;
+}
+
+static bool get_quoted(struct reader *in)
+{
+    if (!get_byte(in, '"'))
+        return false;
+    while (in->at != in->end && *in->at != '"') {
+        if (*in->at == '\\')
+            in->at++;
+        if (in->at != in->end)
+            in->at++;
+    }
+    return get_byte(in, '"');
+}
+
+static bool equals_ignoring_case(struct bytes a, const char *b)
+{
+    return a.len == strlen(b) && strncasecmp((const char *)a.at, b, a.len) == 0;
+}
+
+static bool ends_with_json(struct bytes subtype)
+{
+    static const char suffix[] = "+json";
+    size_t len = sizeof(suffix) - 1;
+    return subtype.len > len &&
+           equals_ignoring_case(bytes_of(subtype.at + subtype.len - len, len), suffix);
+}
+
+/* The parameters mean nothing here, but must be ones: "application/json, text/plain" is no type. */
+static bool parameters_are_good(struct reader *in)
+{
+    for (;;) {
+        skip_blanks(in);
+        if (in->at == in->end)
+            return true;
+        if (!get_byte(in, ';'))
+            return false;
+        skip_blanks(in);
+        if (get_token(in).len == 0)
+            continue; /* a trailing ';' */
+        if (!get_byte(in, '=') || (get_token(in).len == 0 && !get_quoted(in)))
+            return false;
+    }
+}
+
+bool request_is_json(const struct request *request)
+{
+    struct reader in = reader_of(request->content_type);
+    skip_blanks(&in);
+    struct bytes type = get_token(&in);
+    bool slash = get_byte(&in, '/');
+    struct bytes subtype = get_token(&in);
+    return slash && equals_ignoring_case(type, "application") &&
+           (equals_ignoring_case(subtype, "json") || ends_with_json(subtype)) &&
+           parameters_are_good(&in);
+}
+
+/* --- query ------------------------------------------------------------------------------------ */
+
+static int decode_value(struct bytes text, struct writer *out)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t byte = text.at[i];
+        if (byte == '+') {
+            byte = ' ';
+        } else if (byte == '%') {
+            int high = text.len - i > 2 ? hex_value(text.at[i + 1]) : -1;
+            int low = text.len - i > 2 ? hex_value(text.at[i + 2]) : -1;
+            if (high < 0 || low < 0)
+                return -EINVAL;
+            byte = (uint8_t)(high << 4 | low);
+            i += 2;
+        }
+        put_u8(out, byte);
+    }
+    return out->bad ? -EINVAL : 0;
+}
+
+int request_parameter(const struct request *request, const char *name, struct writer *out)
+{
+    struct bytes wanted = bytes_of_text(name);
+    struct reader in = reader_of(request->query);
+    int found = 0;
+    while (reader_left(&in) > 0) {
+        const uint8_t *end = memchr(in.at, '&', reader_left(&in));
+        size_t len = end != NULL ? (size_t)(end - in.at) : reader_left(&in);
+        struct bytes pair = get_raw(&in, len);
+        if (end != NULL)
+            (void)get_u8(&in);
+        const uint8_t *equals = len > 0 ? memchr(pair.at, '=', pair.len) : NULL;
+        size_t name_len = equals != NULL ? (size_t)(equals - pair.at) : pair.len;
+        if (!bytes_equal(bytes_of(pair.at, name_len), wanted))
+            continue;
+        size_t skip = equals != NULL ? name_len + 1 : name_len;
+        if (found != 0 || decode_value(bytes_of(pair.at + skip, pair.len - skip), out) != 0)
+            return -EINVAL;
+        found = 1;
+    }
+    return found;
+}

@@ -1,0 +1,62 @@
+/*
+ * A request as the handlers see it: the FastCGI environment, judged. Every limit on what comes in
+ * is enforced here or by what this calls; what is not looked at here is not looked at anywhere.
+ *
+ * Slices point into the connection's environment and are valid until the answer is finished; the
+ * body's only while the request is being dispatched.
+ */
+#ifndef ROLLCALL_APP_REQUEST_H
+#define ROLLCALL_APP_REQUEST_H
+
+#include "raft/base/bytes.h"
+
+enum method {
+    METHOD_GET,
+    METHOD_HEAD,
+    METHOD_POST,
+    METHOD_OPTIONS,
+    METHOD_OTHER, /* known to HTTP or not, no resource here takes it */
+};
+
+struct request {
+    enum method method;
+    struct bytes path;  /* raw: nginx's own normalisation is not ours (axum routes on raw bytes) */
+    struct bytes query; /* raw, without the '?' */
+    struct bytes content_type; /* empty when there is none */
+    struct bytes body;
+    bool too_big; /* the body is over its limit; `body` is empty */
+    /*
+     * What makes this request one: nginx's, the same when nginx tries it on another worker. Drawn
+     * at random when nginx sent none.
+     */
+    struct request_id id;
+};
+
+/* Why a request cannot even be looked at: 400. NULL-terminated sentence. */
+struct request_fault {
+    const char *what;
+};
+
+/*
+ * Reads "NAME=value" strings up to a NULL. -EBADMSG and *ret_fault when a parameter is missing,
+ * doubled or contradicts the body; then only `method` of the request is set (METHOD_OTHER when
+ * even that is not known).
+ */
+NODISCARD int request_read(char **environment, struct bytes body, bool too_big,
+                           struct request *ret_request, struct request_fault *ret_fault);
+
+/* application/json, or anything application/…+json, with any parameters. */
+bool request_is_json(const struct request *request);
+
+/* 32 hexadecimal digits, of either case. */
+NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);
+
+/*
+ * The value of a query parameter, percent-decoded into `out`. 0 when it is not there, 1 when it is,
+ * -EINVAL when it is there twice, does not fit or is not well encoded. A name alone has the value
+ * "".
+ */
+NODISCARD int request_parameter(const struct request *request, const char *name,
+                                struct writer *out);
+
+#endif

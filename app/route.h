@@ -1,0 +1,25 @@
+/*
+ * The URL space: (method, path) → handler. Paths are compared as raw bytes, as the reference does:
+ * "/users/", "//users" and "/user%73" are other paths, and there is nothing at them.
+ */
+#ifndef ROLLCALL_APP_ROUTE_H
+#define ROLLCALL_APP_ROUTE_H
+
+#include "app/handlers.h"
+
+enum route_kind {
+    ROUTE_HANDLER,
+    ROUTE_OPTIONS,     /* the path is known: say what it takes */
+    ROUTE_NOT_ALLOWED, /* the path is known, the method is not for it */
+    ROUTE_NOT_FOUND,
+};
+
+struct route {
+    enum route_kind kind;
+    void (*handler)(struct exchange *x); /* ROUTE_HANDLER only */
+    const char *allow;                   /* all but ROUTE_NOT_FOUND */
+};
+
+struct route route_find(enum method method, struct bytes path);
+
+#endif
