@@ -28,6 +28,6 @@
 /* The struct of `type` whose member `name` is at `pointer`. */
 #define CONTAINER_OF(pointer, type, name) ((type *)(void *)((char *)(pointer)-offsetof(type, name)))
 
-#define PRINTF_LIKE(format, first) __attribute__((format(printf, format, first)))
+#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
 
 #endif

@@ -23,7 +23,7 @@ void record_put(struct writer *out, struct record *record)
     put_u32(out, (uint32_t)record->payload.len);
     put_u64(out, record->index.n);
     put_u64(out, record->term.n);
-    put_u64(out, record->synced.n);
+    put_u64(out, record->synced);
     put_u64(out, record->generation);
     put_u64(out, record->sequence);
     put_u32(out, record->previous_crc);
@@ -70,7 +70,7 @@ enum record_verdict record_get(struct bytes bytes, struct record *ret_record)
     uint32_t length = get_u32(&in);
     record.index.n = get_u64(&in);
     record.term.n = get_u64(&in);
-    record.synced.n = get_u64(&in);
+    record.synced = get_u64(&in);
     record.generation = get_u64(&in);
     record.sequence = get_u64(&in);
     record.previous_crc = get_u32(&in);
@@ -88,6 +88,7 @@ void record_owner_put(struct writer *out, const struct record_owner *owner)
 {
     put_u64(out, owner->node);
     put_u64(out, owner->segment);
+    put_u64(out, owner->size);
     put_bytes(out, owner->cluster);
 }
 
@@ -97,6 +98,7 @@ int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner)
     struct record_owner owner;
     owner.node = get_u64(&in);
     owner.segment = get_u64(&in);
+    owner.size = get_u64(&in);
     owner.cluster = get_bytes(&in);
     if (!reader_done(&in))
         return -EBADMSG;

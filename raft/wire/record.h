@@ -12,9 +12,9 @@
  *         12     4  length of the payload
  *         16     8  index   SEGMENT, RESET: the entry before the next; ENTRY: its own;
  *                           TRUNCATE: the first that goes
- *         24     8  term    of that entry (TRUNCATE: 0)
- *         32     8  synced: the log was durable up to this index when the record was written, so a
- *                   damaged entry at or below it is no torn write
+ *         24     8  term    of that entry (TRUNCATE: of the entry before it)
+ *         32     8  synced: records up to this sequence were durable when this one was written, so
+ *                   a damaged one among them is no torn write
  *         40     8  generation of the log, drawn at random when it was made
  *         48     8  sequence: records count from 1 in physical order, over all segments
  *         56     4  CRC-32C field of the record before (0 before the first): the chain
@@ -40,7 +40,7 @@ struct record {
     uint8_t kind;
     raft_index index;
     raft_term term;
-    raft_index synced;
+    uint64_t synced;
     uint64_t generation;
     uint64_t sequence;
     uint32_t previous_crc;
@@ -73,7 +73,8 @@ enum record_verdict record_get(struct bytes bytes, struct record *ret_record);
 /* Whose log this is: the payload of a SEGMENT record. */
 struct record_owner {
     uint64_t node;
-    uint64_t segment;
+    uint64_t segment; /* counts from 1; also the file's name */
+    uint64_t size;    /* of the file */
     struct bytes cluster;
 };
 void record_owner_put(struct writer *out, const struct record_owner *owner);

@@ -1,0 +1,183 @@
+#include "raft/node/config.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/un.h>
+
+enum setting_kind { TEXT, NUMBER, NUMBER_32 };
+
+struct setting {
+    const char *option;
+    const char *environment;
+    const char *argument;
+    const char *standard; /* the default */
+    const char *help;
+    enum setting_kind kind;
+    size_t place; /* in struct config */
+    uint64_t min, max;
+};
+
+#define PLACE(member) offsetof(struct config, member)
+
+static const struct setting settings[] = {
+    {"id", "ROLLCALL_ID", "N", "1", "number of this node in its cluster", NUMBER, PLACE(id), 1,
+     UINT32_MAX},
+    {"dir", "ROLLCALL_DIR", "DIR", "/var/lib/rollcall/wal", "directory of the log; made if need be",
+     TEXT, PLACE(dir), 1, 4000},
+    {"socket", "ROLLCALL_SOCKET", "PATH", "/run/rollcall/raft.sock", "where workers call", TEXT,
+     PLACE(socket), 1, sizeof(((struct sockaddr_un *)0)->sun_path) - 1},
+    {"redis", "ROLLCALL_REDIS", "PATH", "/run/rollcall/redis.sock", "unix socket of Redis", TEXT,
+     PLACE(redis), 1, sizeof(((struct sockaddr_un *)0)->sun_path) - 1},
+    {"cluster", "ROLLCALL_CLUSTER", "NAME", "rollcall", "name of the cluster", TEXT,
+     PLACE(cluster), 1, CONFIG_CLUSTER_BYTES_MAX},
+    {"raft", "ROLLCALL_RAFT", "ADDR:PORT", "", "where other nodes call", TEXT, PLACE(raft), 0, 255},
+    {"members", "ROLLCALL_MEMBERS", "1=ADDR:PORT,…", "", "all nodes of the cluster; empty: this one",
+     TEXT, PLACE(members), 0, 4000},
+    {"pid-file", "ROLLCALL_PID_FILE", "PATH", "", "written at start, removed at stop", TEXT,
+     PLACE(pid_file), 0, 4000},
+    {"snapshot-entries", "ROLLCALL_SNAPSHOT_ENTRIES", "N", "100000", "log entries between snapshots",
+     NUMBER, PLACE(snapshot_entries), 1, UINT32_MAX},
+    {"election-ms", "ROLLCALL_ELECTION_MS", "MS", "300", "silence of a leader before an election",
+     NUMBER_32, PLACE(election_ms), 10, 60000},
+    {"heartbeat-ms", "ROLLCALL_HEARTBEAT_MS", "MS", "30", "a leader is heard at least so often",
+     NUMBER_32, PLACE(heartbeat_ms), 1, 6000},
+};
+
+static void show_help(void)
+{
+    printf("rollcall-node: one node of a replicated user directory\n\n"
+           "usage: rollcall-node [OPTION]…\n\n");
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        char left[64];
+        snprintf(left, sizeof(left), "--%s %s", s->option, s->argument);
+        printf("  %-28s %s\n  %-28s   (%s, default \"%s\")\n", left, s->help, "", s->environment,
+               s->standard);
+    }
+    printf("  %-28s %s\n  %-28s %s\n\n"
+           "Runs in the foreground until SIGTERM or SIGINT. SIGUSR1 asks for a snapshot now.\n"
+           "Diagnostics go to stderr, one fact a line.\n",
+           "--help", "show this", "--version", "show the version");
+}
+
+static bool refuse(const struct setting *setting, const char *from, const char *value,
+                   const char *wanted)
+{
+    fprintf(stderr, "rollcall-node: %s%s \"%s\" is no good: %s; see --help\n",
+            from == setting->option ? "--" : "", from, value, wanted);
+    return false;
+}
+
+static bool set_number(const struct setting *setting, const char *from, const char *value,
+                       struct config *config)
+{
+    char wanted[96];
+    char *end;
+    snprintf(wanted, sizeof(wanted), "wanted is a number from %" PRIu64 " to %" PRIu64,
+             setting->min, setting->max);
+    errno = 0;
+    unsigned long long number = strtoull(value, &end, 10);
+    bool digits = value[0] >= '0' && value[0] <= '9' && *end == '\0';
+    if (!digits || errno != 0 || number < setting->min || number > setting->max)
+        return refuse(setting, from, value, wanted);
+    char *place = (char *)config + setting->place;
+    if (setting->kind == NUMBER) {
+        uint64_t wide = number;
+        memcpy(place, &wide, sizeof(wide));
+    } else {
+        uint32_t narrow = (uint32_t)number;
+        memcpy(place, &narrow, sizeof(narrow));
+    }
+    return true;
+}
+
+static bool set(const struct setting *setting, const char *from, const char *value,
+                struct config *config)
+{
+    if (setting->kind != TEXT)
+        return set_number(setting, from, value, config);
+    char wanted[96];
+    snprintf(wanted, sizeof(wanted), "wanted are %" PRIu64 " to %" PRIu64 " bytes", setting->min,
+             setting->max);
+    size_t len = strlen(value);
+    if (len < setting->min || len > setting->max)
+        return refuse(setting, from, value, wanted);
+    memcpy((char *)config + setting->place, &value, sizeof(value));
+    return true;
+}
+
+/* What no single setting can say of itself. */
+static bool judge(const struct config *config)
+{
+    if (strspn(config->cluster, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+        strlen(config->cluster)) {
+        fprintf(stderr, "rollcall-node: --cluster \"%s\" is no good: wanted are letters, digits, "
+                "'-', '_' and '.'\n", config->cluster);
+        return false;
+    }
+    if (config->election_ms < 5 * config->heartbeat_ms) {
+        fprintf(stderr, "rollcall-node: --election-ms %" PRIu32 " is no good: wanted is at least 5 "
+                "times --heartbeat-ms (%" PRIu32 ")\n", config->election_ms, config->heartbeat_ms);
+        return false;
+    }
+    if (strchr(config->members, ',') != NULL) {
+        fprintf(stderr, "rollcall-node: --members \"%s\" is no good: this version runs clusters of "
+                "one node\n", config->members);
+        return false;
+    }
+    return true;
+}
+
+static bool set_all(int argc, char **argv, struct config *config, bool *ret_shown)
+{
+    struct option options[ARRAY_LEN(settings) + 3] = {{0}};
+    size_t help = ARRAY_LEN(settings), version = help + 1;
+    for (size_t i = 0; i < ARRAY_LEN(settings); i++) {
+        const struct setting *s = &settings[i];
+        const char *value = getenv(s->environment);
+        options[i] = (struct option){.name = s->option, .has_arg = required_argument};
+        if (!set(s, s->option, s->standard, config) ||
+            (value != NULL && !set(s, s->environment, value, config)))
+            return false;
+    }
+    options[help] = (struct option){.name = "help"};
+    options[version] = (struct option){.name = "version"};
+    for (;;) {
+        int i = -1;
+        int got = getopt_long(argc, argv, "", options, &i);
+        if (got == -1)
+            break;
+        if (got != 0 || i < 0)
+            return false; /* getopt_long said what is wrong */
+        *ret_shown = (size_t)i >= help;
+        if ((size_t)i == help)
+            show_help();
+        else if ((size_t)i == version)
+            printf("rollcall-node %s\n", ROLLCALL_VERSION);
+        if (*ret_shown)
+            return true;
+        if (!set(&settings[i], settings[i].option, optarg, config))
+            return false;
+    }
+    if (optind < argc) {
+        fprintf(stderr, "rollcall-node: \"%s\" is no option; see --help\n", argv[optind]);
+        return false;
+    }
+    return judge(config);
+}
+
+enum config_result config_read(int argc, char **argv, struct config *ret_config)
+{
+    struct config config = {.id = 0};
+    bool shown = false;
+    if (!set_all(argc, argv, &config, &shown))
+        return CONFIG_REFUSED;
+    if (shown)
+        return CONFIG_SHOWN;
+    *ret_config = config;
+    return CONFIG_RUN;
+}

@@ -1,0 +1,110 @@
+/*
+ * The driver: one replica of the directory. It gathers what a turn of the loop brought, steps the
+ * core, and carries its output out: log to the WAL, committed entries to the users, answers to who
+ * asked. No libuv, no sockets, no clock: all that reaches it through its options, so that a
+ * simulator runs the same code.
+ *
+ * A turn: replica_write and replica_read gather; replica_turn does the rest, with at most one flush
+ * of the disk under way however many requests wait (group commit falls out of that).
+ *
+ * Who asks is named by a struct replica_client, which comes back in the hooks unread.
+ */
+#ifndef ROLLCALL_NODE_REPLICA_H
+#define ROLLCALL_NODE_REPLICA_H
+
+#include "raft/node/wal.h"
+#include "raft/users/users.h"
+#include "raft/wire/call.h"
+
+/* Writes that may wait for their entry, and reads for their index, at once. A power of two. */
+#define REPLICA_WAITING_MAX (1u << 16)
+
+struct replica;
+
+struct replica_client {
+    uint64_t connection;
+    uint64_t call;
+};
+
+/* All are called from within replica_turn or a replica_… call, on the loop. */
+struct replica_hooks {
+    uint64_t (*now_ms)(void *context);  /* monotonic */
+    uint64_t (*wall_ms)(void *context); /* since 1970, for the entries */
+    void (*written)(void *context, struct replica_client client, uint64_t index,
+                    const struct users_answer *answer);
+    void (*refused)(void *context, struct replica_client client, enum call_reason reason);
+    /* The state is as fresh as the read asked for: read it now, with replica_users. */
+    void (*readable)(void *context, struct replica_client client);
+    /* Save this version, term of its last entry beside it; then replica_saved. Unpins the view. */
+    void (*save)(void *context, struct users_view *take_view, uint64_t term);
+    /* Leader, and an entry of its term is applied: the node answers from now on. Once. */
+    void (*ready)(void *context);
+    /* The process must end now: storage failed. */
+    void (*failed)(void *context, const char *what, int error);
+};
+
+struct replica_options {
+    uint64_t node;
+    const char *cluster;
+    uint32_t election_ms;
+    uint64_t snapshot_entries; /* log entries between snapshots */
+    uint64_t random;           /* for timeouts, and as generation of a new log */
+    uint32_t segment_bytes;    /* WAL_SEGMENT_BYTES */
+    struct disk *disk;
+    struct runner *runner;
+    const struct replica_hooks *hooks;
+    void *context;
+};
+
+/*
+ * Opens the log. `ret_recovered` is filled in whatever the result, which is wal_open's. Then the
+ * caller loads the snapshot, and replica_start, before anything else.
+ */
+NODISCARD int replica_open(const struct replica_options *options, struct replica **ret_replica,
+                           struct wal_recovered *ret_recovered);
+void replica_close(struct replica *replica); /* not while replica_busy; NULL is fine */
+
+/*
+ * Takes the state that the snapshot held (or a fresh one), and starts to take part. When it cannot,
+ * `ret_text` says why, for people, and the state is still the caller's.
+ * -ESTALE: the log begins after what the state holds, or ends before it.
+ */
+NODISCARD int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
+                            size_t text_bytes);
+
+/* Asks for a write: ends in `written` or `refused`. The command is borrowed for the call. */
+void replica_write(struct replica *replica, struct replica_client client,
+                   const struct request_id *request, struct bytes command);
+
+/* Asks to read: ends in `readable` or `refused`; at once when staleness is fine. */
+void replica_read(struct replica *replica, struct replica_client client, bool stale);
+
+void replica_turn(struct replica *replica);
+
+/* The latest time for the next turn, on the monotonic clock. */
+uint64_t replica_deadline_ms(const struct replica *replica);
+
+/* Asks for a snapshot as soon as none is being saved. */
+void replica_want_snapshot(struct replica *replica);
+/* What hooks.save began has ended; durable: the state at `index` survives a crash of the store. */
+void replica_saved(struct replica *replica, bool durable, uint64_t index);
+
+/* No more writes and reads are taken; those that wait are still answered. */
+void replica_stop(struct replica *replica);
+/* Something still waits, for the disk or for an answer. */
+bool replica_busy(const struct replica *replica);
+
+struct users *replica_users(struct replica *replica);
+
+struct replica_status {
+    struct raft_status raft;
+    uint64_t applied;
+    uint64_t snapshot_index; /* of the last durable snapshot */
+    bool snapshot_wanted;    /* one is due and not yet saved */
+    bool wal_full;
+    uint64_t wal_bytes;
+    uint32_t waiting;
+};
+struct replica_status replica_status(const struct replica *replica);
+
+#endif

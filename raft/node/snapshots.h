@@ -1,0 +1,62 @@
+/*
+ * Snapshots in Redis: the users as of one log entry, where the log before it may go.
+ *
+ * Keys, all under "rollcall:CLUSTER:NODE:" so that nodes and clusters may share a server:
+ *
+ *     users    hash   id → {"id":7,"name":"Alice"}
+ *     indexes  hash   id / 64 → "7:12 8:13 …", id:raft index of the last change
+ *     answers  hash   sequence / 64 → lines "SEQUENCE REQUEST-ID created ID INDEX"
+ *     meta     hash   format cluster node index term configuration users next_id answers_first
+ *                     answers_next digest
+ *
+ * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. The first
+ * snapshot is complete: written beside the old one under "new:…" and renamed over it. Later ones
+ * write the difference of two versions, if meta says that the older is what Redis holds: it is
+ * asked each time, and an emptied or older Redis gets a complete one.
+ *
+ * A snapshot counts only when Redis has it on disk, which is asked each time: at once with
+ * `appendonly yes` and `appendfsync always`; else by WAITAOF where the server knows it; else by a
+ * BGSAVE that began after it and ended well.
+ *
+ * Everything goes in small steps, a window of commands at a time, so that the loop is never held.
+ */
+#ifndef ROLLCALL_NODE_SNAPSHOTS_H
+#define ROLLCALL_NODE_SNAPSHOTS_H
+
+#include "raft/node/store.h"
+#include "raft/users/users.h"
+
+struct snapshots;
+
+struct snapshots_saved {
+    bool durable;   /* else: nothing counts, `text` says why */
+    bool full;      /* complete, or a difference */
+    uint64_t index;
+    uint64_t users, answers, bytes; /* written */
+    const char *text;
+};
+
+enum snapshots_found {
+    SNAPSHOTS_NONE,    /* Redis has no snapshot of this node; the state is untouched */
+    SNAPSHOTS_LOADED,  /* the state is what it held */
+    SNAPSHOTS_DAMAGED, /* there is one that cannot be used, `text` says why; the state is spoilt */
+    SNAPSHOTS_AWAY,    /* the connection ended; the state is spoilt; load may be tried again */
+};
+
+struct snapshots_hooks {
+    void (*loaded)(void *context, enum snapshots_found found, const char *text);
+    void (*saved)(void *context, const struct snapshots_saved *saved);
+};
+
+/* NULL: no memory. The store outlives it. */
+struct snapshots *snapshots_new(struct store *store, const char *cluster, uint64_t node,
+                                const struct snapshots_hooks *hooks, void *context);
+void snapshots_free(struct snapshots *snapshots);
+
+/* Loads into a fresh state; ends in hooks.loaded. */
+void snapshots_load(struct snapshots *snapshots, struct users *users);
+
+/* Saves the view, which it unpins when it is done with it; ends in hooks.saved. One at a time. */
+void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, uint64_t term);
+
+#endif

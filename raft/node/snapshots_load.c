@@ -1,0 +1,224 @@
+/* Loading: meta, then page by page a window ahead, then the sums are compared. */
+#include "raft/node/snapshots_state.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static void load_pump(struct snapshots *snapshots);
+
+static void end_load(struct snapshots *snapshots)
+{
+    struct snapshots_load *load = &snapshots->load;
+    enum snapshots_found found = SNAPSHOTS_LOADED;
+    if (!snapshots->failed && users_load_done(load->users, &load->meta) != 0)
+        snapshots_fail(snapshots, "what %s holds is not what %s says: its digest or counts differ",
+                       snapshots->key[KEY_USERS], snapshots->key[KEY_META]);
+    if (snapshots->failed)
+        found = snapshots->away ? SNAPSHOTS_AWAY : SNAPSHOTS_DAMAGED;
+    snapshots->phase = SNAPSHOTS_IDLE;
+    if (found == SNAPSHOTS_LOADED)
+        snapshots->base = users_pin(load->users);
+    snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
+}
+
+/* --- pages ---------------------------------------------------------------------------------------*/
+
+static void on_indexes(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    struct snapshots_load *load = &snapshots->load;
+    memset(load->index, 0, sizeof(load->index));
+    if (!snapshots_take(snapshots, reply) || reply->kind == STORE_NIL)
+        return; /* no user has an id of this page */
+    if (reply->kind != STORE_TEXT ||
+        snapshots_get_indexes(reply->text, load->users_page, load->index) != 0)
+        snapshots_fail(snapshots, "%s field %" PRIu64 " is not a list of id:index",
+                       snapshots->key[KEY_INDEXES], load->users_page);
+}
+
+static void load_user(struct snapshots *snapshots, uint64_t id, const struct store_reply *text)
+{
+    struct snapshots_load *load = &snapshots->load;
+    if (text->kind == STORE_NIL)
+        return;
+    struct writer name = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
+    struct user user;
+    if (text->kind != STORE_TEXT || user_json_decode(text->text, &name, &user) != 0 ||
+        user.id != id) {
+        snapshots_fail(snapshots, "%s field %" PRIu64 " is not the JSON of that user",
+                       snapshots->key[KEY_USERS], id);
+        return;
+    }
+    user.index = load->index[id % USERS_PAGE];
+    if (users_load_user(load->users, &user) != 0)
+        snapshots_fail(snapshots, "%s field %" PRIu64 ": no such user can be, index %" PRIu64,
+                       snapshots->key[KEY_USERS], id, user.index);
+}
+
+static void on_users(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    struct snapshots_load *load = &snapshots->load;
+    if (snapshots_take(snapshots, reply) && reply->kind == STORE_LIST) {
+        for (size_t i = 0; i < reply->count && i < USERS_PAGE; i++) {
+            struct store_reply text = store_reply_at(reply, i);
+            load_user(snapshots, load->users_page * USERS_PAGE + i, &text);
+        }
+    }
+    load->users_page++;
+    load_pump(snapshots);
+}
+
+static void on_answers(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    struct snapshots_load *load = &snapshots->load;
+    if (snapshots_take(snapshots, reply) &&
+        (reply->kind != STORE_TEXT || snapshots_load_answers(reply->text, load->users) != 0))
+        snapshots_fail(snapshots, "%s field %" PRIu64 " is not a list of answers",
+                       snapshots->key[KEY_ANSWERS], load->answers_page);
+    load->answers_page++;
+    load_pump(snapshots);
+}
+
+static void ask_users(struct snapshots *snapshots, uint64_t page)
+{
+    struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
+    struct bytes words[2 + USERS_PAGE] = {bytes_of_text("HMGET"),
+                                          snapshots_key(snapshots, KEY_USERS)};
+    for (uint32_t i = 0; i < USERS_PAGE; i++) {
+        uint8_t *at = scratch.at;
+        put_decimal(&scratch, page * USERS_PAGE + i);
+        words[2 + i] = bytes_of(at, (size_t)(scratch.at - at));
+    }
+    uint8_t *at = scratch.at;
+    put_decimal(&scratch, page);
+    struct bytes indexes[] = {bytes_of_text("HGET"), snapshots_key(snapshots, KEY_INDEXES),
+                              bytes_of(at, (size_t)(scratch.at - at))};
+    snapshots_send(snapshots, ARRAY_LEN(indexes), indexes, on_indexes);
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_users);
+}
+
+static void ask_answers(struct snapshots *snapshots, uint64_t page)
+{
+    struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
+    put_decimal(&scratch, page);
+    struct bytes words[] = {bytes_of_text("HGET"), snapshots_key(snapshots, KEY_ANSWERS),
+                            writer_bytes(&scratch)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_answers);
+}
+
+/* Asks for the next page; false when there is no further. */
+static bool ask_page(struct snapshots *snapshots)
+{
+    struct snapshots_load *load = &snapshots->load;
+    if (!load->users_asked) {
+        if (load->next_page * USERS_PAGE < load->meta.next_id) {
+            ask_users(snapshots, load->next_page++);
+            return true;
+        }
+        load->users_asked = true;
+        load->next_page = load->meta.answers_first / USERS_PAGE;
+    }
+    if (!load->answers_asked) {
+        if (load->next_page * USERS_PAGE < load->meta.answers_next &&
+            load->meta.answers_first < load->meta.answers_next) {
+            ask_answers(snapshots, load->next_page++);
+            return true;
+        }
+        load->answers_asked = true;
+    }
+    return false;
+}
+
+static void load_pump(struct snapshots *snapshots)
+{
+    while (!snapshots->failed && snapshots->open < SNAPSHOTS_WINDOW && ask_page(snapshots))
+        ;
+    if (snapshots->open == 0 && snapshots->phase == SNAPSHOTS_READING)
+        end_load(snapshots);
+}
+
+/* --- meta ----------------------------------------------------------------------------------------*/
+
+static bool meta_number(struct snapshots *snapshots, const struct store_reply *hash,
+                        const char *name, uint64_t *ret_number)
+{
+    struct bytes text;
+    if (snapshots_field(hash, name, &text) && snapshots_number(text, ret_number))
+        return true;
+    snapshots_fail(snapshots, "%s field \"%s\" is missing or no number", snapshots->key[KEY_META],
+                   name);
+    return false;
+}
+
+static bool meta_digest(struct snapshots *snapshots, const struct store_reply *hash,
+                        uint64_t *ret_digest)
+{
+    struct bytes text;
+    uint64_t digest = 0;
+    bool good = snapshots_field(hash, "digest", &text) && text.len == 16;
+    for (size_t i = 0; good && i < text.len; i++) {
+        uint8_t c = text.at[i];
+        good = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        digest = digest << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    if (!good)
+        snapshots_fail(snapshots, "%s field \"digest\" is missing or not 16 hexadecimal digits",
+                       snapshots->key[KEY_META]);
+    *ret_digest = digest;
+    return good;
+}
+
+static bool read_meta(struct snapshots *snapshots, const struct store_reply *hash)
+{
+    struct users_meta *meta = &snapshots->load.meta;
+    struct bytes format, cluster;
+    uint64_t node;
+    if (!snapshots_field(hash, "format", &format) ||
+        !bytes_equal(format, bytes_of_text(SNAPSHOTS_FORMAT))) {
+        snapshots_fail(snapshots, "%s has no format that this version knows (it knows "
+                       SNAPSHOTS_FORMAT ")", snapshots->key[KEY_META]);
+        return false;
+    }
+    if (!snapshots_field(hash, "cluster", &cluster) ||
+        !bytes_equal(cluster, bytes_of_text(snapshots->cluster)) ||
+        !meta_number(snapshots, hash, "node", &node) || node != snapshots->node) {
+        snapshots_fail(snapshots, "%s is of another node or cluster", snapshots->key[KEY_META]);
+        return false;
+    }
+    return meta_number(snapshots, hash, "index", &meta->index) &&
+           meta_number(snapshots, hash, "users", &meta->count) &&
+           meta_number(snapshots, hash, "next_id", &meta->next_id) &&
+           meta_number(snapshots, hash, "answers_first", &meta->answers_first) &&
+           meta_number(snapshots, hash, "answers_next", &meta->answers_next) &&
+           meta_digest(snapshots, hash, &meta->digest);
+}
+
+static void on_meta(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    bool here = snapshots_take(snapshots, reply);
+    if (here && reply->kind == STORE_LIST && reply->count == 0) {
+        snapshots->phase = SNAPSHOTS_IDLE;
+        snapshots->hooks->loaded(snapshots->context, SNAPSHOTS_NONE, "");
+        return;
+    }
+    if (here && read_meta(snapshots, reply)) {
+        struct users_meta *meta = &snapshots->load.meta;
+        if (meta->next_id > USER_ID_MAX + 1 || meta->answers_first > meta->answers_next)
+            snapshots_fail(snapshots, "%s has numbers that cannot be", snapshots->key[KEY_META]);
+        snapshots->load.answers_page = meta->answers_first / USERS_PAGE;
+    }
+    load_pump(snapshots);
+}
+
+void snapshots_load(struct snapshots *snapshots, struct users *users)
+{
+    assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
+    snapshots->phase = SNAPSHOTS_READING;
+    snapshots->failed = snapshots->away = false;
+    snapshots->load = (struct snapshots_load){.users = users};
+    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_meta);
+}

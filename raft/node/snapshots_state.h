@@ -1,0 +1,117 @@
+/* struct snapshots, for snapshots*.c only. */
+#ifndef ROLLCALL_NODE_SNAPSHOTS_STATE_H
+#define ROLLCALL_NODE_SNAPSHOTS_STATE_H
+
+#include "raft/node/snapshots.h"
+#include "raft/users/user_json.h"
+
+#define SNAPSHOTS_FORMAT "1"
+
+/* Commands under way while pages are written or read. */
+#define SNAPSHOTS_WINDOW 16u
+
+/* Pages that are encoded before the loop gets its turn again. */
+#define SNAPSHOTS_STEP_PAGES 4u
+
+#define SNAPSHOTS_TEXT_BYTES 512u
+#define SNAPSHOTS_KEY_BYTES  128u
+
+/* One page of users as JSON, or of answers as lines; and its field names. */
+#define SNAPSHOTS_SCRATCH_BYTES (USERS_PAGE * (USER_JSON_BYTES_MAX + 64u))
+
+enum snapshots_key {
+    KEY_META,
+    KEY_USERS,
+    KEY_INDEXES,
+    KEY_ANSWERS,
+    KEY_NEW_USERS,
+    KEY_NEW_INDEXES,
+    KEY_NEW_ANSWERS,
+};
+#define SNAPSHOTS_KEYS 7u
+
+enum snapshots_phase {
+    SNAPSHOTS_IDLE,
+    SNAPSHOTS_ASKING,     /* save: what does Redis hold, and how durable is it? */
+    SNAPSHOTS_WRITING,    /* save: pages, then EXEC */
+    SNAPSHOTS_CONFIRMING, /* save: is it on disk? */
+    SNAPSHOTS_READING,    /* load */
+};
+
+struct snapshots_save {
+    uint64_t term;
+    bool full;
+    bool aof_always;
+    uint64_t next_page;   /* of users, then of answers */
+    bool users_written, answers_written, executed;
+    bool any_user, any_answer; /* full: there is something to rename */
+    uint64_t users, answers, bytes;
+    uint32_t polls;
+};
+
+struct snapshots_load {
+    struct users *users;
+    struct users_meta meta;
+    uint64_t next_page;  /* to ask for: of users, then of answers */
+    bool users_asked, answers_asked;
+    uint64_t users_page, answers_page; /* that the next reply is of */
+    uint64_t index[USERS_PAGE];        /* of the users of users_page */
+};
+
+struct snapshots {
+    struct store *store;
+    const struct snapshots_hooks *hooks;
+    void *context;
+    char key[SNAPSHOTS_KEYS][SNAPSHOTS_KEY_BYTES];
+    char cluster[64];
+    uint64_t node;
+
+    struct users_view *base;    /* what Redis held last, durable */
+    struct users_view *attempt; /* what is being saved, or was in vain */
+
+    enum snapshots_phase phase;
+    uint32_t open; /* commands whose reply is to come */
+    bool failed;   /* this save or load is lost; it ends when nothing is open */
+    bool away;     /* because the connection ended */
+    char text[SNAPSHOTS_TEXT_BYTES];
+    struct snapshots_save save;
+    struct snapshots_load load;
+    uint8_t scratch[SNAPSHOTS_SCRATCH_BYTES];
+};
+
+/* --- snapshots.c -----------------------------------------------------------------------------*/
+
+typedef void snapshots_on_reply(struct snapshots *snapshots, const struct store_reply *reply);
+
+/* The key as an argument. */
+struct bytes snapshots_key(const struct snapshots *snapshots, enum snapshots_key key);
+/* A command of plain words, all but `count` arguments given; counts it as open. */
+void snapshots_send(struct snapshots *snapshots, size_t count, const struct bytes *arguments,
+                    store_on_reply *on_reply);
+/* Marks this save or load as lost, with the first reason. */
+void snapshots_fail(struct snapshots *snapshots, const char *format, ...) PRINTF_LIKE(2, 3);
+/*
+ * At the head of each reply's callback: counts it, and judges it. False when there is nothing to
+ * look at: no reply, or an error, which fails the save or load.
+ */
+bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply);
+
+/* A decimal number that is all of `text`. */
+bool snapshots_number(struct bytes text, uint64_t *ret_number);
+/* The value of a field in a HGETALL reply; false where it has none. */
+bool snapshots_field(const struct store_reply *hash, const char *name, struct bytes *ret_value);
+/* The digest as it stands in meta: 16 hexadecimal digits and a NUL. */
+void snapshots_digest(uint64_t digest, char ret_text[17]);
+
+/* --- snapshots_text.c --------------------------------------------------------------------------*/
+
+/* "7:12 8:13": the indexes of a page. */
+void snapshots_put_indexes(struct writer *out, const struct users_page *page);
+/* By place in the page, 0 where there is none. */
+NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page, uint64_t ret_index[USERS_PAGE]);
+/* A line for each answer of a page. */
+void snapshots_put_answers(struct writer *out, const struct users_past_page *page);
+/* Hands each answer of the text to the state. */
+NODISCARD int snapshots_load_answers(struct bytes text, struct users *users);
+
+#endif

@@ -1,0 +1,633 @@
+#include "raft/node/workers.h"
+
+#include "raft/node/diag.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define IN_BYTES 262144u
+/* A call of a worker is small: what claims to be larger than this is no call. */
+#define CALL_BYTES_MAX (64u << 10)
+_Static_assert(CALL_FRAME_BYTES_MAX(USERS_COMMAND_BYTES_MAX) < CALL_BYTES_MAX, "a write fits");
+_Static_assert(CALL_BYTES_MAX < IN_BYTES, "a call fits the buffer");
+/* With so much unsent a connection is not read from. */
+#define OUT_BYTES_PAUSE (4u << 20)
+#define BACKLOG         128
+
+/* In a client's connection: its call is not the worker's number but the place of a list. */
+#define CLIENT_IS_READ (UINT64_C(1) << 31)
+#define PLACE_MASK     (CLIENT_IS_READ - 1)
+
+/* A LIST that is not answered to the end. */
+struct list {
+    bool open;
+    bool dropped; /* the worker lost interest before the list was readable */
+    uint64_t call;
+    uint64_t after;
+    uint32_t left; /* users that the limit still allows; 0: no limit */
+    struct users_view *view; /* NULL until readable */
+};
+
+struct out {
+    uint8_t *bytes;
+    size_t len, capacity;
+};
+
+struct connection {
+    struct workers *workers;
+    uint32_t place;
+    uint32_t generation; /* of this place: a client of an earlier one is nobody */
+    bool open, greeted, paused, closing;
+    uv_pipe_t pipe;
+    uv_write_t write;
+    struct out gathered, sending;
+    uint8_t *in;
+    size_t in_len;
+    uint32_t lists; /* places in use are below this */
+    struct list list[WORKERS_LISTS_MAX];
+};
+
+struct workers {
+    struct workers_options options;
+    uv_pipe_t listener;
+    bool listening;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    struct connection *connection[WORKERS_MAX];
+};
+
+/* --- sending -------------------------------------------------------------------------------------*/
+
+static void end_connection(struct connection *connection, const char *why);
+
+static bool out_reserve(struct out *out, size_t more)
+{
+    if (out->capacity - out->len >= more)
+        return true;
+    size_t capacity = out->capacity > 0 ? out->capacity : 65536;
+    while (capacity - out->len < more)
+        capacity *= 2;
+    uint8_t *bytes = realloc(out->bytes, capacity);
+    if (bytes == NULL)
+        return false;
+    out->bytes = bytes;
+    out->capacity = capacity;
+    return true;
+}
+
+static void send_call(struct connection *connection, const struct call *call, size_t variable_bytes)
+{
+    struct out *out = &connection->gathered;
+    if (connection->closing)
+        return;
+    if (!out_reserve(out, CALL_FRAME_BYTES_MAX(variable_bytes))) {
+        end_connection(connection, "no memory");
+        return;
+    }
+    struct writer writer = writer_of(out->bytes + out->len, out->capacity - out->len);
+    call_put(&writer, call);
+    assert(!writer.bad);
+    out->len += writer_len(&writer);
+}
+
+static void resume_reading(struct connection *connection);
+static void flush(struct connection *connection);
+
+static void on_sent(uv_write_t *write, int status)
+{
+    struct connection *connection = CONTAINER_OF(write, struct connection, write);
+    connection->sending.len = 0;
+    if (connection->closing)
+        return;
+    if (status != 0)
+        end_connection(connection, uv_strerror(status));
+    else
+        flush(connection);
+}
+
+static void flush(struct connection *connection)
+{
+    struct out *out = &connection->gathered;
+    if (connection->closing || out->len == 0 || connection->sending.len > 0)
+        return;
+    uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
+    uv_buf_t buffer = uv_buf_init((char *)out->bytes, (unsigned)out->len);
+    int sent = uv_try_write(stream, &buffer, 1);
+    if (sent == (int)out->len) {
+        out->len = 0;
+        resume_reading(connection);
+        return;
+    }
+    if (sent < 0 && sent != UV_EAGAIN) {
+        end_connection(connection, uv_strerror(sent));
+        return;
+    }
+    size_t done = sent > 0 ? (size_t)sent : 0;
+    struct out empty = connection->sending;
+    connection->sending = *out;
+    connection->gathered = empty;
+    buffer = uv_buf_init((char *)connection->sending.bytes + done,
+                         (unsigned)(connection->sending.len - done));
+    int result = uv_write(&connection->write, stream, &buffer, 1, on_sent);
+    if (result != 0) {
+        connection->sending.len = 0;
+        end_connection(connection, uv_strerror(result));
+    }
+}
+
+/* --- lists ---------------------------------------------------------------------------------------*/
+
+static void close_list(struct list *list)
+{
+    users_unpin(list->view);
+    *list = (struct list){.open = false};
+}
+
+static struct list *find_list(struct connection *connection, uint64_t call)
+{
+    for (uint32_t i = 0; i < connection->lists; i++) {
+        if (connection->list[i].open && connection->list[i].call == call)
+            return &connection->list[i];
+    }
+    return NULL;
+}
+
+static struct list *open_list(struct connection *connection, const struct call_list *call)
+{
+    uint32_t place = 0;
+    while (place < connection->lists && connection->list[place].open)
+        place++;
+    if (place == WORKERS_LISTS_MAX)
+        return NULL;
+    if (place == connection->lists)
+        connection->lists++;
+    connection->list[place] = (struct list){
+        .open = true,
+        .call = call->call,
+        .after = call->after,
+        .left = call->limit,
+    };
+    return &connection->list[place];
+}
+
+static void send_chunk(struct connection *connection, struct list *list)
+{
+    uint8_t chunk[CALL_CHUNK_BYTES_MAX];
+    struct writer out = writer_of(chunk, sizeof(chunk));
+    bool last = false;
+    uint64_t after = users_view_list(list->view, list->after, list->left, &out, &last);
+    uint32_t packed = 0;
+    struct reader in = reader_of(writer_bytes(&out));
+    while (list->left > 0 && reader_left(&in) > 0) {
+        (void)user_get(&in);
+        packed++;
+    }
+    bool limited = list->left > 0 && packed == list->left;
+    list->left -= packed;
+    list->after = after;
+    struct call call = {
+        .kind = CALL_USERS,
+        .users = {.call = list->call,
+                  .index = users_view_meta(list->view).index,
+                  .last = last || limited,
+                  .users = writer_bytes(&out)},
+    };
+    send_call(connection, &call, writer_len(&out));
+    if (last || limited)
+        close_list(list);
+}
+
+/* --- calls ---------------------------------------------------------------------------------------*/
+
+static struct replica_client client_of(const struct connection *connection, uint64_t call)
+{
+    return (struct replica_client){
+        .connection = (uint64_t)connection->generation << 32 | connection->place,
+        .call = call,
+    };
+}
+
+static struct connection *connection_of(struct workers *workers, struct replica_client client)
+{
+    struct connection *connection = workers->connection[client.connection & PLACE_MASK];
+    if (connection == NULL || !connection->open || connection->closing ||
+        connection->generation != client.connection >> 32)
+        return NULL;
+    return connection;
+}
+
+static void refuse(struct connection *connection, uint64_t call, enum call_reason reason)
+{
+    struct call answer = {
+        .kind = CALL_REFUSED,
+        .refused = {.call = call, .reason = (uint8_t)reason},
+    };
+    send_call(connection, &answer, 0);
+}
+
+static void on_list(struct connection *connection, const struct call_list *call)
+{
+    struct list *list = open_list(connection, call);
+    if (list == NULL) {
+        refuse(connection, call->call, CALL_BUSY);
+        return;
+    }
+    struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
+    client.connection |= CLIENT_IS_READ;
+    replica_read(connection->workers->options.replica, client, call->consistency == CALL_STALE);
+}
+
+static enum call_role role_of(enum raft_role role)
+{
+    switch (role) {
+    case RAFT_FOLLOWER:
+        return CALL_FOLLOWER;
+    case RAFT_CANDIDATE:
+        return CALL_CANDIDATE;
+    case RAFT_LEADER:
+        return CALL_LEADER;
+    }
+    UNREACHABLE();
+}
+
+static void on_status(struct connection *connection, const struct call_status *asked)
+{
+    const struct workers_options *options = &connection->workers->options;
+    struct replica_status status = replica_status(options->replica);
+    struct users_meta meta = users_meta(replica_users(options->replica));
+    struct call call = {
+        .kind = CALL_STATUS_IS,
+        .status_is = {.call = asked->call,
+                      .node = options->node,
+                      .role = (uint8_t)role_of(status.raft.role),
+                      .ready = status.raft.settled,
+                      .term = status.raft.term.n,
+                      .leader = status.raft.leader_known ? status.raft.leader.n : 0,
+                      .commit = status.raft.commit.n,
+                      .applied = status.applied,
+                      .last = status.raft.last.n,
+                      .users = meta.count,
+                      .wal_full = status.wal_full,
+                      .snapshot_state = (uint8_t)options->snapshot_state(options->context),
+                      .snapshot_index = status.snapshot_index,
+                      .cluster = bytes_of_text(options->cluster),
+                      .address = bytes_of_text(options->address)},
+    };
+    send_call(connection, &call, strlen(options->cluster) + strlen(options->address));
+}
+
+/* A call that only the node may send, or one out of turn, ends the connection. */
+static bool on_call(struct connection *connection, const struct call *call)
+{
+    struct list *list;
+    if (!connection->greeted && call->kind != CALL_HELLO)
+        return false;
+    switch (call->kind) {
+    case CALL_HELLO:
+        if (connection->greeted || call->hello.version != CALL_VERSION)
+            return false;
+        connection->greeted = true;
+        struct call welcome = {
+            .kind = CALL_WELCOME,
+            .welcome = {.version = CALL_VERSION, .node = connection->workers->options.node},
+        };
+        send_call(connection, &welcome, 0);
+        return true;
+    case CALL_WRITE:
+        replica_write(connection->workers->options.replica,
+                      client_of(connection, call->write.call), &call->write.request,
+                      call->write.command);
+        return true;
+    case CALL_LIST:
+        on_list(connection, &call->list);
+        return true;
+    case CALL_MORE:
+        list = find_list(connection, call->more.call);
+        if (list == NULL || list->view == NULL)
+            return false;
+        send_chunk(connection, list);
+        return true;
+    case CALL_DROP:
+        list = find_list(connection, call->drop.call);
+        if (list != NULL && list->view != NULL)
+            close_list(list);
+        else if (list != NULL)
+            list->dropped = true;
+        return true;
+    case CALL_STATUS:
+        on_status(connection, &call->status);
+        return true;
+    case CALL_WELCOME:
+    case CALL_WRITTEN:
+    case CALL_REFUSED:
+    case CALL_UNKNOWN:
+    case CALL_USERS:
+    case CALL_STATUS_IS:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+void workers_written(struct workers *workers, struct replica_client client, uint64_t index,
+                     const struct users_answer *answer)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return; /* the worker is gone; it asks again under the same request id */
+    uint8_t encoded[64];
+    struct writer out = writer_of(encoded, sizeof(encoded));
+    users_answer_put(&out, answer);
+    assert(!out.bad);
+    struct call call = {
+        .kind = CALL_WRITTEN,
+        .written = {.call = client.call, .index = index, .answer = writer_bytes(&out)},
+    };
+    send_call(connection, &call, writer_len(&out));
+}
+
+/* The list that waits for this verdict. */
+static struct list *waiting_list(struct connection *connection, struct replica_client client)
+{
+    assert((client.connection & CLIENT_IS_READ) != 0 && client.call < connection->lists);
+    struct list *list = &connection->list[client.call];
+    assert(list->open && list->view == NULL); /* only its verdict ends its waiting */
+    return list;
+}
+
+void workers_refused(struct workers *workers, struct replica_client client, enum call_reason reason)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return;
+    if ((client.connection & CLIENT_IS_READ) == 0) {
+        refuse(connection, client.call, reason);
+        return;
+    }
+    struct list *list = waiting_list(connection, client);
+    if (!list->dropped)
+        refuse(connection, list->call, reason);
+    close_list(list);
+}
+
+void workers_readable(struct workers *workers, struct replica_client client)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return;
+    struct list *list = waiting_list(connection, client);
+    if (list->dropped) {
+        close_list(list);
+        return;
+    }
+    list->view = users_pin(replica_users(workers->options.replica));
+    send_chunk(connection, list);
+}
+
+/* --- receiving -----------------------------------------------------------------------------------*/
+
+static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
+{
+    (void)suggested;
+    struct connection *connection = handle->data;
+    *ret_buffer = uv_buf_init((char *)connection->in + connection->in_len,
+                              (unsigned)(IN_BYTES - connection->in_len));
+}
+
+/* Takes whole frames off the buffer; false when what is there is none. */
+static bool take_frames(struct connection *connection)
+{
+    size_t at = 0;
+    bool good = true;
+    while (good && !connection->closing) {
+        struct frame frame;
+        struct call call;
+        struct bytes left = bytes_of(connection->in + at, connection->in_len - at);
+        int64_t len = frame_decode(left, &frame);
+        if (len == 0) {
+            good = left.len < CALL_BYTES_MAX;
+            break;
+        }
+        good = len > 0 && call_decode(frame, &call) == 0 && on_call(connection, &call);
+        at += len > 0 ? (size_t)len : 0;
+    }
+    memmove(connection->in, connection->in + at, connection->in_len - at);
+    connection->in_len -= at;
+    return good;
+}
+
+static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
+{
+    (void)buffer;
+    struct connection *connection = stream->data;
+    if (len == 0)
+        return;
+    if (len < 0) {
+        end_connection(connection, len == UV_EOF ? NULL : uv_strerror((int)len));
+        return;
+    }
+    connection->in_len += (size_t)len;
+    if (!take_frames(connection)) {
+        end_connection(connection, "what it sent is no call, or one out of turn");
+        return;
+    }
+    size_t unsent = connection->gathered.len + connection->sending.len;
+    if (!connection->closing && unsent > OUT_BYTES_PAUSE) {
+        connection->paused = true;
+        (void)uv_read_stop(stream);
+    }
+}
+
+static void resume_reading(struct connection *connection)
+{
+    if (!connection->paused)
+        return;
+    connection->paused = false;
+    int result = uv_read_start((uv_stream_t *)&connection->pipe, on_alloc, on_read);
+    if (result != 0)
+        end_connection(connection, uv_strerror(result));
+}
+
+/* --- connections ---------------------------------------------------------------------------------*/
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct connection *connection = handle->data;
+    free(connection->gathered.bytes);
+    free(connection->sending.bytes);
+    connection->gathered = connection->sending = (struct out){.len = 0};
+    connection->open = false;
+}
+
+/* `why` is NULL when the worker left by itself. */
+static void end_connection(struct connection *connection, const char *why)
+{
+    if (connection->closing)
+        return;
+    if (why != NULL)
+        diag("worker_dropped", "connection=%" PRIu32 " text=\"%s\"", connection->place, why);
+    connection->closing = true;
+    for (uint32_t i = 0; i < connection->lists; i++)
+        close_list(&connection->list[i]);
+    connection->lists = 0;
+    uv_close((uv_handle_t *)&connection->pipe, on_closed);
+}
+
+/* A place for a new connection, kept for later ones. NULL: all are taken. */
+static struct connection *new_connection(struct workers *workers)
+{
+    for (uint32_t i = 0; i < WORKERS_MAX; i++) {
+        struct connection *connection = workers->connection[i];
+        if (connection == NULL) {
+            connection = calloc(1, sizeof(*connection));
+            if (connection == NULL || (connection->in = malloc(IN_BYTES)) == NULL) {
+                free(connection);
+                return NULL;
+            }
+            workers->connection[i] = connection;
+        }
+        if (connection->open)
+            continue;
+        uint8_t *in = connection->in;
+        uint32_t generation = connection->generation + 1;
+        memset(connection, 0, offsetof(struct connection, list));
+        connection->workers = workers;
+        connection->place = i;
+        connection->generation = generation;
+        connection->in = in;
+        return connection;
+    }
+    return NULL;
+}
+
+static void on_turned_away(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+static void refuse_connection(uv_stream_t *listener)
+{
+    /* Accepted and closed: left in the backlog it would call us for ever. */
+    uv_pipe_t *turned_away = malloc(sizeof(*turned_away));
+    if (turned_away != NULL && uv_pipe_init(listener->loop, turned_away, 0) == 0) {
+        (void)uv_accept(listener, (uv_stream_t *)turned_away);
+        uv_close((uv_handle_t *)turned_away, on_turned_away);
+    }
+    diag("worker_refused", "limit=%u text=\"too many connections, or no memory\"", WORKERS_MAX);
+}
+
+static void on_connection(uv_stream_t *listener, int status)
+{
+    struct workers *workers = listener->data;
+    if (status != 0)
+        return;
+    struct connection *connection = new_connection(workers);
+    if (connection == NULL) {
+        refuse_connection(listener);
+        return;
+    }
+    if (uv_pipe_init(listener->loop, &connection->pipe, 0) != 0)
+        UNREACHABLE();
+    connection->pipe.data = connection;
+    connection->open = true;
+    uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
+    int result = uv_accept(listener, stream);
+    if (result == 0)
+        result = uv_read_start(stream, on_alloc, on_read);
+    if (result != 0)
+        end_connection(connection, uv_strerror(result));
+}
+
+/* A socket file that nobody listens on is left from a crash. */
+static int remove_stale(const char *path)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    memcpy(address.sun_path, path, strlen(path) + 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int result = connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0 ? 0 : -errno;
+    close(fd);
+    if (result == 0)
+        return -EADDRINUSE;
+    if (result == -ECONNREFUSED)
+        return unlink(path) == 0 ? 0 : -errno;
+    return result == -ENOENT ? 0 : result;
+}
+
+struct workers *workers_new(const struct workers_options *options)
+{
+    struct workers *workers = calloc(1, sizeof(*workers));
+    if (workers != NULL)
+        workers->options = *options;
+    return workers;
+}
+
+int workers_listen(struct workers *workers, const char *path)
+{
+    if (strlen(path) >= sizeof(workers->path))
+        return -ENAMETOOLONG;
+    int result = remove_stale(path);
+    if (result != 0)
+        return result;
+    memcpy(workers->path, path, strlen(path) + 1);
+    result = uv_pipe_init(workers->options.loop, &workers->listener, 0);
+    if (result != 0)
+        return result;
+    workers->listening = true;
+    workers->listener.data = workers;
+    result = uv_pipe_bind(&workers->listener, path);
+    if (result == 0 && chmod(path, 0660) != 0)
+        result = -errno;
+    if (result == 0)
+        result = uv_listen((uv_stream_t *)&workers->listener, BACKLOG, on_connection);
+    return result;
+}
+
+void workers_flush(struct workers *workers)
+{
+    for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
+        if (workers->connection[i]->open)
+            flush(workers->connection[i]);
+    }
+}
+
+bool workers_idle(const struct workers *workers)
+{
+    for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
+        const struct connection *connection = workers->connection[i];
+        if (connection->open && connection->gathered.len + connection->sending.len > 0)
+            return false;
+    }
+    return true;
+}
+
+void workers_stop_listening(struct workers *workers)
+{
+    if (!workers->listening)
+        return;
+    workers->listening = false;
+    uv_close((uv_handle_t *)&workers->listener, NULL); /* libuv removes the file */
+}
+
+void workers_close(struct workers *workers)
+{
+    workers_stop_listening(workers);
+    for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
+        if (workers->connection[i]->open)
+            end_connection(workers->connection[i], NULL);
+    }
+}
+
+void workers_free(struct workers *workers)
+{
+    for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
+        free(workers->connection[i]->in);
+        free(workers->connection[i]);
+    }
+    free(workers);
+}
