@@ -25,8 +25,8 @@
     P(PROBLEM_BODY_TOO_LARGE,      413, "body-too-large",          "Body too large") \
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
-    P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service unavailable") \
-    P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Outcome unknown")
+    P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \
+    P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Gateway Timeout")
 /* clang-format on */
 
 #define PROBLEM_ENUM_VALUE(name, status, slug, title) name,

@@ -1,0 +1,140 @@
+#include "raft/wire/call.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+/* Every kind once, every field with a value of its own. */
+static const struct call calls[] = {
+    {.kind = CALL_HELLO, .hello = {.version = 0x01020304}},
+    {.kind = CALL_WELCOME, .welcome = {.version = 2, .node = UINT64_MAX}},
+    {.kind = CALL_WRITE,
+     .write = {.call = 3,
+               .request = {{1, 2, 3, [15] = 16}},
+               .command = {(const uint8_t *)"cmd", 3}}},
+    {.kind = CALL_WRITTEN,
+     .written = {.call = 4, .index = 5, .answer = {(const uint8_t *)"answer", 6}}},
+    {.kind = CALL_REFUSED, .refused = {.call = 6, .reason = CALL_BUSY}},
+    {.kind = CALL_UNKNOWN, .unknown = {.call = 7}},
+    {.kind = CALL_LIST, .list = {.call = 8, .consistency = CALL_STALE, .after = 9, .limit = 1000}},
+    {.kind = CALL_USERS,
+     .users = {.call = 10, .index = 11, .last = 1, .users = {(const uint8_t *)"", 0}}},
+    {.kind = CALL_MORE, .more = {.call = 12}},
+    {.kind = CALL_DROP, .drop = {.call = 13}},
+    {.kind = CALL_STATUS, .status = {.call = 14}},
+    {.kind = CALL_STATUS_IS,
+     .status_is = {.call = 15,
+                   .node = 16,
+                   .role = CALL_LEADER,
+                   .ready = 1,
+                   .term = 17,
+                   .leader = 18,
+                   .commit = 19,
+                   .applied = 20,
+                   .last = 21,
+                   .users = 22,
+                   .wal_full = 1,
+                   .snapshot_state = CALL_SNAPSHOT_DOWN,
+                   .snapshot_index = 23,
+                   .cluster = {(const uint8_t *)"c", 1},
+                   .address = {(const uint8_t *)"a:1", 3}}},
+};
+
+#define COUNT_ONE(...) +1
+_Static_assert(ARRAY_LEN(calls) == 0 CALLS(COUNT_ONE), "a call of each kind");
+
+static struct bytes encoded(const struct call *call, uint8_t *at, size_t capacity)
+{
+    struct writer out = writer_of(at, capacity);
+    call_put(&out, call);
+    cr_assert(not(out.bad));
+    return writer_bytes(&out);
+}
+
+static struct bytes printed(const struct call *call, uint8_t *at, size_t capacity)
+{
+    struct writer out = writer_of(at, capacity);
+    call_print(&out, call);
+    cr_assert(not(out.bad));
+    return writer_bytes(&out);
+}
+
+Test(call, comes_back_as_it_went)
+{
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        uint8_t at[512], before[512], after[512];
+        struct frame frame;
+        struct call back;
+        struct bytes bytes = encoded(&calls[i], at, sizeof(at));
+        cr_assert(eq(i64, frame_decode(bytes, &frame), (int64_t)bytes.len));
+        cr_assert(eq(int, call_decode(frame, &back), 0));
+        struct bytes a = printed(&calls[i], before, 512), b = printed(&back, after, 512);
+        cr_expect(bytes_equal(a, b), "%.*s came back as %.*s", (int)a.len, a.at, (int)b.len, b.at);
+    }
+}
+
+Test(call, prints_its_kind_and_every_field)
+{
+    uint8_t at[512];
+    struct bytes text = printed(&calls[6], at, sizeof(at));
+    cr_assert(bytes_equal(text, bytes_of_text("CALL_LIST call=8 consistency=2 after=9 limit=1000")),
+              "%.*s", (int)text.len, text.at);
+}
+
+Test(call, is_refused_when_bytes_are_missing_or_left_over)
+{
+    for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
+        uint8_t at[512];
+        struct frame frame;
+        struct call back;
+        struct bytes bytes = encoded(&calls[i], at, sizeof(at));
+        cr_assert(frame_decode(bytes, &frame) > 0);
+        size_t whole = frame.payload.len;
+        for (size_t len = 0; len < whole; len++) {
+            uint8_t *copy = malloc(len + 1);
+            memcpy(copy, frame.payload.at, len);
+            struct frame cut = {.kind = frame.kind, .payload = bytes_of(copy, len)};
+            cr_expect(eq(int, call_decode(cut, &back), -EBADMSG));
+            free(copy);
+        }
+        at[FRAME_HEADER_BYTES + whole] = 0;
+        struct frame longer = {.kind = frame.kind,
+                               .payload = bytes_of(frame.payload.at, whole + 1)};
+        cr_expect(eq(int, call_decode(longer, &back), -EBADMSG));
+    }
+}
+
+Test(call, of_a_kind_that_is_none_is_refused)
+{
+    uint8_t payload[512] = {0};
+    for (unsigned kind = 0; kind <= UINT16_MAX; kind++) {
+        if (kind >= CALL_HELLO && kind <= CALL_STATUS_IS)
+            continue;
+        struct frame frame = {.kind = (uint16_t)kind, .payload = bytes_of(payload, 8)};
+        struct call back;
+        cr_assert(eq(int, call_decode(frame, &back), -EBADMSG));
+    }
+}
+
+Test(call, fits_into_what_is_promised_for_it)
+{
+    static uint8_t at[CALL_FRAME_BYTES_MAX(CALL_CHUNK_BYTES_MAX)], users[CALL_CHUNK_BYTES_MAX];
+    struct call call = {.kind = CALL_USERS, .users = {.users = bytes_of(users, sizeof(users))}};
+    struct bytes bytes = encoded(&call, at, sizeof(at));
+    cr_assert(bytes.len <= sizeof(at));
+}
+
+Test(call, has_a_text_for_every_value_and_none_for_others)
+{
+    cr_assert(eq(str, (char *)call_reason_text(CALL_NO_LEADER), "no leader is known"));
+    cr_assert(eq(str, (char *)call_role_text(CALL_LEADER), "leader"));
+    cr_assert(eq(str, (char *)call_snapshot_text(CALL_SNAPSHOT_DOWN), "redis-down"));
+    for (unsigned value = 0; value <= UINT8_MAX; value++) {
+        cr_assert(eq(int, call_reason_text((uint8_t)value) != NULL, value >= 1 && value <= 5));
+        cr_assert(eq(int, call_role_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
+        cr_assert(eq(int, call_snapshot_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
+    }
+}
