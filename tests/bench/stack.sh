@@ -29,15 +29,17 @@ free_port() {
     next_port=$((next_port + 1))
 }
 
-# own PID: ours to stop at the end
-own() { pids="$pids $1"; }
+# own PID: ours to stop at the end; no job of the shell's, which would speak of its end
+own() {
+    disown "$1"
+    pids="$pids $1"
+}
 
 # stop PID [SIGNAL]: and wait until it is gone
 gone() { ! kill -0 "$1" 2> /dev/null; }
 stop() {
     kill -"${2:-TERM}" "$1" 2> /dev/null || return 0
     wait_until 15 gone "$1" || kill -KILL "$1" 2> /dev/null
-    wait "$1" 2> /dev/null
 }
 
 stop_all() {
@@ -200,5 +202,30 @@ memory_mark() { echo 5 > "/proc/$1/clear_refs"; }
 peak_kib() { memory_kib "$1" VmHWM; }
 
 children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
+
+# busy: how much of all cores others use right now, in percent, while nothing of ours does anything
+busy() {
+    local before after
+    before=$(head -n 1 /proc/stat)
+    sleep 0.5
+    after=$(head -n 1 /proc/stat)
+    echo "$before $after" | awk '{
+        for (i = 2; i <= 9; i++) { then += $i; now += $(i + 11) }
+        idle = $16 + $17 - $5 - $6
+        printf "%.0f\n", (now > then ? 100 * (1 - idle / (now - then)) : 0)
+    }'
+}
+
+# await_quiet: gives others up to 30 s to finish, and says so when they do not
+await_quiet() {
+    local share end=$((SECONDS + 30))
+    while share=$(busy) && [ "$share" -gt 10 ]; do
+        if [ $SECONDS -ge $end ]; then
+            echo "  NOTE: others use $share % of the CPU as this begins: latencies here are theirs too."
+            disturbed=1
+            return
+        fi
+    done
+}
 
 now_ms() { echo $(($(date +%s%N) / 1000000)); }
