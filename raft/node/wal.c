@@ -20,6 +20,14 @@ static size_t gathered_bytes(const struct wal_batch *batch)
     return sum;
 }
 
+/* Where the next record begins: after the one before in its batch, else in a sector of its own. */
+static uint64_t next_offset(const struct wal *wal)
+{
+    const struct wal_batch *batch = wal->gathered;
+    bool same_batch = batch->parts > 0 && batch->part[batch->parts - 1].file == wal->file;
+    return same_batch ? wal->offset : wal_sector_after(wal->offset);
+}
+
 /*
  * Records go to this segment and, when that is ready and the batch has not gone over an end yet, to
  * the next; what is lost at the end of this one is less than a record.
@@ -28,7 +36,7 @@ size_t wal_room(const struct wal *wal)
 {
     if (wal->failed)
         return 0;
-    size_t room = (size_t)(wal->size - wal->offset);
+    size_t room = (size_t)(wal->size - next_offset(wal));
     if (wal->next_state == WAL_NEXT_READY && wal->gathered->parts < 2) {
         size_t record_max = record_bytes(RAFT_ENTRY_BYTES_MAX);
         room = wal->options.segment_bytes + (room > record_max ? room - record_max : 0);
@@ -51,6 +59,7 @@ static struct wal_part *current_part(struct wal *wal)
         return &batch->part[batch->parts - 1];
     assert(batch->parts < 2);
     size_t used = gathered_bytes(batch);
+    wal->offset = wal_sector_after(wal->offset);
     batch->part[batch->parts] = (struct wal_part){
         .file = wal->file,
         .offset = wal->offset,
@@ -62,8 +71,8 @@ static struct wal_part *current_part(struct wal *wal)
 void wal_put_record(struct wal *wal, struct record *record)
 {
     size_t bytes = record_bytes(record->payload.len);
-    assert(bytes <= wal->size - wal->offset);
     struct wal_part *part = current_part(wal);
+    assert(bytes <= wal->size - wal->offset);
     record->generation = wal->generation;
     record->sequence = ++wal->sequence;
     record->previous_crc = wal->chain;
@@ -78,7 +87,7 @@ void wal_put_record(struct wal *wal, struct record *record)
 /* As wal_put_record, in the next segment when it does not fit this one. */
 static void gather(struct wal *wal, struct record *record)
 {
-    if (record_bytes(record->payload.len) > wal->size - wal->offset) {
+    if (record_bytes(record->payload.len) > wal->size - next_offset(wal)) {
         struct wal_batch *batch = wal->gathered;
         int full_file = wal->file;
         if (batch->parts == 0)

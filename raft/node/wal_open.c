@@ -279,6 +279,7 @@ static int scan_segment(struct scan *scan, uint32_t i, int file, size_t size, si
     size_t offset = 0;
     for (;;) {
         struct record record;
+        offset = wal_record_place(scan->buffer, size, offset);
         enum record_verdict verdict =
             record_get(bytes_of(scan->buffer + offset, size - offset), &record);
         bool first = offset == 0;
@@ -414,6 +415,20 @@ static int open_hard_state(struct scan *scan)
     return 0;
 }
 
+/*
+ * A process that was killed leaves written bytes that were never synced, and that were read as good
+ * just now: they must be durable before anything builds on them.
+ */
+static int sync_last(struct wal *wal)
+{
+    int result = wal->disk->ops->sync(wal->disk, wal->file);
+    if (result == 0)
+        result = wal->disk->ops->sync(wal->disk, wal->hard_state.file);
+    if (result == 0)
+        result = wal->disk->ops->sync_directory(wal->disk);
+    return result;
+}
+
 static int recover(struct scan *scan)
 {
     struct wal *wal = scan->wal;
@@ -435,6 +450,9 @@ static int recover(struct scan *scan)
                      recovered->term.n, wal->last_term.n);
         return -EBADMSG;
     }
+    result = sync_last(wal);
+    if (result != 0)
+        return result;
     wal_segment_prepare(wal); /* last: a job is under way after it */
     return 0;
 }
@@ -442,7 +460,7 @@ static int recover(struct scan *scan)
 int wal_open(const struct wal_options *options, struct wal **ret_wal,
              struct wal_recovered *ret_recovered)
 {
-    assert(options->segment_bytes >= 4096 && options->segment_bytes % 8 == 0);
+    assert(options->segment_bytes >= 4096 && options->segment_bytes % WAL_SECTOR_BYTES == 0);
     assert(strlen(options->cluster) < sizeof(((struct wal *)0)->cluster));
     memset(ret_recovered, 0, sizeof(*ret_recovered));
     struct wal *wal = calloc(1, sizeof(*wal));

@@ -49,6 +49,7 @@ static int walk_segment(struct wal *wal, const struct wal_segment *segment, cons
     size_t offset = 0;
     while (offset + RECORD_HEADER_BYTES <= segment->size && !index_less(walk->last, walk->next)) {
         struct record record;
+        offset = wal_record_place(bytes, segment->size, offset);
         enum record_verdict verdict =
             record_get(bytes_of(bytes + offset, segment->size - offset), &record);
         if (verdict == RECORD_END || (verdict == RECORD_OK && record.sequence > wal->synced))

@@ -6,6 +6,8 @@
 #include "raft/node/wal.h"
 #include "raft/wire/record.h"
 
+#include <string.h>
+
 #define WAL_NAME_BYTES 24u
 #define WAL_NO_FILE    (-1)
 
@@ -108,6 +110,25 @@ struct wal {
     bool removing;
     struct wal_remove_job remove;
 };
+
+/* The next place at or after `offset` where a batch may begin. */
+static inline uint64_t wal_sector_after(uint64_t offset)
+{
+    return (offset + WAL_SECTOR_BYTES - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES;
+}
+
+/*
+ * Where the record after the one that ended at `offset` is: there, if that batch went on (a record
+ * begins with a checksum and a magic, not with 8 zeros), else in the next sector.
+ */
+static inline size_t wal_record_place(const uint8_t *bytes, size_t size, size_t offset)
+{
+    static const uint8_t zeros[8];
+    if (offset % WAL_SECTOR_BYTES == 0 || size - offset < sizeof(zeros) ||
+        memcmp(bytes + offset, zeros, sizeof(zeros)) != 0)
+        return offset;
+    return (size_t)wal_sector_after(offset);
+}
 
 /* wal_segments.c */
 void wal_segment_name(uint64_t number, char ret_name[WAL_NAME_BYTES]);
