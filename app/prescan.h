@@ -18,8 +18,8 @@
 /* A request's body. What HTTP clients may send, and nginx.conf's client_max_body_size. */
 #define REQUEST_BODY_BYTES_MAX (64u << 10)
 /*
- * A request's parameters. nginx's large_client_header_buffers (4 of 8 KiB by default) let at most
- * 57 KiB of them come out of the headers, and four more times 8 KiB out of the request line.
+ * A request's parameters. nginx.conf lets 64 KiB of headers through, request line included, in at
+ * most 1000 fields; as a parameter each grows by a few bytes.
  */
 #define REQUEST_PARAMS_BYTES_MAX (96u << 10)
 /* All of it with its record headers and padding, with room to spare. */

@@ -1,0 +1,50 @@
+#include "app/route.h"
+
+#include <criterion/criterion.h>
+#include <criterion/new/assert.h>
+
+static struct route find(enum method method, const char *path)
+{
+    return route_find(method, bytes_of_text(path));
+}
+
+Test(route, leads_each_method_to_its_handler)
+{
+    cr_assert(find(METHOD_GET, "/users").handler == handle_list);
+    cr_assert(find(METHOD_HEAD, "/users").handler == handle_list);
+    cr_assert(find(METHOD_POST, "/users").handler == handle_create);
+    cr_assert(find(METHOD_GET, "/livez").handler == handle_livez);
+    cr_assert(find(METHOD_GET, "/readyz").handler == handle_readyz);
+    cr_assert(find(METHOD_HEAD, "/cluster").handler == handle_cluster);
+}
+
+Test(route, allows_on_users_exactly_what_the_reference_says)
+{
+    struct route route = find(METHOD_OTHER, "/users");
+    cr_assert(eq(int, route.kind, ROUTE_NOT_ALLOWED));
+    cr_assert(eq(str, (char *)route.allow, "GET,HEAD,POST"));
+    route = find(METHOD_OPTIONS, "/users");
+    cr_assert(eq(int, route.kind, ROUTE_OPTIONS));
+    cr_assert(eq(str, (char *)route.allow, "GET,HEAD,POST"));
+}
+
+Test(route, allows_only_reading_elsewhere)
+{
+    static const char *const paths[] = {"/livez", "/readyz", "/cluster"};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        cr_expect(eq(int, find(METHOD_GET, paths[i]).kind, ROUTE_HANDLER));
+        cr_expect(eq(int, find(METHOD_POST, paths[i]).kind, ROUTE_NOT_ALLOWED));
+        cr_expect(eq(int, find(METHOD_OTHER, paths[i]).kind, ROUTE_NOT_ALLOWED));
+        cr_expect(eq(str, (char *)find(METHOD_OPTIONS, paths[i]).allow, "GET,HEAD"));
+    }
+}
+
+Test(route, knows_no_path_that_only_looks_like_one)
+{
+    static const char *const paths[] = {"",       "/",        "*",        "/users/",  "//users",
+                                        "/Users", "/user%73", "/./users", "/users;x", "/users%2F",
+                                        "/user",  "/userss",  "/users/1", "/nope",    "users"};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+        for (enum method method = METHOD_GET; method <= METHOD_OTHER; method++)
+            cr_expect(eq(int, find(method, paths[i]).kind, ROUTE_NOT_FOUND), "%s", paths[i]);
+}
