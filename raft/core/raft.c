@@ -127,8 +127,8 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     const struct raft_mark *mark = &persisted->mark;
     assert(!term_less(raft->term, mark->term) && mark->epoch <= raft->epoch);
     if (!term_less(mark->term, raft->durable_term)) {
-        raft->durable_vote = mark->voted || (raft->durable_vote &&
-                                             term_equal(mark->term, raft->durable_term));
+        raft->durable_vote =
+            mark->voted || (raft->durable_vote && term_equal(mark->term, raft->durable_term));
         raft->durable_term = mark->term;
     }
     if (mark->epoch == raft->epoch)

@@ -4,8 +4,8 @@
  * generator; the same events give the same outputs, bit for bit.
  *
  * The log's payloads never enter: the core knows each entry by index and term, the driver keeps the
- * bytes. Sources: "In Search of an Understandable Consensus Algorithm" (extended version), by §, and
- * Ongaro's thesis where it is named.
+ * bytes. Sources: "In Search of an Understandable Consensus Algorithm" (extended version), by §,
+ * and Ongaro's thesis where it is named.
  *
  * THE DRIVER'S DUTIES. After each step, carry the output out in the order of its members:
  *   1. persist: write it to stable storage, in the order of the steps, many steps in one flush if
@@ -25,7 +25,8 @@
 
 struct raft;
 
-/* --- start ---------------------------------------------------------------------------------------*/
+/* --- start
+ * ---------------------------------------------------------------------------------------*/
 
 struct raft_options {
     raft_node_id self;
@@ -58,7 +59,8 @@ NODISCARD int raft_init(void *memory, const struct raft_options *options,
 /* -EINVAL when the term goes back or is above the saved one; -ENOBUFS over RAFT_TERM_RUNS_MAX. */
 NODISCARD int raft_restore_entry(struct raft *raft, raft_term term);
 
-/* --- events: what happened ------------------------------------------------------------------------*/
+/* --- events: what happened
+ * ------------------------------------------------------------------------*/
 
 /*
  * How far stable storage has got: made by the core for each persist, handed back when durable. An
@@ -73,11 +75,11 @@ struct raft_mark {
 };
 
 enum raft_event_kind {
-    RAFT_TICKED,    /* time passed */
-    RAFT_PROPOSED,  /* `count` commands of together `bytes` want into the log */
+    RAFT_TICKED,     /* time passed */
+    RAFT_PROPOSED,   /* `count` commands of together `bytes` want into the log */
     RAFT_READ_ASKED, /* reads want an index at which they are linearizable (thesis §6.4) */
-    RAFT_PERSISTED, /* everything up to this mark is durable */
-    RAFT_COMPACTED, /* a durable snapshot covers the log up to `index`, which is gone */
+    RAFT_PERSISTED,  /* everything up to this mark is durable */
+    RAFT_COMPACTED,  /* a durable snapshot covers the log up to `index`, which is gone */
 };
 
 struct raft_proposed {
@@ -108,9 +110,11 @@ struct raft_event {
     };
 };
 
-/* --- output: what to do ---------------------------------------------------------------------------*/
+/* --- output: what to do
+ * ---------------------------------------------------------------------------*/
 
-/* NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes. */
+/* NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes.
+ */
 enum raft_entry_kind { RAFT_NOOP = 1, RAFT_COMMAND = 2 };
 
 struct raft_persist {
@@ -178,7 +182,8 @@ struct raft_output {
 /* `ret_output` is written whole. */
 void raft_step(struct raft *raft, const struct raft_event *event, struct raft_output *ret_output);
 
-/* --- looking in -----------------------------------------------------------------------------------*/
+/* --- looking in
+ * -----------------------------------------------------------------------------------*/
 
 enum raft_role { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER };
 

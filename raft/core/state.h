@@ -5,8 +5,8 @@
  *   terms      log terms ≤ term; a vote is of the current term
  *   marks      durable ≤ last; commit ≤ last; log.start ≤ applied = commit at the end of a step
  *   durability commit ≤ what a majority has made durable: here, in a cluster of one, durable
- *   leader     the own entry `first` opens its term: term_at(first) = term, and below it terms are less
- *   reads      no round waits with a leader whose term has a committed entry
+ *   leader     the own entry `first` opens its term: term_at(first) = term, and below it terms are
+ * less reads      no round waits with a leader whose term has a committed entry
  */
 #ifndef ROLLCALL_CORE_STATE_H
 #define ROLLCALL_CORE_STATE_H

@@ -62,12 +62,14 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
     return a.n == b.n;
 }
 
-/* --- limits -------------------------------------------------------------------------------------*/
+/* --- limits
+ * -------------------------------------------------------------------------------------*/
 
 /* Members of a configuration: voters and learners together. */
 #define RAFT_MEMBERS_MAX 7u
 
-/* Stretches of one term that a log may hold: over it nobody campaigns until a snapshot shortens it. */
+/* Stretches of one term that a log may hold: over it nobody campaigns until a snapshot shortens it.
+ */
 #define RAFT_TERM_RUNS_MAX 4096u
 
 /* Rounds of ReadIndex that may wait; the driver puts all reads of a turn into one. */

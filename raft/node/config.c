@@ -32,15 +32,15 @@ static const struct setting settings[] = {
      PLACE(socket), 1, sizeof(((struct sockaddr_un *)0)->sun_path) - 1},
     {"redis", "ROLLCALL_REDIS", "PATH", "/run/rollcall/redis.sock", "unix socket of Redis", TEXT,
      PLACE(redis), 1, sizeof(((struct sockaddr_un *)0)->sun_path) - 1},
-    {"cluster", "ROLLCALL_CLUSTER", "NAME", "rollcall", "name of the cluster", TEXT,
-     PLACE(cluster), 1, CONFIG_CLUSTER_BYTES_MAX},
+    {"cluster", "ROLLCALL_CLUSTER", "NAME", "rollcall", "name of the cluster", TEXT, PLACE(cluster),
+     1, CONFIG_CLUSTER_BYTES_MAX},
     {"raft", "ROLLCALL_RAFT", "ADDR:PORT", "", "where other nodes call", TEXT, PLACE(raft), 0, 255},
-    {"members", "ROLLCALL_MEMBERS", "1=ADDR:PORT,…", "", "all nodes of the cluster; empty: this one",
-     TEXT, PLACE(members), 0, 4000},
+    {"members", "ROLLCALL_MEMBERS", "1=ADDR:PORT,…", "",
+     "all nodes of the cluster; empty: this one", TEXT, PLACE(members), 0, 4000},
     {"pid-file", "ROLLCALL_PID_FILE", "PATH", "", "written at start, removed at stop", TEXT,
      PLACE(pid_file), 0, 4000},
-    {"snapshot-entries", "ROLLCALL_SNAPSHOT_ENTRIES", "N", "100000", "log entries between snapshots",
-     NUMBER, PLACE(snapshot_entries), 1, UINT32_MAX},
+    {"snapshot-entries", "ROLLCALL_SNAPSHOT_ENTRIES", "N", "100000",
+     "log entries between snapshots", NUMBER, PLACE(snapshot_entries), 1, UINT32_MAX},
     {"election-ms", "ROLLCALL_ELECTION_MS", "MS", "300", "silence of a leader before an election",
      NUMBER_32, PLACE(election_ms), 10, 60000},
     {"heartbeat-ms", "ROLLCALL_HEARTBEAT_MS", "MS", "30", "a leader is heard at least so often",
@@ -113,20 +113,27 @@ static bool set(const struct setting *setting, const char *from, const char *val
 /* What no single setting can say of itself. */
 static bool judge(const struct config *config)
 {
-    if (strspn(config->cluster, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
+    if (strspn(config->cluster,
+               "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
         strlen(config->cluster)) {
-        fprintf(stderr, "rollcall-node: --cluster \"%s\" is no good: wanted are letters, digits, "
-                "'-', '_' and '.'\n", config->cluster);
+        fprintf(stderr,
+                "rollcall-node: --cluster \"%s\" is no good: wanted are letters, digits, "
+                "'-', '_' and '.'\n",
+                config->cluster);
         return false;
     }
     if (config->election_ms < 5 * config->heartbeat_ms) {
-        fprintf(stderr, "rollcall-node: --election-ms %" PRIu32 " is no good: wanted is at least 5 "
-                "times --heartbeat-ms (%" PRIu32 ")\n", config->election_ms, config->heartbeat_ms);
+        fprintf(stderr,
+                "rollcall-node: --election-ms %" PRIu32 " is no good: wanted is at least 5 "
+                "times --heartbeat-ms (%" PRIu32 ")\n",
+                config->election_ms, config->heartbeat_ms);
         return false;
     }
     if (strchr(config->members, ',') != NULL) {
-        fprintf(stderr, "rollcall-node: --members \"%s\" is no good: this version runs clusters of "
-                "one node\n", config->members);
+        fprintf(stderr,
+                "rollcall-node: --members \"%s\" is no good: this version runs clusters of "
+                "one node\n",
+                config->members);
         return false;
     }
     return true;

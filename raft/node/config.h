@@ -11,12 +11,12 @@
 
 struct config {
     uint64_t id;
-    const char *dir;     /* of the log */
-    const char *socket;  /* where workers call */
-    const char *redis;   /* Redis' unix socket */
-    const char *cluster; /* its name: letters, digits, '-', '_' and '.' */
-    const char *raft;    /* address for peers; empty: none */
-    const char *members; /* "1=ADDR:PORT,2=…"; empty: this node alone */
+    const char *dir;      /* of the log */
+    const char *socket;   /* where workers call */
+    const char *redis;    /* Redis' unix socket */
+    const char *cluster;  /* its name: letters, digits, '-', '_' and '.' */
+    const char *raft;     /* address for peers; empty: none */
+    const char *members;  /* "1=ADDR:PORT,2=…"; empty: this node alone */
     const char *pid_file; /* empty: none */
     uint64_t snapshot_entries;
     uint32_t election_ms;

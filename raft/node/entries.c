@@ -43,7 +43,8 @@ static struct entry *slot(const struct entries *entries, raft_index index)
     return &entries->entry[index.n & (entries->count_max - 1)];
 }
 
-/* Where `len` unsplit bytes begin: at the end, or at the ring's start when they reach over its end. */
+/* Where `len` unsplit bytes begin: at the end, or at the ring's start when they reach over its end.
+ */
 static uint64_t place(const struct entries *entries, size_t len)
 {
     uint64_t offset = entries->end % entries->bytes_max;
@@ -96,7 +97,8 @@ void entries_drop_to(struct entries *entries, raft_index index)
 
 void entries_drop_from(struct entries *entries, raft_index index)
 {
-    while (entries->count > 0 && !index_less((raft_index){entries->first.n + entries->count - 1}, index)) {
+    while (entries->count > 0 &&
+           !index_less((raft_index){entries->first.n + entries->count - 1}, index)) {
         entries->count--;
         entries->end = slot(entries, (raft_index){entries->first.n + entries->count})->at;
     }

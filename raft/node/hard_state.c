@@ -93,9 +93,8 @@ int hard_state_write(struct hard_state_file *file, raft_term term, bool voted, r
 
     uint32_t first = next.sequence % 2 == 0 ? 0 : HARD_STATE_BLOCKS / 2;
     for (uint32_t i = first; i < first + HARD_STATE_BLOCKS / 2; i++) {
-        int result = file->disk->ops->write(file->disk, file->file,
-                                            (uint64_t)i * HARD_STATE_BLOCK_BYTES, block,
-                                            sizeof(block));
+        int result = file->disk->ops->write(
+            file->disk, file->file, (uint64_t)i * HARD_STATE_BLOCK_BYTES, block, sizeof(block));
         if (result != 0)
             return result;
     }

@@ -1,6 +1,6 @@
 /*
- * Term and vote on disk: the most dangerous bytes there are (a node that forgets a vote can make two
- * leaders), in a file "hardstate" of their own.
+ * Term and vote on disk: the most dangerous bytes there are (a node that forgets a vote can make
+ * two leaders), in a file "hardstate" of their own.
  *
  * Four blocks of 4 KiB: two generations of two copies each, A A B B. A write goes to both copies of
  * the generation that does not hold the newest state, then one fdatasync. So a torn write damages

@@ -78,7 +78,8 @@ static _Noreturn void die(const char *text)
     _exit(1);
 }
 
-/* --- stop ----------------------------------------------------------------------------------------*/
+/* --- stop
+ * ----------------------------------------------------------------------------------------*/
 
 static void begin_stop(struct node *node, int exit_code)
 {
@@ -126,7 +127,8 @@ static void refuse_start(struct node *node, const char *text)
     begin_stop(node, 1);
 }
 
-/* --- the replica's hooks -------------------------------------------------------------------------*/
+/* --- the replica's hooks
+ * -------------------------------------------------------------------------*/
 
 static void on_written(void *context, struct replica_client client, uint64_t index,
                        const struct users_answer *answer)
@@ -197,7 +199,8 @@ static const struct replica_hooks replica_hooks = {
     .failed = on_failed,
 };
 
-/* --- snapshots -----------------------------------------------------------------------------------*/
+/* --- snapshots
+ * -----------------------------------------------------------------------------------*/
 
 static void on_saved(void *context, const struct snapshots_saved *saved)
 {
@@ -214,8 +217,8 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
         if (node->snapshot_state == CALL_SNAPSHOT_OK || redis_connected(node->redis))
             diag("snapshot_failed", "index=%" PRIu64 " ms=%" PRIu64 " text=\"%s\"", saved->index,
                  ms, saved->text);
-        node->snapshot_state = redis_connected(node->redis) ? CALL_SNAPSHOT_NOT_DURABLE
-                                                            : CALL_SNAPSHOT_DOWN;
+        node->snapshot_state =
+            redis_connected(node->redis) ? CALL_SNAPSHOT_NOT_DURABLE : CALL_SNAPSHOT_DOWN;
     }
     replica_saved(node->replica, saved->durable, saved->index);
 }
@@ -266,7 +269,8 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         }
         snprintf(why, sizeof(why),
                  "the snapshot in Redis cannot be used: %s; bring back the Redis data of this node "
-                 "from a copy, or restore the node from its peers or a backup", text);
+                 "from a copy, or restore the node from its peers or a backup",
+                 text);
         refuse_start(node, why);
         return;
     }
@@ -326,7 +330,8 @@ static enum call_snapshot snapshot_state(void *context)
     return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------*/
+/* --- the loop
+ * ------------------------------------------------------------------------------------*/
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -403,7 +408,8 @@ static void start_loop(struct node *node)
     }
 }
 
-/* --- start ---------------------------------------------------------------------------------------*/
+/* --- start
+ * ---------------------------------------------------------------------------------------*/
 
 static int open_log(struct node *node)
 {
@@ -495,8 +501,8 @@ static int start(struct node *node)
     node->redis = redis_open(&node->loop, node->config.redis, &redis_hooks, node);
     if (node->workers == NULL || node->redis == NULL)
         return -ENOMEM;
-    node->snapshots = snapshots_new(redis_store(node->redis), node->config.cluster,
-                                    node->config.id, &snapshots_hooks, node);
+    node->snapshots = snapshots_new(redis_store(node->redis), node->config.cluster, node->config.id,
+                                    &snapshots_hooks, node);
     return node->snapshots != NULL ? 0 : -ENOMEM;
 }
 

@@ -123,7 +123,8 @@ void replica_close(struct replica *replica)
     free(replica);
 }
 
-/* --- start ---------------------------------------------------------------------------------------*/
+/* --- start
+ * ---------------------------------------------------------------------------------------*/
 
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                          struct bytes payload)
@@ -132,7 +133,8 @@ static int restore_entry(void *context, raft_index index, raft_term term, enum r
     return raft_restore_entry(context, term);
 }
 
-/* The state must lie within the log: what the log lacks before it, or has lost after it, is gone. */
+/* The state must lie within the log: what the log lacks before it, or has lost after it, is gone.
+ */
 static int state_fits_log(const struct replica *replica, uint64_t state, char *ret_text,
                           size_t text_bytes)
 {
@@ -147,7 +149,8 @@ static int state_fits_log(const struct replica *replica, uint64_t state, char *r
                  start, state == 0 ? "nothing, index " : "only entries up to ", state);
     else
         snprintf(ret_text, text_bytes,
-                 "the snapshot in Redis holds entries up to %" PRIu64 " and the log ends at %" PRIu64
+                 "the snapshot in Redis holds entries up to %" PRIu64
+                 " and the log ends at %" PRIu64
                  ": the log was lost or is an old copy; bring back its directory, or restore the "
                  "node from its peers or a backup",
                  state, last);
@@ -191,7 +194,8 @@ int replica_start(struct replica *replica, struct users *take_users, char *ret_t
     return 0;
 }
 
-/* --- carrying out --------------------------------------------------------------------------------*/
+/* --- carrying out
+ * --------------------------------------------------------------------------------*/
 
 static void carry_persist(struct replica *replica, const struct raft_persist *persist)
 {
@@ -238,7 +242,8 @@ static enum call_reason reason_of(enum raft_refusal why)
     UNREACHABLE();
 }
 
-static void end_round(struct replica *replica, uint64_t token, bool granted, enum call_reason reason)
+static void end_round(struct replica *replica, uint64_t token, bool granted,
+                      enum call_reason reason)
 {
     assert(token == replica->round);
     uint32_t count = replica->asking_count;
@@ -339,13 +344,14 @@ static void step(struct replica *replica, const struct raft_event *event)
     replica->deadline_ms = output.deadline_ms;
 }
 
-/* --- gathering -----------------------------------------------------------------------------------*/
+/* --- gathering
+ * -----------------------------------------------------------------------------------*/
 
 static bool refusal_for(struct replica *replica, size_t request_bytes, enum call_reason *ret_reason)
 {
     /* What is gathered is not in the WAL's own count yet. */
-    size_t gathered = replica->proposed_bytes +
-                      replica->proposed * (wal_entry_bytes(0) + 8) + wal_entry_bytes(request_bytes);
+    size_t gathered = replica->proposed_bytes + replica->proposed * (wal_entry_bytes(0) + 8) +
+                      wal_entry_bytes(request_bytes);
     if (replica->stopping)
         *ret_reason = CALL_STOPPING;
     else if (!replica->ready)
@@ -405,7 +411,8 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
         replica->readers[replica->readers_count++] = client;
 }
 
-/* --- a turn --------------------------------------------------------------------------------------*/
+/* --- a turn
+ * --------------------------------------------------------------------------------------*/
 
 static void step_gathered(struct replica *replica, uint64_t now_ms)
 {
@@ -491,7 +498,8 @@ uint64_t replica_deadline_ms(const struct replica *replica)
     return replica->deadline_ms;
 }
 
-/* --- snapshots, stop, looking in -----------------------------------------------------------------*/
+/* --- snapshots, stop, looking in
+ * -----------------------------------------------------------------*/
 
 void replica_want_snapshot(struct replica *replica)
 {
@@ -519,9 +527,8 @@ void replica_saved(struct replica *replica, bool durable, uint64_t index)
     wal_compact(replica->wal, gone);
     if (index_less(replica->recovered.start, gone)) {
         replica->recovered.start = gone;
-        step(replica, &(struct raft_event){.kind = RAFT_COMPACTED,
-                                           .now_ms = now_ms,
-                                           .compacted = {.index = gone}});
+        step(replica, &(struct raft_event){
+                          .kind = RAFT_COMPACTED, .now_ms = now_ms, .compacted = {.index = gone}});
     }
 }
 
@@ -532,8 +539,8 @@ void replica_stop(struct replica *replica)
 
 bool replica_busy(const struct replica *replica)
 {
-    return wal_flushing(replica->wal) || replica->waiting_count > 0 ||
-           replica->readers_count > 0 || replica->asking_count > 0;
+    return wal_flushing(replica->wal) || replica->waiting_count > 0 || replica->readers_count > 0 ||
+           replica->asking_count > 0;
 }
 
 struct users *replica_users(struct replica *replica)

@@ -10,7 +10,7 @@
 #include "raft/base/attr.h"
 
 enum runner_lane {
-    RUNNER_LOG,         /* appends and hard state: what acknowledgements wait for */
+    RUNNER_LOG,          /* appends and hard state: what acknowledgements wait for */
     RUNNER_HOUSEKEEPING, /* preparing and removing segments */
 };
 #define RUNNER_LANES 2u

@@ -11,9 +11,12 @@ struct snapshots *snapshots_new(struct store *store, const char *cluster, uint64
                                 const struct snapshots_hooks *hooks, void *context)
 {
     static const char *const names[SNAPSHOTS_KEYS] = {
-        [KEY_META] = "meta",           [KEY_USERS] = "users",
-        [KEY_INDEXES] = "indexes",     [KEY_ANSWERS] = "answers",
-        [KEY_NEW_USERS] = "new:users", [KEY_NEW_INDEXES] = "new:indexes",
+        [KEY_META] = "meta",
+        [KEY_USERS] = "users",
+        [KEY_INDEXES] = "indexes",
+        [KEY_ANSWERS] = "answers",
+        [KEY_NEW_USERS] = "new:users",
+        [KEY_NEW_INDEXES] = "new:indexes",
         [KEY_NEW_ANSWERS] = "new:answers",
     };
     struct snapshots *snapshots = calloc(1, sizeof(*snapshots));

@@ -29,8 +29,8 @@
 struct snapshots;
 
 struct snapshots_saved {
-    bool durable;   /* else: nothing counts, `text` says why */
-    bool full;      /* complete, or a difference */
+    bool durable; /* else: nothing counts, `text` says why */
+    bool full;    /* complete, or a difference */
     uint64_t index;
     uint64_t users, answers, bytes; /* written */
     const char *text;

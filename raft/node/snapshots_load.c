@@ -21,7 +21,8 @@ static void end_load(struct snapshots *snapshots)
     snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
 }
 
-/* --- pages ---------------------------------------------------------------------------------------*/
+/* --- pages
+ * ---------------------------------------------------------------------------------------*/
 
 static void on_indexes(void *context, const struct store_reply *reply)
 {
@@ -139,7 +140,8 @@ static void load_pump(struct snapshots *snapshots)
         end_load(snapshots);
 }
 
-/* --- meta ----------------------------------------------------------------------------------------*/
+/* --- meta
+ * ----------------------------------------------------------------------------------------*/
 
 static bool meta_number(struct snapshots *snapshots, const struct store_reply *hash,
                         const char *name, uint64_t *ret_number)
@@ -177,8 +179,9 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
     uint64_t node;
     if (!snapshots_field(hash, "format", &format) ||
         !bytes_equal(format, bytes_of_text(SNAPSHOTS_FORMAT))) {
-        snapshots_fail(snapshots, "%s has no format that this version knows (it knows "
-                       SNAPSHOTS_FORMAT ")", snapshots->key[KEY_META]);
+        snapshots_fail(snapshots,
+                       "%s has no format that this version knows (it knows " SNAPSHOTS_FORMAT ")",
+                       snapshots->key[KEY_META]);
         return false;
     }
     if (!snapshots_field(hash, "cluster", &cluster) ||

@@ -30,7 +30,8 @@ static void end_save(struct snapshots *snapshots)
     snapshots->hooks->saved(snapshots->context, &saved);
 }
 
-/* --- is it on disk? ------------------------------------------------------------------------------*/
+/* --- is it on disk?
+ * ------------------------------------------------------------------------------*/
 
 static void ask_background_save(void *context);
 
@@ -114,7 +115,8 @@ static void confirm(struct snapshots *snapshots)
     snapshots_send(snapshots, ARRAY_LEN(arguments), arguments, on_waitaof);
 }
 
-/* --- writing -------------------------------------------------------------------------------------*/
+/* --- writing
+ * -------------------------------------------------------------------------------------*/
 
 static void on_exec(void *context, const struct store_reply *reply)
 {
@@ -338,7 +340,8 @@ static void begin_writing(struct snapshots *snapshots)
     }
 }
 
-/* --- what does Redis hold? -----------------------------------------------------------------------*/
+/* --- what does Redis hold?
+ * -----------------------------------------------------------------------*/
 
 static bool setting_is(const struct store_reply *settings, const char *name, const char *value)
 {
@@ -353,8 +356,8 @@ static void on_settings(void *context, const struct store_reply *reply)
     if (reply != NULL && reply->kind == STORE_ERROR)
         snapshots->open--;
     else if (snapshots_take(snapshots, reply))
-        snapshots->save.aof_always = setting_is(reply, "appendonly", "yes") &&
-                                     setting_is(reply, "appendfsync", "always");
+        snapshots->save.aof_always =
+            setting_is(reply, "appendonly", "yes") && setting_is(reply, "appendfsync", "always");
     if (snapshots->failed)
         end_save(snapshots);
     else

@@ -42,7 +42,7 @@ struct snapshots_save {
     uint64_t term;
     bool full;
     bool aof_always;
-    uint64_t next_page;   /* of users, then of answers */
+    uint64_t next_page; /* of users, then of answers */
     bool users_written, answers_written, executed;
     bool any_user, any_answer; /* full: there is something to rename */
     uint64_t users, answers, bytes;
@@ -52,7 +52,7 @@ struct snapshots_save {
 struct snapshots_load {
     struct users *users;
     struct users_meta meta;
-    uint64_t next_page;  /* to ask for: of users, then of answers */
+    uint64_t next_page; /* to ask for: of users, then of answers */
     bool users_asked, answers_asked;
     uint64_t users_page, answers_page; /* that the next reply is of */
     uint64_t index[USERS_PAGE];        /* of the users of users_page */
@@ -108,7 +108,8 @@ void snapshots_digest(uint64_t digest, char ret_text[17]);
 /* "7:12 8:13": the indexes of a page. */
 void snapshots_put_indexes(struct writer *out, const struct users_page *page);
 /* By place in the page, 0 where there is none. */
-NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page, uint64_t ret_index[USERS_PAGE]);
+NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page,
+                                    uint64_t ret_index[USERS_PAGE]);
 /* A line for each answer of a page. */
 void snapshots_put_answers(struct writer *out, const struct users_past_page *page);
 /* Hands each answer of the text to the state. */

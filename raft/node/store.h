@@ -11,9 +11,9 @@ enum store_reply_kind { STORE_NIL, STORE_TEXT, STORE_ERROR, STORE_INTEGER, STORE
 
 struct store_reply {
     enum store_reply_kind kind;
-    struct bytes text;   /* TEXT, ERROR */
-    int64_t integer;     /* INTEGER */
-    size_t count;        /* LIST; see store_reply_at */
+    struct bytes text; /* TEXT, ERROR */
+    int64_t integer;   /* INTEGER */
+    size_t count;      /* LIST; see store_reply_at */
     const void *elements;
     void (*at)(const void *elements, size_t i, struct store_reply *ret_reply);
 };

@@ -3,16 +3,17 @@
  *
  * A directory of segments "0000000000000001.wal", "…2.wal" …, of equal size, made before they are
  * needed: written full of zeros, synced, named, the directory synced (measured: appends into such a
- * file are a third faster than into one that grows, and never fail for want of room). A segment is a
- * sequence of records (wire/record.h), first a SEGMENT record that says whose log this is and where
- * in it the segment begins. Beside them lies "hardstate" (hard_state.h).
+ * file are a third faster than into one that grows, and never fail for want of room). A segment is
+ * a sequence of records (wire/record.h), first a SEGMENT record that says whose log this is and
+ * where in it the segment begins. Beside them lies "hardstate" (hard_state.h).
  *
  * Writing. Records are gathered in memory; a flush writes all that was gathered and syncs it once
  * (group commit), one flush at a time. A batch begins at a multiple of WAL_SECTOR_BYTES: a sector
  * that holds acknowledged records is never written again, so a torn write cannot damage them. A
  * batch that reaches over the end of a segment is two writes, the first synced before the second
- * begins: so whatever stands in a segment proves that all segments before it are whole. Failure of any write or sync ends the process: it is never tried
- * again, since the kernel may call clean what it could not write.
+ * begins: so whatever stands in a segment proves that all segments before it are whole. Failure of
+ * any write or sync ends the process: it is never tried again, since the kernel may call clean what
+ * it could not write.
  *
  * Reading. A record is good when its header and payload checksums are, and it is in its place: same
  * generation, next sequence number, chained to the record before. The log ends at the first sector

@@ -174,7 +174,8 @@ static int judge_damage(struct scan *scan, uint32_t i, int file, size_t offset, 
         end--;
     scan->recovered->cut_bytes = end - offset;
     wal_complain(scan->recovered,
-                 "%016" PRIx64 ".wal: a torn last batch of %zu bytes at offset %zu, after log entry "
+                 "%016" PRIx64
+                 ".wal: a torn last batch of %zu bytes at offset %zu, after log entry "
                  "%" PRIu64 ", was cut off; nobody was told that it was written",
                  number, end - offset, offset, scan->wal->last.n);
     return cut(scan, file, offset, size);
@@ -189,7 +190,8 @@ static int check_owner(struct scan *scan, const struct record *record, uint64_t 
     if (owner.node != wal->options.node ||
         !bytes_equal(owner.cluster, bytes_of_text(wal->cluster))) {
         wal_complain(scan->recovered,
-                     "the log belongs to node %" PRIu64 " of cluster \"%.*s\", this is node %" PRIu64
+                     "the log belongs to node %" PRIu64
+                     " of cluster \"%.*s\", this is node %" PRIu64
                      " of \"%s\": check --id, --cluster and --dir",
                      owner.node, (int)owner.cluster.len, (const char *)owner.cluster.at,
                      wal->options.node, wal->cluster);
@@ -366,9 +368,11 @@ static int scan_all(struct scan *scan)
         used = i + 1;
     }
     if (used == 0 && (scan->listing->count > 1 || wal->hard_state.now.sequence > 0)) {
-        wal_complain(scan->recovered, "the segments are empty, and the node has voted in term "
+        wal_complain(scan->recovered,
+                     "the segments are empty, and the node has voted in term "
                      "%" PRIu64 ": its log was wiped; restore the files, or the node from its "
-                     "peers or a backup", wal->hard_state.now.term.n);
+                     "peers or a backup",
+                     wal->hard_state.now.term.n);
         return -EBADMSG;
     }
     return remove_unused(scan, used);
@@ -394,11 +398,13 @@ static int open_hard_state(struct scan *scan)
     int result = hard_state_open(wal->disk, wal->options.node, scan->listing->count == 0,
                                  &wal->hard_state, &recovered->damaged_hard_state_blocks);
     if (result == -ENOENT)
-        wal_complain(recovered, "the file " HARD_STATE_FILE " is missing beside the log: without "
+        wal_complain(recovered,
+                     "the file " HARD_STATE_FILE " is missing beside the log: without "
                      "term and vote this node could vote twice; restore it, or the node from its "
                      "peers or a backup");
     else if (result == -EBADMSG)
-        wal_complain(recovered, "the file " HARD_STATE_FILE " is damaged or another node's: "
+        wal_complain(recovered,
+                     "the file " HARD_STATE_FILE " is damaged or another node's: "
                      "without term and vote this node could vote twice; restore it, or the node "
                      "from its peers or a backup");
     if (result != 0)
@@ -407,9 +413,11 @@ static int open_hard_state(struct scan *scan)
     recovered->voted = wal->hard_state.now.voted;
     recovered->vote = wal->hard_state.now.vote;
     if (scan->listing->count == 0 && wal->hard_state.now.sequence > 0) {
-        wal_complain(recovered, "there is a " HARD_STATE_FILE " of term %" PRIu64 " and no segment: "
+        wal_complain(recovered,
+                     "there is a " HARD_STATE_FILE " of term %" PRIu64 " and no segment: "
                      "the log was removed; restore the files, or the node from its peers or a "
-                     "backup", recovered->term.n);
+                     "backup",
+                     recovered->term.n);
         return -EBADMSG;
     }
     return 0;
@@ -445,8 +453,9 @@ static int recover(struct scan *scan)
     wal->synced = wal->sequence;
     recovered->last = wal->last;
     if (term_less(recovered->term, wal->last_term)) {
-        wal_complain(recovered, HARD_STATE_FILE " says term %" PRIu64 ", the log ends in term "
-                     "%" PRIu64 ": the file is an old copy; restore the newest",
+        wal_complain(recovered,
+                     HARD_STATE_FILE " says term %" PRIu64 ", the log ends in term "
+                                     "%" PRIu64 ": the file is an old copy; restore the newest",
                      recovered->term.n, wal->last_term.n);
         return -EBADMSG;
     }

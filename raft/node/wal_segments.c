@@ -1,4 +1,5 @@
-/* Segments as files: names, making them ahead of need, going on in the next, removing the oldest. */
+/* Segments as files: names, making them ahead of need, going on in the next, removing the oldest.
+ */
 #include "raft/node/wal_state.h"
 
 #include <errno.h>

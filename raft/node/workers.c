@@ -1,4 +1,6 @@
-#include "raft/node/workers.h"
+/* The socket, its connections, and the frames that come and go; workers_calls.c knows what they
+ * say. */
+#include "raft/node/workers_state.h"
 
 #include "raft/node/diag.h"
 
@@ -8,60 +10,18 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
-#define IN_BYTES 262144u
 /* A call of a worker is small: what claims to be larger than this is no call. */
 #define CALL_BYTES_MAX (64u << 10)
 _Static_assert(CALL_FRAME_BYTES_MAX(USERS_COMMAND_BYTES_MAX) < CALL_BYTES_MAX, "a write fits");
-_Static_assert(CALL_BYTES_MAX < IN_BYTES, "a call fits the buffer");
+_Static_assert(CALL_BYTES_MAX < WORKERS_IN_BYTES, "a call fits the buffer");
 /* With so much unsent a connection is not read from. */
 #define OUT_BYTES_PAUSE (4u << 20)
 #define BACKLOG         128
 
-/* In a client's connection: its call is not the worker's number but the place of a list. */
-#define CLIENT_IS_READ (UINT64_C(1) << 31)
-#define PLACE_MASK     (CLIENT_IS_READ - 1)
-
-/* A LIST that is not answered to the end. */
-struct list {
-    bool open;
-    bool dropped; /* the worker lost interest before the list was readable */
-    uint64_t call;
-    uint64_t after;
-    uint32_t left; /* users that the limit still allows; 0: no limit */
-    struct users_view *view; /* NULL until readable */
-};
-
-struct out {
-    uint8_t *bytes;
-    size_t len, capacity;
-};
-
-struct connection {
-    struct workers *workers;
-    uint32_t place;
-    uint32_t generation; /* of this place: a client of an earlier one is nobody */
-    bool open, greeted, paused, closing;
-    uv_pipe_t pipe;
-    uv_write_t write;
-    struct out gathered, sending;
-    uint8_t *in;
-    size_t in_len;
-    uint32_t lists; /* places in use are below this */
-    struct list list[WORKERS_LISTS_MAX];
-};
-
-struct workers {
-    struct workers_options options;
-    uv_pipe_t listener;
-    bool listening;
-    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    struct connection *connection[WORKERS_MAX];
-};
-
-/* --- sending -------------------------------------------------------------------------------------*/
+/* --- sending
+ * -------------------------------------------------------------------------------------*/
 
 static void end_connection(struct connection *connection, const char *why);
 
@@ -80,7 +40,7 @@ static bool out_reserve(struct out *out, size_t more)
     return true;
 }
 
-static void send_call(struct connection *connection, const struct call *call, size_t variable_bytes)
+void workers_send(struct connection *connection, const struct call *call, size_t variable_bytes)
 {
     struct out *out = &connection->gathered;
     if (connection->closing)
@@ -140,262 +100,15 @@ static void flush(struct connection *connection)
     }
 }
 
-/* --- lists ---------------------------------------------------------------------------------------*/
-
-static void close_list(struct list *list)
-{
-    users_unpin(list->view);
-    *list = (struct list){.open = false};
-}
-
-static struct list *find_list(struct connection *connection, uint64_t call)
-{
-    for (uint32_t i = 0; i < connection->lists; i++) {
-        if (connection->list[i].open && connection->list[i].call == call)
-            return &connection->list[i];
-    }
-    return NULL;
-}
-
-static struct list *open_list(struct connection *connection, const struct call_list *call)
-{
-    uint32_t place = 0;
-    while (place < connection->lists && connection->list[place].open)
-        place++;
-    if (place == WORKERS_LISTS_MAX)
-        return NULL;
-    if (place == connection->lists)
-        connection->lists++;
-    connection->list[place] = (struct list){
-        .open = true,
-        .call = call->call,
-        .after = call->after,
-        .left = call->limit,
-    };
-    return &connection->list[place];
-}
-
-static void send_chunk(struct connection *connection, struct list *list)
-{
-    uint8_t chunk[CALL_CHUNK_BYTES_MAX];
-    struct writer out = writer_of(chunk, sizeof(chunk));
-    bool last = false;
-    uint64_t after = users_view_list(list->view, list->after, list->left, &out, &last);
-    uint32_t packed = 0;
-    struct reader in = reader_of(writer_bytes(&out));
-    while (list->left > 0 && reader_left(&in) > 0) {
-        (void)user_get(&in);
-        packed++;
-    }
-    bool limited = list->left > 0 && packed == list->left;
-    list->left -= packed;
-    list->after = after;
-    struct call call = {
-        .kind = CALL_USERS,
-        .users = {.call = list->call,
-                  .index = users_view_meta(list->view).index,
-                  .last = last || limited,
-                  .users = writer_bytes(&out)},
-    };
-    send_call(connection, &call, writer_len(&out));
-    if (last || limited)
-        close_list(list);
-}
-
-/* --- calls ---------------------------------------------------------------------------------------*/
-
-static struct replica_client client_of(const struct connection *connection, uint64_t call)
-{
-    return (struct replica_client){
-        .connection = (uint64_t)connection->generation << 32 | connection->place,
-        .call = call,
-    };
-}
-
-static struct connection *connection_of(struct workers *workers, struct replica_client client)
-{
-    struct connection *connection = workers->connection[client.connection & PLACE_MASK];
-    if (connection == NULL || !connection->open || connection->closing ||
-        connection->generation != client.connection >> 32)
-        return NULL;
-    return connection;
-}
-
-static void refuse(struct connection *connection, uint64_t call, enum call_reason reason)
-{
-    struct call answer = {
-        .kind = CALL_REFUSED,
-        .refused = {.call = call, .reason = (uint8_t)reason},
-    };
-    send_call(connection, &answer, 0);
-}
-
-static void on_list(struct connection *connection, const struct call_list *call)
-{
-    struct list *list = open_list(connection, call);
-    if (list == NULL) {
-        refuse(connection, call->call, CALL_BUSY);
-        return;
-    }
-    struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
-    client.connection |= CLIENT_IS_READ;
-    replica_read(connection->workers->options.replica, client, call->consistency == CALL_STALE);
-}
-
-static enum call_role role_of(enum raft_role role)
-{
-    switch (role) {
-    case RAFT_FOLLOWER:
-        return CALL_FOLLOWER;
-    case RAFT_CANDIDATE:
-        return CALL_CANDIDATE;
-    case RAFT_LEADER:
-        return CALL_LEADER;
-    }
-    UNREACHABLE();
-}
-
-static void on_status(struct connection *connection, const struct call_status *asked)
-{
-    const struct workers_options *options = &connection->workers->options;
-    struct replica_status status = replica_status(options->replica);
-    struct users_meta meta = users_meta(replica_users(options->replica));
-    struct call call = {
-        .kind = CALL_STATUS_IS,
-        .status_is = {.call = asked->call,
-                      .node = options->node,
-                      .role = (uint8_t)role_of(status.raft.role),
-                      .ready = status.raft.settled,
-                      .term = status.raft.term.n,
-                      .leader = status.raft.leader_known ? status.raft.leader.n : 0,
-                      .commit = status.raft.commit.n,
-                      .applied = status.applied,
-                      .last = status.raft.last.n,
-                      .users = meta.count,
-                      .wal_full = status.wal_full,
-                      .snapshot_state = (uint8_t)options->snapshot_state(options->context),
-                      .snapshot_index = status.snapshot_index,
-                      .cluster = bytes_of_text(options->cluster),
-                      .address = bytes_of_text(options->address)},
-    };
-    send_call(connection, &call, strlen(options->cluster) + strlen(options->address));
-}
-
-/* A call that only the node may send, or one out of turn, ends the connection. */
-static bool on_call(struct connection *connection, const struct call *call)
-{
-    struct list *list;
-    if (!connection->greeted && call->kind != CALL_HELLO)
-        return false;
-    switch (call->kind) {
-    case CALL_HELLO:
-        if (connection->greeted || call->hello.version != CALL_VERSION)
-            return false;
-        connection->greeted = true;
-        struct call welcome = {
-            .kind = CALL_WELCOME,
-            .welcome = {.version = CALL_VERSION, .node = connection->workers->options.node},
-        };
-        send_call(connection, &welcome, 0);
-        return true;
-    case CALL_WRITE:
-        replica_write(connection->workers->options.replica,
-                      client_of(connection, call->write.call), &call->write.request,
-                      call->write.command);
-        return true;
-    case CALL_LIST:
-        on_list(connection, &call->list);
-        return true;
-    case CALL_MORE:
-        list = find_list(connection, call->more.call);
-        if (list == NULL || list->view == NULL)
-            return false;
-        send_chunk(connection, list);
-        return true;
-    case CALL_DROP:
-        list = find_list(connection, call->drop.call);
-        if (list != NULL && list->view != NULL)
-            close_list(list);
-        else if (list != NULL)
-            list->dropped = true;
-        return true;
-    case CALL_STATUS:
-        on_status(connection, &call->status);
-        return true;
-    case CALL_WELCOME:
-    case CALL_WRITTEN:
-    case CALL_REFUSED:
-    case CALL_UNKNOWN:
-    case CALL_USERS:
-    case CALL_STATUS_IS:
-        return false;
-    }
-    UNREACHABLE();
-}
-
-void workers_written(struct workers *workers, struct replica_client client, uint64_t index,
-                     const struct users_answer *answer)
-{
-    struct connection *connection = connection_of(workers, client);
-    if (connection == NULL)
-        return; /* the worker is gone; it asks again under the same request id */
-    uint8_t encoded[64];
-    struct writer out = writer_of(encoded, sizeof(encoded));
-    users_answer_put(&out, answer);
-    assert(!out.bad);
-    struct call call = {
-        .kind = CALL_WRITTEN,
-        .written = {.call = client.call, .index = index, .answer = writer_bytes(&out)},
-    };
-    send_call(connection, &call, writer_len(&out));
-}
-
-/* The list that waits for this verdict. */
-static struct list *waiting_list(struct connection *connection, struct replica_client client)
-{
-    assert((client.connection & CLIENT_IS_READ) != 0 && client.call < connection->lists);
-    struct list *list = &connection->list[client.call];
-    assert(list->open && list->view == NULL); /* only its verdict ends its waiting */
-    return list;
-}
-
-void workers_refused(struct workers *workers, struct replica_client client, enum call_reason reason)
-{
-    struct connection *connection = connection_of(workers, client);
-    if (connection == NULL)
-        return;
-    if ((client.connection & CLIENT_IS_READ) == 0) {
-        refuse(connection, client.call, reason);
-        return;
-    }
-    struct list *list = waiting_list(connection, client);
-    if (!list->dropped)
-        refuse(connection, list->call, reason);
-    close_list(list);
-}
-
-void workers_readable(struct workers *workers, struct replica_client client)
-{
-    struct connection *connection = connection_of(workers, client);
-    if (connection == NULL)
-        return;
-    struct list *list = waiting_list(connection, client);
-    if (list->dropped) {
-        close_list(list);
-        return;
-    }
-    list->view = users_pin(replica_users(workers->options.replica));
-    send_chunk(connection, list);
-}
-
-/* --- receiving -----------------------------------------------------------------------------------*/
+/* --- receiving
+ * -----------------------------------------------------------------------------------*/
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
 {
     (void)suggested;
     struct connection *connection = handle->data;
     *ret_buffer = uv_buf_init((char *)connection->in + connection->in_len,
-                              (unsigned)(IN_BYTES - connection->in_len));
+                              (unsigned)(WORKERS_IN_BYTES - connection->in_len));
 }
 
 /* Takes whole frames off the buffer; false when what is there is none. */
@@ -412,7 +125,7 @@ static bool take_frames(struct connection *connection)
             good = left.len < CALL_BYTES_MAX;
             break;
         }
-        good = len > 0 && call_decode(frame, &call) == 0 && on_call(connection, &call);
+        good = len > 0 && call_decode(frame, &call) == 0 && workers_on_call(connection, &call);
         at += len > 0 ? (size_t)len : 0;
     }
     memmove(connection->in, connection->in + at, connection->in_len - at);
@@ -452,7 +165,8 @@ static void resume_reading(struct connection *connection)
         end_connection(connection, uv_strerror(result));
 }
 
-/* --- connections ---------------------------------------------------------------------------------*/
+/* --- connections
+ * ---------------------------------------------------------------------------------*/
 
 static void on_closed(uv_handle_t *handle)
 {
@@ -471,9 +185,7 @@ static void end_connection(struct connection *connection, const char *why)
     if (why != NULL)
         diag("worker_dropped", "connection=%" PRIu32 " text=\"%s\"", connection->place, why);
     connection->closing = true;
-    for (uint32_t i = 0; i < connection->lists; i++)
-        close_list(&connection->list[i]);
-    connection->lists = 0;
+    workers_close_lists(connection);
     uv_close((uv_handle_t *)&connection->pipe, on_closed);
 }
 
@@ -484,7 +196,7 @@ static struct connection *new_connection(struct workers *workers)
         struct connection *connection = workers->connection[i];
         if (connection == NULL) {
             connection = calloc(1, sizeof(*connection));
-            if (connection == NULL || (connection->in = malloc(IN_BYTES)) == NULL) {
+            if (connection == NULL || (connection->in = malloc(WORKERS_IN_BYTES)) == NULL) {
                 free(connection);
                 return NULL;
             }

@@ -3,8 +3,8 @@
  * each connection. Calls become replica_write and replica_read; what the hooks of the replica bring
  * back becomes frames, gathered and sent once a turn.
  *
- * Bounded: WORKERS_MAX connections, WORKERS_LISTS_MAX open lists on each, and a worker that does not
- * read its answers is not read from. A worker that breaks the protocol loses its connection.
+ * Bounded: WORKERS_MAX connections, WORKERS_LISTS_MAX open lists on each, and a worker that does
+ * not read its answers is not read from. A worker that breaks the protocol loses its connection.
  */
 #ifndef ROLLCALL_NODE_WORKERS_H
 #define ROLLCALL_NODE_WORKERS_H
@@ -38,7 +38,8 @@ NODISCARD int workers_listen(struct workers *workers, const char *path);
 /* The replica's hooks for clients that came from here. */
 void workers_written(struct workers *workers, struct replica_client client, uint64_t index,
                      const struct users_answer *answer);
-void workers_refused(struct workers *workers, struct replica_client client, enum call_reason reason);
+void workers_refused(struct workers *workers, struct replica_client client,
+                     enum call_reason reason);
 void workers_readable(struct workers *workers, struct replica_client client);
 
 /* Sends what was gathered: once, at the end of each turn. */

@@ -6,19 +6,19 @@
  * UNKNOWN, STATUS_IS or a USERS whose `last` is 1; or with the connection.
  *
  *   worker                             node
- *   HELLO version            ──▶
- *                            ◀──       WELCOME version, node          (else it closes: other version)
- *   WRITE call, id, command  ──▶
- *                            ◀──       WRITTEN call, index, answer    durable, applied
+ *   HELLO version            -->
+ *                            <--       WELCOME version, node          (else it closes: other version)
+ *   WRITE call, id, command  -->
+ *                            <--       WRITTEN call, index, answer    durable, applied
  *                                      REFUSED call, reason           certainly not executed
  *                                      UNKNOWN call                   may have been executed
- *   LIST call, consistency   ──▶
- *                            ◀──       USERS call, index, last, …     first chunk of one snapshot
- *   MORE call                ──▶                                      only while last is 0: the node
- *                            ◀──       USERS call, index, last, …     sends nothing unasked
- *   DROP call                ──▶                                      no answer: forget this call
- *   STATUS call              ──▶
- *                            ◀──       STATUS_IS call, …
+ *   LIST call, consistency   -->
+ *                            <--       USERS call, index, last, ...     first chunk of one version
+ *   MORE call                -->                                      only while last is 0: the node
+ *                            <--       USERS call, index, last, ...     sends nothing unasked
+ *   DROP call                -->                                      no answer: forget this call
+ *   STATUS call              -->
+ *                            <--       STATUS_IS call, ...
  *
  * A write sent twice under one request id happens once and is answered twice with one answer, so a
  * worker whose connection broke sends its open writes again on the next one.

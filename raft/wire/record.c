@@ -129,8 +129,7 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
         return -ENODATA;
     struct reader in = reader_of(bytes);
     uint32_t crc = get_u32(&in);
-    if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc ||
-        get_u32(&in) != HARD_STATE_MAGIC)
+    if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc || get_u32(&in) != HARD_STATE_MAGIC)
         return -EBADMSG;
     struct record_hard_state state;
     state.sequence = get_u64(&in);

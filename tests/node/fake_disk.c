@@ -54,8 +54,8 @@ static void set_name(struct fake_name *names, int *count, const char *name, int 
     if (found == NULL) {
         assert(*count < FAKE_FILES);
         found = &names[(*count)++];
-        strncpy(found->name, name, sizeof(found->name) - 1);
-        found->name[sizeof(found->name) - 1] = '\0';
+        assert(strlen(name) < sizeof(found->name));
+        memcpy(found->name, name, strlen(name) + 1);
     }
     found->file = file;
 }
@@ -309,7 +309,8 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret
     return disk->file[found->file].now;
 }
 
-/* --- runner --------------------------------------------------------------------------------------*/
+/* --- runner
+ * --------------------------------------------------------------------------------------*/
 
 static void fake_submit(struct runner *runner, enum runner_lane lane, struct job *job)
 {

@@ -1,9 +1,9 @@
 /*
  * A disk that crashes and fails on demand, behind raft/node/disk.h.
  *
- * Written bytes and names are remembered apart from durable ones. A crash keeps what is durable and,
- * of what is not, whatever the seed picks: any subset of the writes, each torn at 512-byte sectors,
- * and a prefix of the changes of names.
+ * Written bytes and names are remembered apart from durable ones. A crash keeps what is durable
+ * and, of what is not, whatever the seed picks: any subset of the writes, each torn at 512-byte
+ * sectors, and a prefix of the changes of names.
  */
 #ifndef ROLLCALL_TESTS_FAKE_DISK_H
 #define ROLLCALL_TESTS_FAKE_DISK_H
@@ -43,12 +43,12 @@ struct fake_disk {
     int changes; /* of names, not synced */
     struct fake_name change[FAKE_CHANGES];
 
-    uint64_t operations;   /* done so far: writes, syncs, changes of names */
-    uint64_t crash_at;     /* the operation that does not return any more; 0: none */
-    bool crashed;          /* since then all fail with -EIO */
-    uint64_t fail_at;      /* the operation that fails with `fail_error`, once */
+    uint64_t operations; /* done so far: writes, syncs, changes of names */
+    uint64_t crash_at;   /* the operation that does not return any more; 0: none */
+    bool crashed;        /* since then all fail with -EIO */
+    uint64_t fail_at;    /* the operation that fails with `fail_error`, once */
     int fail_error;
-    uint64_t room;         /* bytes that files may still grow by */
+    uint64_t room; /* bytes that files may still grow by */
 };
 
 void fake_disk_init(struct fake_disk *disk);

@@ -23,11 +23,11 @@ struct bench {
     struct raft_mark durable; /* last mark that was called durable */
     raft_term durable_term;
 
-    uint64_t last;               /* gathered */
-    uint64_t term[ENTRIES];      /* of each entry gathered, 0 for none */
-    uint32_t stamp[ENTRIES];     /* its payload */
-    uint64_t epoch;              /* of marks: a truncation ends it */
-    uint64_t durable_floor;      /* entries up to here were called durable and not truncated */
+    uint64_t last;           /* gathered */
+    uint64_t term[ENTRIES];  /* of each entry gathered, 0 for none */
+    uint32_t stamp[ENTRIES]; /* its payload */
+    uint64_t epoch;          /* of marks: a truncation ends it */
+    uint64_t durable_floor;  /* entries up to here were called durable and not truncated */
     uint32_t stamps;
 };
 
@@ -300,7 +300,8 @@ Test(wal, refuses_the_log_of_another_node)
     free_bench(b);
 }
 
-/* --- crashes -------------------------------------------------------------------------------------*/
+/* --- crashes
+ * -------------------------------------------------------------------------------------*/
 
 /* One step of a random workload; every step that a driver may take. */
 static void random_step(struct bench *b, uint64_t *random, uint64_t *term)
@@ -377,7 +378,8 @@ static void crash_run(uint64_t seed)
         uint64_t start = b->recovered.start.n;
         if (start < b->last)
             cr_assert_eq(wal_read(b->wal, (raft_index){start + 1}, (raft_index){b->last},
-                                  check_recovered, b), 0);
+                                  check_recovered, b),
+                         0);
         b->durable_floor = b->last;
     }
     free_bench(b);
@@ -389,7 +391,8 @@ Test(wal, keeps_what_was_durable_through_any_crash, .timeout = 120)
         crash_run(seed);
 }
 
-/* --- rot -----------------------------------------------------------------------------------------*/
+/* --- rot
+ * -----------------------------------------------------------------------------------------*/
 
 /* 60 entries, each flushed alone, in three segments. */
 static struct bench *rotten_bench(void)

@@ -1,0 +1,263 @@
+/* What workers call for, and what becomes of it. */
+#include "raft/node/workers_state.h"
+
+#include <string.h>
+
+/* In a client's connection: its call is not the worker's number but the place of a list. */
+#define CLIENT_IS_READ (UINT64_C(1) << 31)
+#define PLACE_MASK     (CLIENT_IS_READ - 1)
+
+/* --- lists
+ * ---------------------------------------------------------------------------------------*/
+
+static void close_list(struct list *list)
+{
+    users_unpin(list->view);
+    *list = (struct list){.open = false};
+}
+
+void workers_close_lists(struct connection *connection)
+{
+    for (uint32_t i = 0; i < connection->lists; i++)
+        close_list(&connection->list[i]);
+    connection->lists = 0;
+}
+
+static struct list *find_list(struct connection *connection, uint64_t call)
+{
+    for (uint32_t i = 0; i < connection->lists; i++) {
+        if (connection->list[i].open && connection->list[i].call == call)
+            return &connection->list[i];
+    }
+    return NULL;
+}
+
+static struct list *open_list(struct connection *connection, const struct call_list *call)
+{
+    uint32_t place = 0;
+    while (place < connection->lists && connection->list[place].open)
+        place++;
+    if (place == WORKERS_LISTS_MAX)
+        return NULL;
+    if (place == connection->lists)
+        connection->lists++;
+    connection->list[place] = (struct list){
+        .open = true,
+        .call = call->call,
+        .after = call->after,
+        .left = call->limit,
+    };
+    return &connection->list[place];
+}
+
+static void send_chunk(struct connection *connection, struct list *list)
+{
+    uint8_t chunk[CALL_CHUNK_BYTES_MAX];
+    struct writer out = writer_of(chunk, sizeof(chunk));
+    bool last = false;
+    uint64_t after = users_view_list(list->view, list->after, list->left, &out, &last);
+    uint32_t packed = 0;
+    struct reader in = reader_of(writer_bytes(&out));
+    while (list->left > 0 && reader_left(&in) > 0) {
+        (void)user_get(&in);
+        packed++;
+    }
+    bool limited = list->left > 0 && packed == list->left;
+    list->left -= packed;
+    list->after = after;
+    struct call call = {
+        .kind = CALL_USERS,
+        .users = {.call = list->call,
+                  .index = users_view_meta(list->view).index,
+                  .last = last || limited,
+                  .users = writer_bytes(&out)},
+    };
+    workers_send(connection, &call, writer_len(&out));
+    if (last || limited)
+        close_list(list);
+}
+
+/* --- calls
+ * ---------------------------------------------------------------------------------------*/
+
+static struct replica_client client_of(const struct connection *connection, uint64_t call)
+{
+    return (struct replica_client){
+        .connection = (uint64_t)connection->generation << 32 | connection->place,
+        .call = call,
+    };
+}
+
+static struct connection *connection_of(struct workers *workers, struct replica_client client)
+{
+    struct connection *connection = workers->connection[client.connection & PLACE_MASK];
+    if (connection == NULL || !connection->open || connection->closing ||
+        connection->generation != client.connection >> 32)
+        return NULL;
+    return connection;
+}
+
+static void refuse(struct connection *connection, uint64_t call, enum call_reason reason)
+{
+    struct call answer = {
+        .kind = CALL_REFUSED,
+        .refused = {.call = call, .reason = (uint8_t)reason},
+    };
+    workers_send(connection, &answer, 0);
+}
+
+static void on_list(struct connection *connection, const struct call_list *call)
+{
+    struct list *list = open_list(connection, call);
+    if (list == NULL) {
+        refuse(connection, call->call, CALL_BUSY);
+        return;
+    }
+    struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
+    client.connection |= CLIENT_IS_READ;
+    replica_read(connection->workers->options.replica, client, call->consistency == CALL_STALE);
+}
+
+static enum call_role role_of(enum raft_role role)
+{
+    switch (role) {
+    case RAFT_FOLLOWER:
+        return CALL_FOLLOWER;
+    case RAFT_CANDIDATE:
+        return CALL_CANDIDATE;
+    case RAFT_LEADER:
+        return CALL_LEADER;
+    }
+    UNREACHABLE();
+}
+
+static void on_status(struct connection *connection, const struct call_status *asked)
+{
+    const struct workers_options *options = &connection->workers->options;
+    struct replica_status status = replica_status(options->replica);
+    struct users_meta meta = users_meta(replica_users(options->replica));
+    struct call call = {
+        .kind = CALL_STATUS_IS,
+        .status_is = {.call = asked->call,
+                      .node = options->node,
+                      .role = (uint8_t)role_of(status.raft.role),
+                      .ready = status.raft.settled,
+                      .term = status.raft.term.n,
+                      .leader = status.raft.leader_known ? status.raft.leader.n : 0,
+                      .commit = status.raft.commit.n,
+                      .applied = status.applied,
+                      .last = status.raft.last.n,
+                      .users = meta.count,
+                      .wal_full = status.wal_full,
+                      .snapshot_state = (uint8_t)options->snapshot_state(options->context),
+                      .snapshot_index = status.snapshot_index,
+                      .cluster = bytes_of_text(options->cluster),
+                      .address = bytes_of_text(options->address)},
+    };
+    workers_send(connection, &call, strlen(options->cluster) + strlen(options->address));
+}
+
+bool workers_on_call(struct connection *connection, const struct call *call)
+{
+    struct list *list;
+    if (!connection->greeted && call->kind != CALL_HELLO)
+        return false;
+    switch (call->kind) {
+    case CALL_HELLO:
+        if (connection->greeted || call->hello.version != CALL_VERSION)
+            return false;
+        connection->greeted = true;
+        struct call welcome = {
+            .kind = CALL_WELCOME,
+            .welcome = {.version = CALL_VERSION, .node = connection->workers->options.node},
+        };
+        workers_send(connection, &welcome, 0);
+        return true;
+    case CALL_WRITE:
+        replica_write(connection->workers->options.replica, client_of(connection, call->write.call),
+                      &call->write.request, call->write.command);
+        return true;
+    case CALL_LIST:
+        on_list(connection, &call->list);
+        return true;
+    case CALL_MORE:
+        list = find_list(connection, call->more.call);
+        if (list == NULL || list->view == NULL)
+            return false;
+        send_chunk(connection, list);
+        return true;
+    case CALL_DROP:
+        list = find_list(connection, call->drop.call);
+        if (list != NULL && list->view != NULL)
+            close_list(list);
+        else if (list != NULL)
+            list->dropped = true;
+        return true;
+    case CALL_STATUS:
+        on_status(connection, &call->status);
+        return true;
+    case CALL_WELCOME:
+    case CALL_WRITTEN:
+    case CALL_REFUSED:
+    case CALL_UNKNOWN:
+    case CALL_USERS:
+    case CALL_STATUS_IS:
+        return false;
+    }
+    UNREACHABLE();
+}
+
+void workers_written(struct workers *workers, struct replica_client client, uint64_t index,
+                     const struct users_answer *answer)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return; /* the worker is gone; it asks again under the same request id */
+    uint8_t encoded[64];
+    struct writer out = writer_of(encoded, sizeof(encoded));
+    users_answer_put(&out, answer);
+    assert(!out.bad);
+    struct call call = {
+        .kind = CALL_WRITTEN,
+        .written = {.call = client.call, .index = index, .answer = writer_bytes(&out)},
+    };
+    workers_send(connection, &call, writer_len(&out));
+}
+
+/* The list that waits for this verdict. */
+static struct list *waiting_list(struct connection *connection, struct replica_client client)
+{
+    assert((client.connection & CLIENT_IS_READ) != 0 && client.call < connection->lists);
+    struct list *list = &connection->list[client.call];
+    assert(list->open && list->view == NULL); /* only its verdict ends its waiting */
+    return list;
+}
+
+void workers_refused(struct workers *workers, struct replica_client client, enum call_reason reason)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return;
+    if ((client.connection & CLIENT_IS_READ) == 0) {
+        refuse(connection, client.call, reason);
+        return;
+    }
+    struct list *list = waiting_list(connection, client);
+    if (!list->dropped)
+        refuse(connection, list->call, reason);
+    close_list(list);
+}
+
+void workers_readable(struct workers *workers, struct replica_client client)
+{
+    struct connection *connection = connection_of(workers, client);
+    if (connection == NULL)
+        return;
+    struct list *list = waiting_list(connection, client);
+    if (list->dropped) {
+        close_list(list);
+        return;
+    }
+    list->view = users_pin(replica_users(workers->options.replica));
+    send_chunk(connection, list);
+}

@@ -1,0 +1,56 @@
+/* struct workers, for workers*.c only. */
+#ifndef ROLLCALL_NODE_WORKERS_STATE_H
+#define ROLLCALL_NODE_WORKERS_STATE_H
+
+#include "raft/node/workers.h"
+
+#include <sys/un.h>
+
+#define WORKERS_IN_BYTES 262144u
+
+/* A LIST that is not answered to the end. */
+struct list {
+    bool open;
+    bool dropped; /* the worker lost interest before the list was readable */
+    uint64_t call;
+    uint64_t after;
+    uint32_t left;           /* users that the limit still allows; 0: no limit */
+    struct users_view *view; /* NULL until readable */
+};
+
+struct out {
+    uint8_t *bytes;
+    size_t len, capacity;
+};
+
+struct connection {
+    struct workers *workers;
+    uint32_t place;
+    uint32_t generation; /* of this place: a client of an earlier one is nobody */
+    bool open, greeted, paused, closing;
+    uv_pipe_t pipe;
+    uv_write_t write;
+    struct out gathered, sending;
+    uint8_t *in; /* WORKERS_IN_BYTES */
+    size_t in_len;
+    uint32_t lists; /* places in use are below this */
+    struct list list[WORKERS_LISTS_MAX];
+};
+
+struct workers {
+    struct workers_options options;
+    uv_pipe_t listener;
+    bool listening;
+    char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+    struct connection *connection[WORKERS_MAX];
+};
+
+/* workers.c: gathers one frame, `variable_bytes` of it in its variable part. */
+void workers_send(struct connection *connection, const struct call *call, size_t variable_bytes);
+
+/* workers_calls.c */
+/* False when the worker broke the protocol: a call that only the node sends, or one out of turn. */
+NODISCARD bool workers_on_call(struct connection *connection, const struct call *call);
+void workers_close_lists(struct connection *connection);
+
+#endif
