@@ -79,7 +79,7 @@ $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 $(B)/test-unit: $(call obj,$(UNIT_TESTS) $(PURE) $(NODE) $(APP))
 	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
-$(B)/test-e2e: $(call obj,$(E2E_TESTS))
+$(B)/test-e2e: $(call obj,$(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -lcriterion
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
@@ -96,7 +96,7 @@ $(B)/obj/%.o: %.c $(B)/flags
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
 
 # Criterion's macros convert and shadow as they like.
-$(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wno-missing-prototypes
+$(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wno-missing-prototypes -Wno-write-strings
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -1,0 +1,210 @@
+#include "tests/e2e/http.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <curl/curl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+struct client {
+    CURL *curl;
+    int port;
+};
+
+struct text {
+    char *at;
+    size_t len, room;
+};
+
+static void text_put(struct text *text, const char *at, size_t len)
+{
+    if (text->room - text->len <= len) {
+        text->room = 2 * (text->room + len) + 1;
+        text->at = realloc(text->at, text->room);
+        assert(text->at != NULL);
+    }
+    memcpy(text->at + text->len, at, len);
+    text->len += len;
+    text->at[text->len] = '\0';
+}
+
+static size_t on_bytes(char *at, size_t size, size_t count, void *text)
+{
+    text_put(text, at, size * count);
+    return size * count;
+}
+
+void answer_done(struct answer *answer)
+{
+    free(answer->body);
+    free(answer->head);
+    *answer = (struct answer){0};
+}
+
+const char *answer_header(const struct answer *answer, const char *name)
+{
+    static _Thread_local char value[512];
+    size_t len = strlen(name);
+
+    value[0] = '\0';
+    for (const char *line = answer->head; line != NULL && *line != '\0';
+         line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
+        if (strncasecmp(line, name, len) == 0 && line[len] == ':') {
+            line += len + 1;
+            line += strspn(line, " ");
+            snprintf(value, sizeof value, "%.*s", (int)strcspn(line, "\r\n"), line);
+            break;
+        }
+    }
+    return value;
+}
+
+struct client *client_open(int port)
+{
+    struct client *client = malloc(sizeof *client);
+
+    assert(client != NULL);
+    client->curl = curl_easy_init();
+    assert(client->curl != NULL);
+    client->port = port;
+    return client;
+}
+
+void client_close(struct client *client)
+{
+    curl_easy_cleanup(client->curl);
+    free(client);
+}
+
+struct answer client_send(struct client *client, const struct request *request)
+{
+    struct text body = {0}, head = {0};
+    struct curl_slist *headers = NULL;
+    struct answer answer = {0};
+    char url[20000];
+    CURL *curl = client->curl;
+
+    text_put(&body, "", 0);
+    text_put(&head, "", 0);
+    snprintf(url, sizeof url, "http://127.0.0.1:%d%s", client->port, request->path);
+    /* What curl adds by itself is taken out, so that a request has the headers it says. */
+    headers = curl_slist_append(headers, "Expect:");
+    headers = curl_slist_append(headers, "Accept:");
+    if (request->body.len > 0 || strcmp(request->method, "POST") == 0)
+        headers = curl_slist_append(headers, "Content-Type:");
+    for (size_t i = 0; i < ARRAY_LEN(request->headers) && request->headers[i] != NULL; i++)
+        headers = curl_slist_append(headers, request->headers[i]);
+
+    curl_easy_reset(curl);
+    curl_easy_setopt(curl, CURLOPT_URL, url);
+    curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
+    curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_TIMEOUT, 40L);
+    curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
+    curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_WRITEDATA, &body);
+    curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_bytes);
+    curl_easy_setopt(curl, CURLOPT_HEADERDATA, &head);
+    if (request->body.len > 0 || strcmp(request->method, "POST") == 0) {
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)request->body.len);
+        curl_easy_setopt(curl, CURLOPT_POSTFIELDS,
+                         request->body.len ? (const char *)request->body.at : "");
+    }
+    if (strcmp(request->method, "HEAD") == 0)
+        curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
+
+    if (curl_easy_perform(curl) == CURLE_OK)
+        curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer.status);
+    curl_slist_free_all(headers);
+    answer.body = body.at;
+    answer.len = body.len;
+    answer.head = head.at;
+    return answer;
+}
+
+struct answer http_send(int port, const struct request *request)
+{
+    struct client *client = client_open(port);
+    struct answer answer = client_send(client, request);
+
+    client_close(client);
+    return answer;
+}
+
+struct answer http_get(int port, const char *path)
+{
+    return http_send(port, &(struct request){.method = "GET", .path = path});
+}
+
+struct answer http_post_name(struct client *client, const char *name)
+{
+    char body[2048];
+    int len = snprintf(body, sizeof body, "{\"name\":\"%s\"}", name);
+
+    return client_send(client, &(struct request){.method = "POST",
+                                                 .path = "/users",
+                                                 .headers = {"Content-Type: application/json"},
+                                                 .body = bytes_of(body, (size_t)len)});
+}
+
+struct answer http_raw(int port, struct bytes bytes, int seconds)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)},
+                                  .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct answer answer = {0};
+    struct text text = {0};
+    char part[4096], *end;
+    ssize_t got;
+
+    text_put(&text, "", 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+    (void)!send(fd, bytes.at, bytes.len, MSG_NOSIGNAL);
+    while (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, seconds * 1000) > 0 &&
+           (got = read(fd, part, sizeof part)) > 0)
+        text_put(&text, part, (size_t)got);
+    close(fd);
+    if (sscanf(text.at, "HTTP/1.1 %ld", &answer.status) != 1)
+        answer.status = 0;
+    end = strstr(text.at, "\r\n\r\n");
+    answer.body = strdup(end != NULL ? end + 4 : "");
+    if (end != NULL)
+        end[2] = '\0';
+    answer.len = strlen(answer.body);
+    answer.head = text.at;
+    return answer;
+}
+
+long users_read(const char *body, void (*each)(void *context, uint64_t id, const char *name),
+                void *context)
+{
+    long count = 0;
+
+    if (*body++ != '[')
+        return -1;
+    while (*body != ']') {
+        unsigned long long id;
+        char name[1100];
+        int len = 0;
+
+        if (count > 0 && *body++ != ',')
+            return -1;
+        if (sscanf(body, "{\"id\":%llu,\"name\":\"%1099[^\"\\]\"}%n", &id, name, &len) != 2 ||
+            len == 0)
+            return -1;
+        body += len;
+        count++;
+        if (each != NULL)
+            each(context, id, name);
+    }
+    return body[1] == '\0' ? count : -1;
+}

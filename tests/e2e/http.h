@@ -1,0 +1,46 @@
+/*
+ * A client: whole requests by libcurl, and bytes as they are by a socket. Thread-safe.
+ */
+#ifndef ROLLCALL_TESTS_E2E_HTTP_H
+#define ROLLCALL_TESTS_E2E_HTTP_H
+
+#include "raft/base/bytes.h"
+
+struct answer {
+    long status; /* 0: no HTTP answer came */
+    char *body;  /* NUL-terminated; owned by whoever has the answer: answer_done */
+    size_t len;
+    char *head; /* the header lines as they came */
+};
+
+void answer_done(struct answer *answer);
+/* The value of a header of the answer, "" when it is missing. Good until the next call. */
+const char *answer_header(const struct answer *answer, const char *name);
+
+struct request {
+    const char *method;
+    const char *path;
+    const char *headers[4]; /* whole lines; "Name;" sends an empty one */
+    struct bytes body;
+};
+
+/* A connection that is kept. */
+struct client;
+struct client *client_open(int port);
+void client_close(struct client *client);
+struct answer client_send(struct client *client, const struct request *request);
+
+/* One request on a connection of its own. */
+struct answer http_send(int port, const struct request *request);
+struct answer http_get(int port, const char *path);
+/* POST /users with {"name":"…"}; `name` must need no escapes. */
+struct answer http_post_name(struct client *client, const char *name);
+
+/* Sends these bytes and reads until the other side closes, or for `seconds`. */
+struct answer http_raw(int port, struct bytes bytes, int seconds);
+
+/* Reads [{"id":1,"name":"…"},…], whose names need no escapes; calls for each; how many, −1: bad. */
+long users_read(const char *body, void (*each)(void *context, uint64_t id, const char *name),
+                void *context);
+
+#endif

@@ -1,0 +1,276 @@
+#include "tests/e2e/stack.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+void sleep_ms(int ms)
+{
+    struct timespec pause = {.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000L};
+
+    while (nanosleep(&pause, &pause) != 0 && errno == EINTR)
+        ;
+}
+
+long now_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+bool wait_for(bool (*holds)(void *context), void *context, int seconds)
+{
+    long deadline = now_ms() + seconds * 1000L;
+
+    while (!holds(context)) {
+        if (now_ms() > deadline)
+            return false;
+        sleep_ms(20);
+    }
+    return true;
+}
+
+bool process_lives(pid_t pid)
+{
+    char path[64], state = 'Z';
+    FILE *file;
+
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    file = fopen(path, "re");
+    if (file == NULL)
+        return false;
+    if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+        state = 'Z';
+    fclose(file);
+    return state != 'Z' && state != 'X';
+}
+
+static bool is_gone(void *pid)
+{
+    return !process_lives(*(pid_t *)pid);
+}
+
+void stack_kill(pid_t pid)
+{
+    cr_assert_eq(kill(pid, SIGKILL), 0, "kill %d: %s", (int)pid, strerror(errno));
+    cr_assert(wait_for(is_gone, &pid, 10), "%d does not die", (int)pid);
+}
+
+/* The repository: the tests are started from its top. */
+static const char *root(void)
+{
+    static char path[4096];
+
+    if (path[0] == '\0')
+        cr_assert_not_null(getcwd(path, sizeof path));
+    return path;
+}
+
+/* In a child: the command, with everything closed but the standard three. */
+_Noreturn static void run_shell(const struct stack *stack, const char *command)
+{
+    char port[16];
+
+    snprintf(port, sizeof port, "%d", stack->port);
+    setenv("D", stack->dir, 1);
+    setenv("N", stack->node_dir, 1);
+    setenv("P", port, 1);
+    setenv("ROOT", root(), 1);
+    close_range(3, ~0u, 0);
+    execl("/bin/bash", "bash", "-c", command, (char *)NULL);
+    _exit(127);
+}
+
+int stack_shell(const struct stack *stack, const char *command, char *ret_output, size_t size)
+{
+    int out[2], status = 0;
+    size_t len = 0;
+    char rest[4096];
+    ssize_t got;
+    pid_t pid;
+
+    cr_assert_eq(pipe2(out, O_CLOEXEC), 0);
+    pid = fork();
+    cr_assert_geq(pid, 0);
+    if (pid == 0) {
+        dup2(out[1], STDOUT_FILENO);
+        dup2(out[1], STDERR_FILENO);
+        run_shell(stack, command);
+    }
+    close(out[1]);
+    for (;;) {
+        bool room = len + 1 < size;
+
+        got = read(out[0], room ? ret_output + len : rest, room ? size - len - 1 : sizeof rest);
+        if (got <= 0)
+            break;
+        len += room ? (size_t)got : 0;
+    }
+    if (size > 0)
+        ret_output[len] = '\0';
+    close(out[0]);
+    cr_assert_eq(waitpid(pid, &status, 0), pid);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Fails the test with what the command said. */
+static void must(const struct stack *stack, const char *command)
+{
+    char output[4096];
+    int status = stack_shell(stack, command, output, sizeof output);
+
+    cr_assert_eq(status, 0, "%s: exit code %d\n%s", command, status, output);
+}
+
+void stack_up(struct stack *stack)
+{
+    must(stack, "\"$ROOT/deploy/local\" up --dir $D --port $P");
+}
+
+void stack_down(struct stack *stack)
+{
+    must(stack, "\"$ROOT/deploy/local\" down --dir $D");
+}
+
+void stack_node_up(struct stack *stack)
+{
+    must(stack, "\"$ROOT/deploy/node\" up --id 1 --dir $N --http 127.0.0.1:$((P+1))");
+}
+
+static bool is_free(int port)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET,
+                                  .sin_addr = {htonl(INADDR_LOOPBACK)},
+                                  .sin_port = htons((uint16_t)port)};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool bound = bind(fd, (struct sockaddr *)&address, sizeof address) == 0;
+
+    close(fd);
+    return bound;
+}
+
+/*
+ * Two ports beside each other that the kernel says are free; below those that it gives to clients,
+ * one of which could take a listener's place while that is down.
+ */
+static int free_ports(void)
+{
+    unsigned seed = (unsigned)getpid() ^ (unsigned)now_ms();
+
+    for (int i = 0; i < 1000; i++) {
+        int port = 10000 + rand_r(&seed) % 20000;
+
+        if (is_free(port) && is_free(port + 1))
+            return port;
+    }
+    cr_assert_fail("no two free ports beside each other");
+    return 0;
+}
+
+/* Lives in a process of its own until the test's process ends, however it does. */
+_Noreturn static void guard(const struct stack *stack, int fd)
+{
+    static const char clean_up[] = "\"$ROOT/deploy/local\" down --dir $D >/dev/null 2>&1; [ -n "
+                                   "\"${E2E_KEEP-}\" ] || rm -rf $D";
+    static const char show_and_clean_up[] =
+        "echo \"--- the test ended badly; the ends of its logs:\";"
+        "tail -n 5 $D/log/front.log $N/log/*.log;"
+        "\"$ROOT/deploy/local\" down --dir $D; [ -n \"${E2E_KEEP-}\" ] || rm -rf $D";
+    char well = 0;
+
+    setsid();
+    signal(SIGINT, SIG_IGN);
+    signal(SIGTERM, SIG_IGN);
+    dup2(fd, 3);
+    close_range(4, ~0u, 0);
+    while (read(3, &well, 1) < 0 && errno == EINTR)
+        ;
+    dup2(STDERR_FILENO, STDOUT_FILENO);
+    run_shell(stack, well ? clean_up : show_and_clean_up);
+}
+
+struct stack stack_prepare(void)
+{
+    struct stack stack = {.dir = "/tmp/rollcall-e2e-XXXXXX"};
+    int ends[2];
+
+    cr_assert_not_null(mkdtemp(stack.dir), "mkdtemp: %s", strerror(errno));
+    snprintf(stack.node_dir, sizeof stack.node_dir, "%s/node-1", stack.dir);
+    stack.port = free_ports();
+    root();
+    cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
+    stack.guardian_pid = fork();
+    cr_assert_geq(stack.guardian_pid, 0);
+    if (stack.guardian_pid == 0) {
+        close(ends[1]);
+        guard(&stack, ends[0]);
+    }
+    close(ends[0]);
+    stack.guardian = ends[1];
+    return stack;
+}
+
+struct stack stack_start(void)
+{
+    struct stack stack = stack_prepare();
+
+    stack_up(&stack);
+    return stack;
+}
+
+void stack_stop(struct stack *stack)
+{
+    char output[8192] = "";
+
+    stack_down(stack);
+    /* A process that found a bug in itself said so on stderr, whether or not anyone noticed. */
+    stack_shell(stack,
+                "grep -hE -A20 'Sanitizer|runtime error:|Assertion|unreachable' $N/log/*.log "
+                "$D/log/*.log 2>/dev/null",
+                output, sizeof output);
+    cr_assert_str_empty(output, "a process of the stack broke:\n%s", output);
+    cr_assert_eq(write(stack->guardian, "1", 1), 1);
+    close(stack->guardian);
+    waitpid(stack->guardian_pid, NULL, 0);
+}
+
+pid_t stack_pid(const struct stack *stack, const char *file)
+{
+    char path[160];
+    int pid = 0;
+    FILE *in;
+
+    snprintf(path, sizeof path, "%s/%s", stack->node_dir, file);
+    in = fopen(path, "re");
+    cr_assert_not_null(in, "%s: %s", path, strerror(errno));
+    cr_assert_eq(fscanf(in, "%d", &pid), 1, "%s holds no pid", path);
+    fclose(in);
+    return pid;
+}
+
+int stack_workers(const struct stack *stack, pid_t ret_workers[2])
+{
+    char path[160];
+    int count;
+    FILE *in;
+
+    snprintf(path, sizeof path, "%s/app.pid", stack->node_dir);
+    in = fopen(path, "re");
+    cr_assert_not_null(in, "%s: %s", path, strerror(errno));
+    count = fscanf(in, "%d\n%d", &ret_workers[0], &ret_workers[1]);
+    fclose(in);
+    return count;
+}
