@@ -171,6 +171,7 @@ void answers_remember(struct answers *answers, const struct request_id *id,
     if (answers->next - answers->first > answers->max)
         forget(answers);
     assert(answers->next - answers->first <= answers->max);
+    assert(answers->next - answers->first == answers->lookup.count);
 }
 
 int answers_load(struct answers *answers, const struct users_past *past)

@@ -47,6 +47,20 @@ Test(answers, finds_what_it_remembers)
     answers_done(&answers);
 }
 
+/* Among so many, ten pairs of ids share the 32 bits by which they are looked up. */
+Test(answers, ids_with_one_hash_are_told_apart)
+{
+    struct answers answers;
+    answers_init(&answers, UINT64_C(1) << 19);
+    for (uint64_t sequence = 0; sequence < 300000; sequence++) {
+        must(!finds(&answers, sequence));
+        remember(&answers, sequence);
+        must(finds(&answers, sequence));
+    }
+    answers_check(&answers, 1, 300001, 300000);
+    answers_done(&answers);
+}
+
 static void expect_window(const struct answers *answers, uint64_t first, uint64_t next)
 {
     must(answers->first == first && answers->next == next);

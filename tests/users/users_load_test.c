@@ -139,6 +139,77 @@ Test(users_load, an_empty_state_can_be_loaded)
     users_free(users);
 }
 
+Test(users_load, refuses_the_impossible_at_once)
+{
+    static const uint8_t too_long[USER_NAME_BYTES_MAX + 1];
+    static const struct user bad_users[] = {
+        {.id = 0, .index = 1},
+        {.id = 1, .index = 0},
+        {.id = USER_ID_MAX + 1, .index = 1},
+        {.id = UINT64_MAX, .index = 1},
+        {.id = 1, .index = 1, .name = {too_long, sizeof(too_long)}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad_users); i++) {
+        struct users *users = users_new(64);
+        cr_assert(eq(int, users_load_user(users, &bad_users[i]), -EBADMSG));
+        users_free(users);
+    }
+    static const struct users_past bad_answers[] = {
+        {.answer = {.kind = USERS_CREATED, .created = {.id = 0, .index = 1}}},
+        {.answer = {.kind = USERS_CREATED, .created = {.id = 1, .index = 0}}},
+        {.answer = {.kind = USERS_CREATED, .created = {.id = USER_ID_MAX + 1, .index = 1}}},
+        {.answer = {.kind = USERS_CREATED, .created = {.id = UINT64_MAX, .index = 1}}},
+        {.answer = {.kind = USERS_REJECTED, .rejected = {.index = 0}}},
+        {.sequence = 1, .answer = {.kind = USERS_REJECTED, .rejected = {.index = 1}}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(bad_answers); i++) {
+        struct users *users = users_new(64);
+        cr_assert(eq(int, users_load_answer(users, &bad_answers[i]), -EBADMSG));
+        users_free(users);
+    }
+}
+
+/* Loads one user, one answer or both, with their true counts and digest, and the rest of meta. */
+static int load_few(const struct user *user, const struct users_past *past, uint64_t index,
+                    uint64_t next_id)
+{
+    struct users *users = users_new(ANSWERS_MAX);
+    if (user != NULL)
+        cr_assert(zero(int, users_load_user(users, user)));
+    if (past != NULL)
+        cr_assert(zero(int, users_load_answer(users, past)));
+    struct users_meta meta = users_meta(users);
+    meta.index = index;
+    meta.next_id = next_id;
+    int error = users_load_done(users, &meta);
+    if (error == 0)
+        users_check(users);
+    users_free(users);
+    return error;
+}
+
+Test(users_load, index_and_next_id_are_above_all_that_is_loaded)
+{
+    struct user user = {.id = 5, .index = 9, .name = bytes_of_text("Alice")};
+    struct users_past past = {
+        .sequence = 0,
+        .id = request_id_of(1),
+        .answer = {.kind = USERS_CREATED, .created = {.id = 5, .index = 9}},
+    };
+    struct user *users[] = {&user, NULL, &user};
+    struct users_past *pasts[] = {NULL, &past, &past};
+    for (size_t i = 0; i < ARRAY_LEN(users); i++) {
+        cr_assert(zero(int, load_few(users[i], pasts[i], 9, 6)));
+        cr_assert(zero(int, load_few(users[i], pasts[i], 20, 21)));
+        cr_assert(eq(int, load_few(users[i], pasts[i], 8, 6), -EBADMSG));
+        cr_assert(eq(int, load_few(users[i], pasts[i], 9, 5), -EBADMSG));
+        cr_assert(eq(int, load_few(users[i], pasts[i], 20, 22), -EBADMSG), "more ids than entries");
+    }
+    past.sequence = 64;
+    cr_assert(eq(int, load_few(NULL, &past, 64, 6), -EBADMSG), "more answers than entries");
+    cr_assert(zero(int, load_few(NULL, &past, 65, 6)));
+}
+
 Test(users_load, only_a_fresh_state_can_be_loaded_into, .signal = SIGABRT)
 {
     struct users *users = users_new(64);
