@@ -284,6 +284,8 @@ static void on_redis_connected(void *context)
     struct node *node = context;
     if (node->redis_was_down)
         diag("redis_up", "socket=%s", node->config.redis);
+    if (node->redis_was_down && node->phase == NODE_RUNNING)
+        replica_store_is_back(node->replica);
     node->redis_was_down = false;
     if (node->phase == NODE_LOADING && !node->load_asked) {
         node->load_asked = true;

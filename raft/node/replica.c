@@ -452,7 +452,7 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
 {
     bool due = replica->applied - replica->saved_index >= replica->options.snapshot_entries;
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
-        now_ms < replica->save_after_ms || replica->applied == replica->saved_index)
+        now_ms < replica->save_after_ms || replica->applied == 0)
         return;
     replica->saving = true;
     replica->save_wanted = false;
@@ -506,6 +506,13 @@ void replica_want_snapshot(struct replica *replica)
     replica->save_wanted = true;
 }
 
+void replica_store_is_back(struct replica *replica)
+{
+    replica->save_wanted = true;
+    replica->save_after_ms = 0;
+    replica->save_retry_ms = SAVE_RETRY_MS_MIN;
+}
+
 void replica_saved(struct replica *replica, bool durable, uint64_t index)
 {
     assert(replica->saving);
@@ -520,6 +527,8 @@ void replica_saved(struct replica *replica, bool durable, uint64_t index)
         return;
     }
     replica->save_retry_ms = SAVE_RETRY_MS_MIN;
+    if (index == replica->saved_index)
+        return; /* the same again, because the store may have lost it */
     replica->saved_before = replica->saved_index;
     replica->saved_index = index;
     /* The log back to the snapshot before is kept: a store that loses the newest is no loss. */

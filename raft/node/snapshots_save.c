@@ -220,14 +220,17 @@ static void write_users(struct snapshots *snapshots, const struct users_page *pa
     size_t count = 2;
     words[1] = snapshots_key(snapshots, full ? KEY_NEW_USERS : KEY_USERS);
     for (uint32_t i = 0; i < page->count; i++) {
+        if ((page->changed >> i & 1) == 0)
+            continue;
         words[count++] = decimal(&scratch, page->at[i].id);
         uint8_t *at = scratch.at;
         user_json_put(&scratch, &page->at[i]);
         words[count++] = bytes_of(at, (size_t)(scratch.at - at));
     }
     words[0] = bytes_of_text("HSET");
-    if (page->count > 0)
+    if (count > 2)
         send_words(snapshots, count, words);
+    snapshots->save.users += (count - 2) / 2 + page->removed;
     words[0] = bytes_of_text("HDEL");
     for (uint32_t i = 0; i < page->removed; i++)
         words[2 + i] = decimal(&scratch, page->removed_id[i]);
@@ -245,7 +248,6 @@ static void write_users(struct snapshots *snapshots, const struct users_page *pa
     };
     send_words(snapshots, page->count > 0 ? 4 : 3, page_words);
     assert(!scratch.bad);
-    snapshots->save.users += page->count + page->removed;
     snapshots->save.bytes += writer_len(&scratch);
     snapshots->save.any_user |= page->count > 0;
 }
