@@ -64,6 +64,16 @@ void fake_node_init(struct fake_node *node, const char *path)
     };
 }
 
+void fake_node_done(struct fake_node *node)
+{
+    for (unsigned i = 0; i < node->record.created; i++)
+        free((void *)node->names[i].at);
+    free(node->names);
+    free(node->ids);
+    free(node->table);
+    pthread_mutex_destroy(&node->lock);
+}
+
 struct fake_script fake_node_script(struct fake_node *node)
 {
     pthread_mutex_lock(&node->lock);

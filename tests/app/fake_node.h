@@ -54,6 +54,7 @@ struct fake_node {
 
 /* Neither listens nor runs yet. */
 void fake_node_init(struct fake_node *node, const char *path);
+void fake_node_done(struct fake_node *node);
 void fake_node_start(struct fake_node *node);
 /* Closes its socket and all connections; users and record stay for the next start. */
 void fake_node_stop(struct fake_node *node);
