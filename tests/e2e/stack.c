@@ -183,12 +183,12 @@ static int free_ports(void)
 /* Lives in a process of its own until the test's process ends, however it does. */
 _Noreturn static void guard(const struct stack *stack, int fd)
 {
-    static const char clean_up[] = "\"$ROOT/deploy/local\" down --dir $D >/dev/null 2>&1; [ -n "
-                                   "\"${E2E_KEEP-}\" ] || rm -rf $D";
-    static const char show_and_clean_up[] =
-        "echo \"--- the test ended badly; the ends of its logs:\";"
-        "tail -n 5 $D/log/front.log $N/log/*.log;"
-        "\"$ROOT/deploy/local\" down --dir $D; [ -n \"${E2E_KEEP-}\" ] || rm -rf $D";
+    static const char clean_up[] = "exec 2>/dev/null; kill $(cat $D/run.pid);"
+                                   "\"$ROOT/deploy/local\" down --dir $D;"
+                                   "umount $N/wal; [ -n \"${E2E_KEEP-}\" ] || rm -rf $D";
+    static const char show[] = "echo \"--- the test ended badly; the ends of its logs:\";"
+                               "tail -n 5 $D/log/front.log $N/log/[a-z]*.log 2>&1;";
+    char commands[sizeof show + sizeof clean_up];
     char well = 0;
 
     setsid();
@@ -199,7 +199,8 @@ _Noreturn static void guard(const struct stack *stack, int fd)
     while (read(3, &well, 1) < 0 && errno == EINTR)
         ;
     dup2(STDERR_FILENO, STDOUT_FILENO);
-    run_shell(stack, well ? clean_up : show_and_clean_up);
+    snprintf(commands, sizeof commands, "%s%s", well ? "" : show, clean_up);
+    run_shell(stack, commands);
 }
 
 struct stack stack_prepare(void)
