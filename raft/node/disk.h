@@ -10,12 +10,19 @@
 
 #include "raft/base/attr.h"
 
+#define DISK_SECTOR_BYTES 512u
+
 struct disk;
 
 struct disk_ops {
     /* -ENOENT where it is not, unless `create`. The file number is given back by close. */
     int (*open)(struct disk *disk, const char *name, bool create, int *ret_file);
     int (*close)(struct disk *disk, int file);
+    /*
+     * From now on the file is written in whole sectors of DISK_SECTOR_BYTES (place, length and
+     * memory are multiples), so that the disk may take them past the page cache. A wish.
+     */
+    void (*go_direct)(struct disk *disk, int file);
     int (*size)(struct disk *disk, int file, uint64_t *ret_size);
     /* Exactly `len` bytes; -ENODATA when the file ends before. */
     int (*read)(struct disk *disk, int file, uint64_t offset, void *ret_bytes, size_t len);

@@ -4,8 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Kept free for what the core appends unasked: a leader's no-op, TRUNCATE, RESET, SEGMENT. */
-#define RESERVE_BYTES 1024u
+/* Kept free for what is appended unasked (no-op, TRUNCATE, RESET, SEGMENT) and for whole sectors.
+ */
+#define RESERVE_BYTES (1024u + 2 * DISK_SECTOR_BYTES)
 
 size_t wal_entry_bytes(size_t payload_len)
 {
@@ -52,12 +53,22 @@ bool wal_full(const struct wal *wal)
     return wal->full;
 }
 
+/* The disk takes whole sectors. */
+static void pad(struct wal_part *part)
+{
+    while (writer_len(&part->bytes) % DISK_SECTOR_BYTES != 0)
+        put_u64(&part->bytes, 0);
+    assert(!part->bytes.bad); /* buffers are whole sectors, records multiples of 8 */
+}
+
 static struct wal_part *current_part(struct wal *wal)
 {
     struct wal_batch *batch = wal->gathered;
     if (batch->parts > 0 && batch->part[batch->parts - 1].file == wal->file)
         return &batch->part[batch->parts - 1];
     assert(batch->parts < 2);
+    if (batch->parts > 0)
+        pad(&batch->part[0]);
     size_t used = gathered_bytes(batch);
     wal->offset = wal_sector_after(wal->offset);
     batch->part[batch->parts] = (struct wal_part){
@@ -194,6 +205,8 @@ void wal_flush(struct wal *wal, bool now)
     struct wal_batch *batch = wal->gathered;
     if (wal->flushing || wal->failed || (batch->parts == 0 && !batch->hard_state))
         return;
+    if (batch->parts > 0)
+        pad(&batch->part[batch->parts - 1]);
     wal->flushing = true;
     wal->gathered = wal->in_flight;
     wal->in_flight = batch;

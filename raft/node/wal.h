@@ -8,12 +8,12 @@
  * where in it the segment begins. Beside them lies "hardstate" (hard_state.h).
  *
  * Writing. Records are gathered in memory; a flush writes all that was gathered and syncs it once
- * (group commit), one flush at a time. A batch begins at a multiple of WAL_SECTOR_BYTES: a sector
- * that holds acknowledged records is never written again, so a torn write cannot damage them. A
- * batch that reaches over the end of a segment is two writes, the first synced before the second
- * begins: so whatever stands in a segment proves that all segments before it are whole. Failure of
- * any write or sync ends the process: it is never tried again, since the kernel may call clean what
- * it could not write.
+ * (group commit), one flush at a time. A batch begins and ends at a multiple of DISK_SECTOR_BYTES:
+ * a sector that holds acknowledged records is never written again, so a torn write cannot damage
+ * them. A batch that reaches over the end of a segment is two writes, the first synced before the
+ * second begins: so whatever stands in a segment proves that all segments before it are whole.
+ * Failure of any write or sync ends the process: it is never tried again, since the kernel may call
+ * clean what it could not write.
  *
  * Reading. A record is good when its header and payload checksums are, and it is in its place: same
  * generation, next sequence number, chained to the record before. The log ends at the first sector
@@ -35,7 +35,6 @@
 #include "raft/node/runner.h"
 
 #define WAL_SEGMENT_BYTES   (8u << 20)
-#define WAL_SECTOR_BYTES    512u
 #define WAL_BATCH_BYTES_MAX (1u << 20)
 #define WAL_SEGMENTS_MAX    8192u
 #define WAL_TRUNCATIONS_MAX 4096u

@@ -462,6 +462,7 @@ static int recover(struct scan *scan)
     result = sync_last(wal);
     if (result != 0)
         return result;
+    wal->disk->ops->go_direct(wal->disk, wal->file);
     wal_segment_prepare(wal); /* last: a job is under way after it */
     return 0;
 }
@@ -469,7 +470,7 @@ static int recover(struct scan *scan)
 int wal_open(const struct wal_options *options, struct wal **ret_wal,
              struct wal_recovered *ret_recovered)
 {
-    assert(options->segment_bytes >= 4096 && options->segment_bytes % WAL_SECTOR_BYTES == 0);
+    assert(options->segment_bytes >= 4096 && options->segment_bytes % DISK_SECTOR_BYTES == 0);
     assert(strlen(options->cluster) < sizeof(((struct wal *)0)->cluster));
     memset(ret_recovered, 0, sizeof(*ret_recovered));
     struct wal *wal = calloc(1, sizeof(*wal));
@@ -483,8 +484,8 @@ int wal_open(const struct wal_options *options, struct wal **ret_wal,
         memcpy(wal->cluster, options->cluster, strlen(options->cluster) + 1);
         wal->gathered = &wal->batch[0];
         wal->in_flight = &wal->batch[1];
-        wal->batch[0].buffer = calloc(1, WAL_BATCH_BYTES_MAX);
-        wal->batch[1].buffer = calloc(1, WAL_BATCH_BYTES_MAX);
+        wal->batch[0].buffer = aligned_alloc(4096, WAL_BATCH_BYTES_MAX);
+        wal->batch[1].buffer = aligned_alloc(4096, WAL_BATCH_BYTES_MAX);
         if (wal->batch[0].buffer == NULL || wal->batch[1].buffer == NULL)
             result = -ENOMEM;
     }

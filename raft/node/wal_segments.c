@@ -35,7 +35,7 @@ bool wal_segment_number(const char *name, uint64_t *ret_number)
 
 static int write_zeros(struct disk *disk, int file, uint32_t size)
 {
-    static const uint8_t zeros[256u << 10];
+    static const _Alignas(4096) uint8_t zeros[256u << 10];
     for (uint32_t at = 0; at < size;) {
         uint32_t len = size - at < sizeof(zeros) ? size - at : (uint32_t)sizeof(zeros);
         int result = disk->ops->write(disk, file, at, zeros, len);
@@ -54,6 +54,7 @@ int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret
     int result = disk->ops->open(disk, TEMPORARY_NAME, true, &file);
     if (result != 0)
         return result;
+    disk->ops->go_direct(disk, file);
     result = write_zeros(disk, file, size);
     if (result == 0)
         result = disk->ops->rename(disk, TEMPORARY_NAME, name);

@@ -114,7 +114,7 @@ struct wal {
 /* The next place at or after `offset` where a batch may begin. */
 static inline uint64_t wal_sector_after(uint64_t offset)
 {
-    return (offset + WAL_SECTOR_BYTES - 1) / WAL_SECTOR_BYTES * WAL_SECTOR_BYTES;
+    return (offset + DISK_SECTOR_BYTES - 1) / DISK_SECTOR_BYTES * DISK_SECTOR_BYTES;
 }
 
 /*
@@ -124,7 +124,7 @@ static inline uint64_t wal_sector_after(uint64_t offset)
 static inline size_t wal_record_place(const uint8_t *bytes, size_t size, size_t offset)
 {
     static const uint8_t zeros[8];
-    if (offset % WAL_SECTOR_BYTES == 0 || size - offset < sizeof(zeros) ||
+    if (offset % DISK_SECTOR_BYTES == 0 || size - offset < sizeof(zeros) ||
         memcmp(bytes + offset, zeros, sizeof(zeros)) != 0)
         return offset;
     return (size_t)wal_sector_after(offset);

@@ -97,8 +97,13 @@ static int fake_open(struct disk *disk, const char *name, bool create, int *ret_
 
 static int fake_close(struct disk *disk, int file)
 {
-    (void)disk, (void)file;
+    fake_of(disk)->file[file].direct = false;
     return 0;
+}
+
+static void fake_go_direct(struct disk *disk, int file)
+{
+    fake_of(disk)->file[file].direct = true;
 }
 
 static int fake_size(struct disk *disk, int file, uint64_t *ret_size)
@@ -131,6 +136,8 @@ static int fake_write(struct disk *disk, int file, uint64_t offset, const void *
 {
     struct fake_disk *fake = fake_of(disk);
     struct fake_file *f = &fake->file[file];
+    if (f->direct)
+        assert((offset | len | (uintptr_t)bytes) % DISK_SECTOR_BYTES == 0);
     int result = begin_operation(fake);
     bool cut_short = fake->crashed && result != 0 && fake->operations == fake->crash_at;
     if (result != 0 && !cut_short)
@@ -237,6 +244,7 @@ static int fake_list(struct disk *disk, int (*each)(void *context, const char *n
 static const struct disk_ops fake_ops = {
     .open = fake_open,
     .close = fake_close,
+    .go_direct = fake_go_direct,
     .size = fake_size,
     .read = fake_read,
     .write = fake_write,
@@ -293,6 +301,7 @@ void fake_disk_crash(struct fake_disk *disk, uint64_t *random)
             f->now = realloc(f->now, f->durable_size + 1);
             memcpy(f->now, f->durable, f->durable_size);
             f->now_size = f->durable_size;
+            f->direct = false;
         }
     }
     disk->crashed = false;

@@ -16,7 +16,7 @@
 #define FAKE_CHANGES 4096
 
 struct fake_file {
-    bool used;
+    bool used, direct;
     uint8_t *now, *durable;
     uint64_t now_size, durable_size;
 };
