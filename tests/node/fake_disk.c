@@ -218,6 +218,24 @@ static int fake_remove(struct disk *disk, const char *name)
     return 0;
 }
 
+/* Files without a name, now or after a crash, give their place to others. */
+static void forget_nameless(struct fake_disk *fake)
+{
+    for (int i = 0; i < FAKE_FILES; i++) {
+        struct fake_file *file = &fake->file[i];
+        bool named = !file->used;
+        for (int j = 0; j < fake->names && !named; j++)
+            named = fake->name[j].file == i;
+        for (int j = 0; j < fake->writes && !named; j++)
+            named = fake->write[j].file == i;
+        if (named)
+            continue;
+        free(file->now);
+        free(file->durable);
+        *file = (struct fake_file){.used = false};
+    }
+}
+
 static int fake_sync_directory(struct disk *disk)
 {
     struct fake_disk *fake = fake_of(disk);
@@ -227,6 +245,7 @@ static int fake_sync_directory(struct disk *disk)
     memcpy(fake->durable_name, fake->name, sizeof(fake->name));
     fake->durable_names = fake->names;
     fake->changes = 0;
+    forget_nameless(fake);
     return 0;
 }
 

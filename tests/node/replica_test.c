@@ -1,0 +1,353 @@
+/* The driver: what it promises its clients, turn by turn. */
+#include "tests/node/rig.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static struct rig *ready_rig(void)
+{
+    struct rig *rig = rig_new();
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_ready(rig);
+    must(rig->ready);
+    return rig;
+}
+
+Test(replica, is_ready_when_the_first_entry_of_its_term_is_applied)
+{
+    struct rig *rig = rig_new();
+    rig->without_store = true;
+    cr_assert(eq(int, rig_start(rig), 0));
+    cr_assert(rig->recovered.fresh);
+    cr_assert(not(rig->ready));
+    rig_write(rig, 1);
+    cr_assert(eq(int, rig->request[1].reason, CALL_NO_LEADER), "not before it is ready");
+    rig_ready(rig);
+    cr_assert(rig->ready);
+    struct replica_status status = replica_status(rig->replica);
+    cr_assert(eq(u64, status.applied, 1));
+    cr_assert(status.raft.settled);
+    cr_assert(not(replica_busy(rig->replica)));
+    rig_free(rig);
+}
+
+Test(replica, answers_a_write_with_the_next_id)
+{
+    struct rig *rig = ready_rig();
+    for (uint64_t i = 1; i <= 200; i++) {
+        rig_write(rig, i);
+        rig_settle(rig);
+        must(rig->request[i].times == 1 && rig->request[i].id == i);
+        must(rig->request[i].index == i + 1);
+    }
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, flushes_a_lone_write_within_its_turn)
+{
+    struct rig *rig = ready_rig();
+    uint64_t operations = rig->disk.operations;
+    rig_write(rig, 1);
+    cr_assert(eq(u32, rig->request[1].times, 0));
+    rig_turn(rig);
+    cr_assert(eq(u32, rig->request[1].times, 1));
+    cr_assert(eq(u64, rig->disk.operations, operations + 2), "one write, one sync");
+    rig_free(rig);
+}
+
+Test(replica, writes_many_of_one_turn_with_one_sync)
+{
+    struct rig *rig = ready_rig();
+    uint64_t operations = rig->disk.operations;
+    for (uint64_t i = 1; i <= 20; i++)
+        rig_write(rig, i);
+    rig_turn(rig);
+    for (uint64_t i = 1; i <= 20; i++)
+        must(rig->request[i].times == 0); /* the flush is off the loop */
+    for (uint64_t i = 21; i <= 40; i++)
+        rig_write(rig, i); /* these gather meanwhile */
+    rig_turn(rig);
+    cr_assert(eq(u64, rig->disk.operations, operations));
+    cr_assert(fake_runner_step(&rig->runner, RUNNER_LOG));
+    cr_assert(eq(u64, rig->disk.operations, operations + 2));
+    cr_assert(eq(u32, rig->request[20].times, 0), "durable, and told in the next turn");
+    rig_turn(rig);
+    for (uint64_t i = 1; i <= 40; i++)
+        must(rig->request[i].times == (i <= 20));
+    cr_assert(fake_runner_step(&rig->runner, RUNNER_LOG));
+    rig_turn(rig);
+    cr_assert(eq(u64, rig->disk.operations, operations + 4));
+    cr_assert(eq(u32, rig->request[40].times, 1));
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, answers_nothing_while_a_flush_hangs)
+{
+    struct rig *rig = ready_rig();
+    for (uint64_t i = 1; i <= 3; i++)
+        rig_write(rig, i);
+    for (int turn = 0; turn < 100; turn++) {
+        rig->now_ms += 100;
+        rig_turn(rig);
+    }
+    for (uint64_t i = 1; i <= 3; i++)
+        must(rig->request[i].times == 0 && rig->request[i].refused == 0);
+    cr_assert(replica_busy(rig->replica));
+    rig_settle(rig);
+    for (uint64_t i = 1; i <= 3; i++)
+        must(rig->request[i].times == 1);
+    rig_free(rig);
+}
+
+Test(replica, does_a_request_once_however_often_it_comes)
+{
+    struct rig *rig = ready_rig();
+    rig_write(rig, 7);
+    rig_write(rig, 7); /* while the first is not in the log */
+    rig_turn(rig);
+    rig_write(rig, 7); /* while the first is not durable */
+    rig_settle(rig);
+    rig_write(rig, 7); /* when it is long done */
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->request[7].times, 4));
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 1));
+    uint64_t last = replica_status(rig->replica).raft.last.n;
+    rig_write(rig, 7);
+    rig_settle(rig);
+    cr_assert(eq(u64, replica_status(rig->replica).raft.last.n, last),
+              "no entry for what is known");
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, refuses_what_is_no_command)
+{
+    struct rig *rig = ready_rig();
+    struct request_id id = request_id_of(1);
+    struct replica_client client = {.connection = 1, .call = 1};
+    static const uint8_t nonsense[] = {9, 9, 9};
+    replica_write(rig->replica, client, &id, bytes_of(nonsense, sizeof(nonsense)));
+    cr_assert(eq(int, rig->request[1].reason, CALL_INVALID));
+    replica_write(rig->replica, client, &id, bytes_of(NULL, 0));
+    cr_assert(eq(u32, rig->request[1].refused, 2));
+    rig_settle(rig);
+    cr_assert(eq(u64, replica_status(rig->replica).raft.last.n, 1));
+    rig_free(rig);
+}
+
+Test(replica, refuses_more_bytes_than_its_log_takes_at_once_and_goes_on)
+{
+    struct rig *rig = ready_rig();
+    uint64_t refused = 0;
+    for (uint64_t i = 1; i <= 400; i++) {
+        rig_write(rig, i);
+        refused += rig->request[i].refused;
+        if (rig->request[i].refused > 0)
+            must(rig->request[i].reason == CALL_BUSY);
+    }
+    cr_assert(gt(u64, refused, 0), "two segments of 8 KiB");
+    cr_assert(gt(u64, 400 - refused, 40));
+    rig_settle(rig);
+    for (uint64_t i = 1; i <= 400; i++) {
+        must(rig->request[i].times + rig->request[i].refused == 1);
+        rig_insist(rig, i);
+        must(rig->request[i].written);
+    }
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, answers_reads_when_the_state_is_fresh_enough)
+{
+    struct rig *rig = rig_new();
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_read(rig, true);
+    rig_read(rig, false);
+    rig_turn(rig);
+    rig_ready(rig);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->readable + rig->read_refused, 2), "none waits for ever");
+    rig->readable = rig->read_refused = 0;
+    rig_read(rig, true);
+    cr_assert(eq(u32, rig->readable, 1), "stale: at once");
+    rig_read(rig, false);
+    cr_assert(eq(u32, rig->readable, 1));
+    rig_turn(rig);
+    cr_assert(eq(u32, rig->readable, 2));
+    rig_write(rig, 1);
+    rig_write(rig, 2);
+    for (int i = 0; i < 50; i++)
+        rig_read(rig, false);
+    rig_turn(rig);
+    cr_assert(eq(u32, rig->readable, 52), "reads do not wait for a flush");
+    rig_free(rig);
+}
+
+Test(replica, refuses_all_when_it_stops_but_answers_who_waits)
+{
+    struct rig *rig = ready_rig();
+    rig_write(rig, 1);
+    rig_write(rig, 2);
+    rig_turn(rig);
+    replica_stop(rig->replica);
+    rig_write(rig, 3);
+    rig_read(rig, false);
+    rig_read(rig, true);
+    cr_assert(eq(int, rig->request[3].reason, CALL_STOPPING));
+    cr_assert(eq(u32, rig->read_refused, 2));
+    cr_assert(eq(int, rig->read_reason, CALL_STOPPING));
+    cr_assert(replica_busy(rig->replica));
+    rig_settle(rig);
+    cr_assert(not(replica_busy(rig->replica)));
+    cr_assert(rig->request[1].written);
+    cr_assert(rig->request[2].written);
+    rig_free(rig);
+}
+
+Test(replica, refuses_on_a_full_disk_and_goes_on_when_there_is_room)
+{
+    struct rig *rig = ready_rig();
+    rig->disk.room = 0;
+    uint64_t i = 0;
+    while (rig->request[i].reason != CALL_DISK_FULL) {
+        must(++i < 500);
+        rig_write(rig, i);
+        rig_settle(rig);
+        rig_write(rig, i);
+        rig_settle(rig);
+    }
+    cr_assert(replica_status(rig->replica).wal_full);
+    rig_read(rig, false);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->readable, 1), "reads go on");
+    rig->now_ms += 1000;
+    rig_write(rig, i);
+    rig_settle(rig);
+    cr_assert(eq(int, rig->request[i].reason, CALL_DISK_FULL));
+    rig->disk.room = 1u << 20;
+    rig->now_ms += 1000;
+    rig_settle(rig);
+    for (uint64_t j = 1; j <= i + 20; j++) {
+        rig_insist(rig, j);
+        must(rig->request[j].written);
+    }
+    cr_assert(not(rig->failed));
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, starts_on_a_full_disk_as_soon_as_there_is_room)
+{
+    struct rig *rig = ready_rig();
+    rig->disk.room = 0;
+    for (uint64_t i = 1; i < 500 && rig->request[i - 1].reason != CALL_DISK_FULL; i++) {
+        rig_write(rig, i);
+        rig_settle(rig);
+    }
+    for (int start = 0; start < 40; start++) { /* each start takes an entry: the reserve too goes */
+        rig_kill(rig);
+        must(rig->disk.disk.ops->sync_directory(&rig->disk.disk) == 0);
+        must(rig_start(rig) == 0);
+        rig_ready(rig);
+        must(!rig->failed);
+    }
+    cr_assert(not(rig->ready));
+    cr_assert(lt(u64, replica_deadline_ms(rig->replica), rig->now_ms + 1000), "it looks again");
+    rig->disk.room = 1u << 20;
+    rig_ready(rig);
+    cr_assert(rig->ready);
+    rig_insist(rig, 900);
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, fails_for_good_when_the_log_cannot_be_written)
+{
+    for (uint64_t n = 1; n <= 2; n++) {
+        struct rig *rig = ready_rig();
+        rig->disk.fail_at = rig->disk.operations + n;
+        rig->disk.fail_error = -EIO;
+        rig_write(rig, 1);
+        rig_turn(rig);
+        cr_assert(rig->failed);
+        cr_assert(not(rig->request[1].written));
+        rig_free(rig);
+    }
+}
+
+/* --- starts
+ * --------------------------------------------------------------------------------------*/
+
+static struct users *state_at(uint64_t index)
+{
+    struct users *users = users_new(RIG_ANSWERS_MAX);
+    if (index > 0)
+        users_skip(users, index);
+    return users;
+}
+
+static int start_with(struct rig *rig, uint64_t index)
+{
+    struct replica_options options = {
+        .node = 1,
+        .cluster = "test",
+        .election_ms = 100,
+        .snapshot_entries = 100,
+        .segment_bytes = RIG_SEGMENT,
+        .disk = &rig->disk.disk,
+        .runner = &rig->runner.runner,
+    };
+    struct replica *replica;
+    struct users *users = state_at(index);
+    must(replica_open(&options, &replica, &rig->recovered) == 0);
+    int result = replica_start(replica, users, rig->text, sizeof(rig->text));
+    if (result != 0)
+        users_free(users);
+    fake_runner_drain(&rig->runner);
+    replica_close(replica);
+    return result;
+}
+
+Test(replica, refuses_a_state_that_the_log_does_not_reach)
+{
+    struct rig *rig = ready_rig();
+    for (uint64_t i = 1; i <= 10; i++)
+        rig_insist(rig, i);
+    rig_close(rig);
+    cr_assert(eq(int, start_with(rig, 11), 0), "the whole log");
+    cr_assert(eq(int, start_with(rig, 12), -ESTALE), "a state from a later log");
+    must(strstr(rig->text, "holds entries up to 12") != NULL);
+    must(strstr(rig->text, "log ends at 11") != NULL);
+    rig_free(rig);
+}
+
+Test(replica, refuses_a_state_from_before_the_log_begins)
+{
+    struct rig *rig = ready_rig();
+    for (uint64_t i = 1; i <= 300; i++)
+        rig_insist(rig, i);
+    for (int save = 0; save < 2; save++) { /* two snapshots: the log before the first may go */
+        replica_want_snapshot(rig->replica);
+        rig_turn(rig);
+        must(rig->view != NULL);
+        uint64_t index = users_view_meta(rig->view).index;
+        users_unpin(rig->view);
+        rig->view = NULL;
+        replica_saved(rig->replica, true, index);
+        rig_insist(rig, 301 + (uint64_t)save);
+    }
+    rig_close(rig);
+    struct wal_recovered *recovered = &rig->recovered;
+    cr_assert(eq(int, start_with(rig, 301), 0));
+    cr_assert(gt(u64, recovered->start.n, 0));
+    cr_assert(eq(int, start_with(rig, recovered->start.n), 0));
+    cr_assert(eq(int, start_with(rig, recovered->start.n - 1), -ESTALE));
+    must(strstr(rig->text, "only entries up to") != NULL);
+    cr_assert(eq(int, start_with(rig, 0), -ESTALE));
+    must(strstr(rig->text, "holds nothing") != NULL);
+    rig_free(rig);
+}
