@@ -1,74 +1,33 @@
 #include "app/node_client.h"
 
-#include "app/note.h"
+#include "app/node_link.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#define RETRY_MS_MIN 10u
-#define RETRY_MS_MAX 250u
-/* How long a node that let us connect may take to say WELCOME. */
-#define WELCOME_MS 1000u
-/* One LIST chunk and whatever else comes with it; a frame that does not fit is none of ours. */
-#define IN_BYTES  (4 * CALL_FRAME_BYTES_MAX(CALL_CHUNK_BYTES_MAX))
-#define OUT_BYTES (256u << 10)
-/* Kept free of calls, for DROPs, which are short and must not wait. */
-#define OUT_RESERVE_BYTES (64u << 10)
 /* Hang-ups looked for in one poll(). */
 #define WATCHED_MAX 256u
 
-enum link_state {
-    LINK_DOWN,    /* the retry timer runs */
-    LINK_GREETED, /* connected, HELLO is on its way */
-    LINK_UP,      /* WELCOME came */
-};
-
-/* A connection; its memory outlives it until libuv lets go. */
-struct link {
-    uv_poll_t poll;
-    int fd;
-};
-
 struct node_client {
     uv_loop_t *loop;
-    const char *path;
     uint64_t deadline_ms;
-    enum link_state state;
-    struct link *link; /* unless LINK_DOWN */
-    uint64_t session;  /* counts connections */
-    uint64_t node;
-    uint64_t away_since_ms; /* while not LINK_UP */
-    uint64_t retry_ms;
-    bool away_noted;        /* one note a time away */
-    bool out_waits;         /* the kernel takes no more for now */
-    uv_timer_t retry_timer; /* next attempt, or the end of waiting for WELCOME */
+    struct node_link *link;
+    uint64_t away_since_ms; /* while the link is not up */
     uv_timer_t grace_timer;
     uv_timer_t deadline_timer;
     uv_prepare_t before_wait;
     uv_check_t after_wait;
-    unsigned handles; /* closed one by one at the end */
 
     struct node_call *first, *last; /* open, by deadline */
     struct node_call *queue_first, **queue_end;
     unsigned open, generation;
     struct node_call *slots[NODE_CALLS_MAX];
     uint16_t free_slots[NODE_CALLS_MAX];
-
-    size_t in_len, out_len;
-    uint8_t in[IN_BYTES];
-    uint8_t out[OUT_BYTES];
 };
 
 _Static_assert(NODE_CALLS_MAX <= UINT16_MAX + 1u, "a slot is 16 bits of a call's number");
 
-static void disconnect(struct node_client *client, const char *why);
-static void on_link(uv_poll_t *poll, int status, int events);
 static void on_deadline(uv_timer_t *timer);
 
 /* --- the two lists of calls ------------------------------------------------------------------- */
@@ -188,35 +147,28 @@ static void set_number(struct call *ask, uint64_t number)
         ask->status.call = number;
 }
 
-static bool put_frame(struct node_client *client, const struct call *frame, size_t keep_free)
-{
-    struct writer out = writer_of(client->out + client->out_len, OUT_BYTES - client->out_len);
-    if (writer_room(&out) < keep_free)
-        return false;
-    call_put(&out, frame);
-    if (out.bad || writer_room(&out) < keep_free)
-        return false;
-    client->out_len += writer_len(&out);
-    return true;
-}
-
 static bool put_call(struct node_client *client, struct node_call *call)
 {
     struct call more = {.kind = CALL_MORE, .more = {.call = call->number}};
-    if (!put_frame(client, call->in_stream ? &more : &call->ask, OUT_RESERVE_BYTES))
+    if (!node_link_put(client->link, call->in_stream ? &more : &call->ask, false))
         return false;
     call->state = NODE_CALL_SENT;
     call->sent_once = true;
-    call->session = client->session;
+    call->session = node_link_session(client->link);
     return true;
+}
+
+/* Was it sent on the connection that stands now? */
+static bool is_known_there(const struct node_client *client, const struct node_call *call)
+{
+    return node_link_is_up(client->link) && call->session == node_link_session(client->link);
 }
 
 static void put_drop(struct node_client *client, const struct node_call *call)
 {
     struct call drop = {.kind = CALL_DROP, .drop = {.call = call->number}};
-    if (client->state == LINK_UP && call->session == client->session &&
-        !put_frame(client, &drop, 0))
-        disconnect(client, "too many drops are waiting");
+    if (is_known_there(client, call) && !node_link_put(client->link, &drop, true))
+        node_link_drop(client->link, "too many drops are waiting");
 }
 
 /* Ends the writes in the queue whose clients have given up: one poll() for up to WATCHED_MAX. */
@@ -239,45 +191,20 @@ static void end_hung_up(struct node_client *client)
             end_call(client, calls[i], (struct node_answer){.kind = NODE_HUNG_UP});
 }
 
-static void write_out(struct node_client *client)
-{
-    ssize_t sent = send(client->link->fd, client->out, client->out_len, MSG_NOSIGNAL);
-    if (sent < 0 && errno != EAGAIN && errno != EINTR) {
-        disconnect(client, strerror(errno));
-        return;
-    }
-    if (sent > 0) {
-        client->out_len -= (size_t)sent;
-        memmove(client->out, client->out + sent, client->out_len);
-    }
-    bool waits = client->out_len > 0;
-    if (waits != client->out_waits) {
-        client->out_waits = waits;
-        int events = waits ? UV_READABLE | UV_WRITABLE : UV_READABLE;
-        int error = uv_poll_start(&client->link->poll, events, on_link);
-        assert(error == 0);
-    }
-}
-
 /* The turn's calls, in one write. */
 static void flush(struct node_client *client)
 {
-    if (client->state != LINK_UP || client->out_waits)
-        return;
-    while (client->state == LINK_UP && (client->queue_first != NULL || client->out_len > 0)) {
+    while (node_link_takes(client->link) && client->queue_first != NULL) {
         end_hung_up(client);
         for (unsigned i = 0; client->queue_first != NULL && i < WATCHED_MAX; i++) {
-            struct node_call *call = client->queue_first;
-            if (!put_call(client, call))
+            if (!put_call(client, client->queue_first))
                 break;
             dequeue(client);
         }
-        if (client->out_len == 0)
-            return;
-        write_out(client);
-        if (client->out_waits)
-            return;
+        node_link_flush(client->link);
     }
+    if (node_link_takes(client->link))
+        node_link_flush(client->link); /* DROPs */
 }
 
 static void on_before_wait(uv_prepare_t *prepare)
@@ -306,7 +233,7 @@ static void on_users(struct node_client *client, const struct call_users *users)
     if (call == NULL)
         return; /* cancelled: its DROP is on the way */
     if (call->ask.kind != CALL_LIST) {
-        disconnect(client, "it answered with users what was no list");
+        node_link_drop(client->link, "it answered with users what was no list");
         return;
     }
     struct node_answer answer = {.kind = NODE_USERS, .users = users};
@@ -328,7 +255,7 @@ static void on_end(struct node_client *client, uint64_t number, enum call_kind a
     if (call == NULL)
         return;
     if (call->ask.kind != asked)
-        disconnect(client, "its answer does not fit what was asked");
+        node_link_drop(client->link, "its answer does not fit what was asked");
     else
         end_call(client, call, answer);
 }
@@ -341,29 +268,10 @@ static void on_refused(struct node_client *client, const struct call_refused *re
         refuse(client, call, why != NULL ? why : "the node gave a reason that is not known here");
 }
 
-static void on_welcome(struct node_client *client, const struct call_welcome *welcome)
-{
-    if (client->state != LINK_GREETED || welcome->version != CALL_VERSION) {
-        disconnect(client, "it speaks another version");
-        return;
-    }
-    client->state = LINK_UP;
-    client->node = welcome->node;
-    client->retry_ms = RETRY_MS_MIN;
-    client->away_noted = false;
-    uv_timer_stop(&client->retry_timer);
-    uv_timer_stop(&client->grace_timer);
-    note("node-up", "path=%s node=%" PRIu64 " waiting=%u", client->path, client->node,
-         client->open);
-}
-
 static void on_call(struct node_client *client, const struct call *call)
 {
     struct node_answer answer;
     switch (call->kind) {
-    case CALL_WELCOME:
-        on_welcome(client, &call->welcome);
-        return;
     case CALL_WRITTEN:
         answer = (struct node_answer){.kind = NODE_WRITTEN, .written = &call->written};
         on_end(client, call->written.call, CALL_WRITE, answer);
@@ -381,99 +289,21 @@ static void on_call(struct node_client *client, const struct call *call)
         answer = (struct node_answer){.kind = NODE_STATUS, .status = &call->status_is};
         on_end(client, call->status_is.call, CALL_STATUS, answer);
         return;
+    case CALL_WELCOME: /* the link's */
     case CALL_HELLO:
     case CALL_WRITE:
     case CALL_LIST:
     case CALL_MORE:
     case CALL_DROP:
     case CALL_STATUS:
-        disconnect(client, "it sent what only workers send");
+        node_link_drop(client->link, "it sent what only workers send");
         return;
     }
     UNREACHABLE();
 }
 
-/* The frames that are there in full. Stops where the connection is dropped. */
-static void take_frames(struct node_client *client)
-{
-    uint64_t session = client->session;
-    size_t at = 0;
-    while (client->session == session && client->state != LINK_DOWN) {
-        struct frame frame;
-        struct call call;
-        int64_t len = frame_decode(bytes_of(client->in + at, client->in_len - at), &frame);
-        if (len == 0)
-            break;
-        if (len < 0 || call_decode(frame, &call) != 0 ||
-            (client->state == LINK_GREETED && call.kind != CALL_WELCOME)) {
-            disconnect(client, "it sent what is no answer");
-            return;
-        }
-        at += (size_t)len;
-        on_call(client, &call);
-    }
-    if (client->session != session || client->state == LINK_DOWN)
-        return;
-    client->in_len -= at;
-    memmove(client->in, client->in + at, client->in_len);
-    if (client->in_len == IN_BYTES)
-        disconnect(client, "it sent too long a frame");
-}
-
-static void receive(struct node_client *client)
-{
-    ssize_t got = recv(client->link->fd, client->in + client->in_len, IN_BYTES - client->in_len, 0);
-    if (got < 0 && (errno == EAGAIN || errno == EINTR))
-        return;
-    if (got <= 0) {
-        disconnect(client, got == 0 ? "it closed the connection" : strerror(errno));
-        return;
-    }
-    client->in_len += (size_t)got;
-    take_frames(client);
-}
-
-static void on_link(uv_poll_t *poll, int status, int events)
-{
-    struct node_client *client = poll->data;
-    assert(client->link != NULL && &client->link->poll == poll);
-    if (status < 0) {
-        disconnect(client, uv_strerror(status));
-        return;
-    }
-    if ((events & UV_WRITABLE) != 0)
-        write_out(client); /* the rest of the queue follows at the turn's end */
-    if ((events & UV_READABLE) != 0 && client->link != NULL && &client->link->poll == poll)
-        receive(client);
-}
-
-/* --- connecting ------------------------------------------------------------------------------- */
-
-static void on_retry(uv_timer_t *timer);
-
-static void on_link_closed(uv_handle_t *handle)
-{
-    free(CONTAINER_OF(handle, struct link, poll));
-}
-
-static void drop_link(struct node_client *client)
-{
-    if (client->link == NULL)
-        return;
-    uv_close((uv_handle_t *)&client->link->poll, on_link_closed);
-    close(client->link->fd);
-    client->link = NULL;
-    client->in_len = client->out_len = 0;
-    client->out_waits = false;
-}
-
-static void retry_later(struct node_client *client)
-{
-    uv_timer_start(&client->retry_timer, on_retry, client->retry_ms, 0);
-    client->retry_ms *= 2;
-    if (client->retry_ms > RETRY_MS_MAX)
-        client->retry_ms = RETRY_MS_MAX;
-}
+/* --- losing the node ---------------------------------------------------------------------------
+ */
 
 /* After the grace nobody new waits; only writes whose outcome is open go on hoping. */
 static void on_grace(uv_timer_t *timer)
@@ -509,84 +339,16 @@ static void requeue_sent(struct node_client *client)
     }
 }
 
-static void disconnect(struct node_client *client, const char *why)
+static void on_down(struct node_client *client)
 {
-    bool was_up = client->state == LINK_UP;
-    drop_link(client);
-    client->state = LINK_DOWN;
-    if (was_up) {
-        client->away_since_ms = uv_now(client->loop);
-        uv_timer_start(&client->grace_timer, on_grace, NODE_GRACE_MS, 0);
-    }
-    if (!client->away_noted) {
-        note("node-away", "path=%s waiting=%u text=\"%s\"", client->path, client->open, why);
-        client->away_noted = true;
-    }
-    retry_later(client);
-    if (was_up)
-        requeue_sent(client);
+    client->away_since_ms = uv_now(client->loop);
+    uv_timer_start(&client->grace_timer, on_grace, NODE_GRACE_MS, 0);
+    requeue_sent(client);
 }
 
-static int connect_to(const char *path)
+static void on_up(struct node_client *client)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof(address.sun_path))
-        return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (fd < 0)
-        return -errno;
-    if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) != 0) {
-        int error = errno; /* EAGAIN too: its backlog is full */
-        close(fd);
-        return -error;
-    }
-    return fd;
-}
-
-static int connect_link(struct node_client *client)
-{
-    int fd = connect_to(client->path);
-    if (fd < 0)
-        return fd;
-    struct link *link = calloc(1, sizeof(*link));
-    int error = link != NULL ? uv_poll_init(client->loop, &link->poll, fd) : -ENOMEM;
-    if (error != 0) {
-        free(link);
-        close(fd);
-        return error;
-    }
-    link->fd = fd;
-    link->poll.data = client;
-    client->link = link;
-    error = uv_poll_start(&link->poll, UV_READABLE, on_link);
-    assert(error == 0);
-    return 0;
-}
-
-static void try_connect(struct node_client *client)
-{
-    int error = connect_link(client);
-    if (error != 0) {
-        disconnect(client, strerror(-error));
-        return;
-    }
-    client->state = LINK_GREETED;
-    client->session++;
-    struct call hello = {.kind = CALL_HELLO, .hello = {.version = CALL_VERSION}};
-    bool fits = put_frame(client, &hello, 0);
-    assert(fits);
-    uv_timer_start(&client->retry_timer, on_retry, WELCOME_MS, 0);
-    write_out(client);
-}
-
-static void on_retry(uv_timer_t *timer)
-{
-    struct node_client *client = CONTAINER_OF(timer, struct node_client, retry_timer);
-    if (client->state == LINK_GREETED)
-        disconnect(client, "it does not greet");
-    else
-        try_connect(client);
+    uv_timer_stop(&client->grace_timer); /* what waited goes out at the turn's end */
 }
 
 /* --- deadlines -------------------------------------------------------------------------------- */
@@ -612,7 +374,7 @@ int node_client_ask(struct node_client *client, struct node_call *call)
 {
     assert(call->state == NODE_CALL_CLOSED);
     uint64_t now = uv_now(client->loop);
-    if (client->state != LINK_UP) {
+    if (!node_link_is_up(client->link)) {
         if (now - client->away_since_ms >= NODE_GRACE_MS)
             return -ENOTCONN;
         if (client->open >= NODE_WAITING_MAX)
@@ -633,7 +395,7 @@ int node_client_ask(struct node_client *client, struct node_call *call)
 void node_client_more(struct node_client *client, struct node_call *call)
 {
     assert(call->state == NODE_CALL_PAUSED);
-    if (call->session == client->session && client->state == LINK_UP) {
+    if (is_known_there(client, call)) {
         open_append(client, call);
         enqueue(client, call);
         return;
@@ -657,21 +419,19 @@ void node_client_cancel(struct node_client *client, struct node_call *call)
 
 bool node_client_connected(const struct node_client *client)
 {
-    return client->state == LINK_UP;
+    return node_link_is_up(client->link);
 }
 
 uint64_t node_client_node(const struct node_client *client)
 {
-    return client->node;
+    return node_link_node(client->link);
 }
 
 void node_client_distrust(struct node_client *client, const char *what)
 {
-    if (client->state != LINK_DOWN)
-        disconnect(client, what);
+    if (node_link_is_up(client->link))
+        node_link_drop(client->link, what);
 }
-
-/* --- life ------------------------------------------------------------------------------------- */
 
 int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadline_ms,
                      struct node_client **ret_client)
@@ -680,46 +440,22 @@ int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadline_ms,
     if (client == NULL)
         return -ENOMEM;
     client->loop = loop;
-    client->path = path;
     client->deadline_ms = deadline_ms;
-    client->retry_ms = RETRY_MS_MIN;
     client->away_since_ms = uv_now(loop);
     client->queue_end = &client->queue_first;
     for (unsigned i = 0; i < NODE_CALLS_MAX; i++)
         client->free_slots[i] = (uint16_t)i;
     int error =
-        uv_timer_init(loop, &client->retry_timer) | uv_timer_init(loop, &client->grace_timer) |
-        uv_timer_init(loop, &client->deadline_timer) | uv_prepare_init(loop, &client->before_wait) |
-        uv_check_init(loop, &client->after_wait) |
+        uv_timer_init(loop, &client->grace_timer) | uv_timer_init(loop, &client->deadline_timer) |
+        uv_prepare_init(loop, &client->before_wait) | uv_check_init(loop, &client->after_wait) |
         uv_prepare_start(&client->before_wait, on_before_wait) |
         uv_check_start(&client->after_wait, on_after_wait) |
         uv_timer_start(&client->grace_timer, on_grace, NODE_GRACE_MS, 0);
     assert(error == 0); /* these only fill structures in */
-    client->handles = 5;
-    try_connect(client);
-    *ret_client = client;
-    return 0;
-}
-
-static void on_handle_closed(uv_handle_t *handle)
-{
-    struct node_client *client = handle->data;
-    if (--client->handles == 0)
-        free(client);
-}
-
-void node_client_close(struct node_client *client)
-{
-    assert(client->open == 0);
-    drop_link(client);
-    client->state = LINK_DOWN;
-    uv_handle_t *handles[] = {
-        (uv_handle_t *)&client->retry_timer,    (uv_handle_t *)&client->grace_timer,
-        (uv_handle_t *)&client->deadline_timer, (uv_handle_t *)&client->before_wait,
-        (uv_handle_t *)&client->after_wait,
-    };
-    for (size_t i = 0; i < ARRAY_LEN(handles); i++) {
-        handles[i]->data = client;
-        uv_close(handles[i], on_handle_closed);
-    }
+    const struct node_link_events events = {
+        .client = client, .on_up = on_up, .on_down = on_down, .on_call = on_call};
+    error = node_link_open(loop, path, &events, &client->link);
+    if (error == 0)
+        *ret_client = client;
+    return error; /* on failure the process ends, and what was begun with it */
 }

@@ -73,11 +73,10 @@ struct node_call {
 
 struct node_client;
 
-/* Connects, and goes on trying for ever. `path` is borrowed for good. -ENOMEM, or a libuv error. */
+/* Connects, and goes on trying for ever: it lives as long as the process. `path` is borrowed for
+ * good. -ENOMEM. */
 NODISCARD int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadline_ms,
                                struct node_client **ret_client);
-/* Cancels nothing: close what is open first. The memory goes when the loop has run once more. */
-void node_client_close(struct node_client *client);
 
 /*
  * Opens a call; on_answer comes later, never from within. -ENOTCONN when the node has been away

@@ -1,5 +1,5 @@
 /* Long lists: whole, cut, slow and given up, in memory that does not grow. */
-#include "tests/app/rig.h"
+#include "tests/app/stage.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -25,32 +25,32 @@ static size_t json_len(unsigned users, size_t name_len)
     return len;
 }
 
-static struct rig *rig_with_users(unsigned users, unsigned name_bytes, bool nginx)
+static struct stage *stage_with_users(unsigned users, unsigned name_bytes, bool nginx)
 {
-    struct rig *rig = rig_start((struct rig_options){.nginx = nginx});
-    fake_node_play(&rig->node,
+    struct stage *stage = stage_start((struct stage_options){.nginx = nginx});
+    fake_node_play(&stage->node,
                    (struct fake_script){.users_made_up = users, .made_up_name_bytes = name_bytes});
-    return rig;
+    return stage;
 }
 
 Test(listing, of_a_million_users_takes_no_memory)
 {
-    struct rig *rig = rig_with_users(MILLION, 20, true);
-    free(fcgi_get(rig, "/users?limit=1000")); /* what is allocated once */
-    long before = process_kib(rig_worker(rig), "VmRSS");
-    struct reply *reply = fcgi_get(rig, "/users");
+    struct stage *stage = stage_with_users(MILLION, 20, true);
+    free(fcgi_get(stage, "/users?limit=1000")); /* what is allocated once */
+    long before = process_kib(stage_worker(stage), "VmRSS");
+    struct reply *reply = fcgi_get(stage, "/users");
     cr_assert(reply->ended);
     cr_assert(eq(int, reply->status, 200));
     cr_assert(eq(sz, reply->body_len, json_len(MILLION, 20)));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), ""));
     free(reply);
-    reply = http_ask(rig, "GET", "/users", NULL); /* chunked, through the real nginx */
+    reply = http_ask(stage, "GET", "/users", NULL); /* chunked, through the real nginx */
     cr_assert(reply != NULL && reply->body_len > json_len(MILLION, 20));
     cr_assert(strstr(reply->head, "Transfer-Encoding: chunked") != NULL);
     free(reply);
-    long grown = process_kib(rig_worker(rig), "VmHWM") - before;
+    long grown = process_kib(stage_worker(stage), "VmHWM") - before;
     cr_assert(grown < 2048, "grew by %ld KiB", grown);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* Around the edges of one piece, one chunk, several chunks: nothing is lost between them. */
@@ -58,8 +58,8 @@ Test(listing, is_whole_at_every_length)
 {
     static const unsigned counts[] = {0, 1, 10, 500, 700, 800, 900, 1000, 1400, 1500, 1600, 3000};
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
-        struct rig *rig = rig_with_users(counts[i], 25, false);
-        struct reply *reply = fcgi_get(rig, "/users");
+        struct stage *stage = stage_with_users(counts[i], 25, false);
+        struct reply *reply = fcgi_get(stage, "/users");
         size_t expected = counts[i] > 0 ? json_len(counts[i], 25) : 2;
         cr_expect(eq(sz, reply->body_len, expected), "of %u users", counts[i]);
         cr_expect(reply->body[0] == '[' && reply->body[reply->body_len - 1] == ']');
@@ -69,94 +69,97 @@ Test(listing, is_whole_at_every_length)
         else
             cr_expect(counts[i] > 1000, "no length for %u users", counts[i]);
         free(reply);
-        rig_stop(rig);
+        stage_stop(stage);
     }
 }
 
 Test(listing, of_names_that_need_escapes_is_whole)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    char body[8192] = "{\"name\":\"";
+    struct stage *stage = stage_start((struct stage_options){0});
+    char body[8192];
+    struct writer out = writer_of(body, sizeof(body) - 1);
+    put_text(&out, "{\"name\":\"");
     for (unsigned i = 0; i < 1024; i++)
-        strcat(body, "\\u0001");
-    strcat(body, "\"}");
+        put_text(&out, "\\u0001");
+    put_text(&out, "\"}");
+    body[writer_len(&out)] = '\0';
     for (unsigned i = 0; i < 40; i++)
-        free(fcgi_post(rig, body));
-    struct reply *reply = fcgi_get(rig, "/users");
+        free(fcgi_post(stage, body));
+    struct reply *reply = fcgi_get(stage, "/users");
     size_t expected = 40 * (strlen("{\"id\":1,\"name\":\"\"},") + 6 * 1024) + 31 + 1;
     cr_assert(eq(sz, reply->body_len, expected));
     free(reply);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* A client that does not read holds its own answer up, and nothing else; then it gets the rest. */
 Test(listing, waits_for_a_slow_client_without_holding_others_up)
 {
-    struct rig *rig = rig_with_users(MILLION, 20, false);
+    struct stage *stage = stage_with_users(MILLION, 20, false);
     int slow[8];
     for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
-        slow[i] = fcgi_connect(rig);
+        slow[i] = fcgi_connect(stage);
         fcgi_send(slow[i], &(struct fcgi_ask){.uri = "/users"});
     }
     ms_sleep(300); /* each has filled its socket by now */
-    unsigned mores = fake_node_record(&rig->node).mores;
+    unsigned mores = fake_node_record(&stage->node).mores;
     for (int i = 0; i < 50; i++) {
         long before = ms_now();
-        struct reply *reply = fcgi_get(rig, "/livez");
+        struct reply *reply = fcgi_get(stage, "/livez");
         cr_assert(eq(int, reply->status, 200));
         cr_assert(ms_now() - before < 200);
         free(reply);
     }
-    cr_assert(eq(uint, fake_node_record(&rig->node).mores, mores)); /* nothing is read ahead */
+    cr_assert(eq(uint, fake_node_record(&stage->node).mores, mores)); /* nothing is read ahead */
     for (size_t i = 0; i < ARRAY_LEN(slow); i++) {
         struct reply *reply = fcgi_receive(slow[i], 20000);
         cr_assert(eq(sz, reply->body_len, json_len(MILLION, 20)));
         free(reply);
         close(slow[i]);
     }
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(listing, that_its_client_leaves_is_dropped_at_the_node)
 {
-    struct rig *rig = rig_with_users(MILLION, 20, false);
+    struct stage *stage = stage_with_users(MILLION, 20, false);
     for (unsigned i = 0; i < 20; i++) {
-        int fd = fcgi_connect(rig);
+        int fd = fcgi_connect(stage);
         fcgi_send(fd, &(struct fcgi_ask){.uri = "/users"});
         uint8_t some[100];
         cr_assert(read(fd, some, sizeof(some)) > 0);
         close(fd);
-        WAIT_UNTIL(fake_node_record(&rig->node).drops == i + 1, 2000);
+        WAIT_UNTIL(fake_node_record(&stage->node).drops == i + 1, 2000);
     }
-    struct reply *reply = fcgi_ask(rig, &(struct fcgi_ask){.method = "HEAD"});
+    struct reply *reply = fcgi_ask(stage, &(struct fcgi_ask){.method = "HEAD"});
     cr_assert(eq(int, reply->status, 200));
     cr_assert(eq(sz, reply->body_len, 0));
     free(reply);
-    WAIT_UNTIL(fake_node_record(&rig->node).drops == 21, 2000);
-    rig_stop(rig);
+    WAIT_UNTIL(fake_node_record(&stage->node).drops == 21, 2000);
+    stage_stop(stage);
 }
 
 /* Half a list must never look like a whole one. */
 Test(listing, that_the_node_breaks_off_is_cut_for_all_to_see)
 {
-    struct rig *rig = rig_start((struct rig_options){.nginx = true, .deadline_ms = 500});
+    struct stage *stage = stage_start((struct stage_options){.nginx = true, .deadline_ms = 500});
     for (unsigned chunks = 1; chunks <= 3; chunks++) {
-        fake_node_play(&rig->node, (struct fake_script){.users_made_up = MILLION,
-                                                        .made_up_name_bytes = 20,
-                                                        .break_lists_after = chunks});
-        struct reply *reply = fcgi_get(rig, "/users");
+        fake_node_play(&stage->node, (struct fake_script){.users_made_up = MILLION,
+                                                          .made_up_name_bytes = 20,
+                                                          .break_lists_after = chunks});
+        struct reply *reply = fcgi_get(stage, "/users");
         cr_expect(not(reply->ended));
         cr_expect(reply->closed);
         cr_expect(reply->body_len > 0 && reply->body_len < json_len(MILLION, 20));
         free(reply);
-        reply = http_ask(rig, "GET", "/users", NULL);
+        reply = http_ask(stage, "GET", "/users", NULL);
         cr_expect(reply != NULL && memcmp(reply->body + reply->body_len - 5, "0\r\n\r\n", 5) != 0);
         free(reply);
         /* A page is not begun before all of it is there: it is asked for again, or refused. */
-        reply = fcgi_get(rig, "/users?limit=1000&after=1000");
+        reply = fcgi_get(stage, "/users?limit=1000&after=1000");
         cr_expect(reply->ended && (reply->status == 503 || reply->status == 200));
         free(reply);
     }
-    cr_assert(rig_said(rig, "event=list-cut"));
-    rig_stop(rig);
+    cr_assert(stage_said(stage, "event=list-cut"));
+    stage_stop(stage);
 }

@@ -1,6 +1,7 @@
 #include "app/request.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 #include <criterion/criterion.h>
@@ -40,8 +41,8 @@ Test(request, keeps_its_path_raw)
                                         "/users;x=1", "/users%2F", "/users#frag", "/%E3%81%82",
                                         "*",          ""};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
-        char uri[64] = "REQUEST_URI=";
-        strcat(uri, paths[i]);
+        char uri[64];
+        snprintf(uri, sizeof(uri), "REQUEST_URI=%s", paths[i]);
         struct request request;
         char **environment = ENVIRONMENT("REQUEST_METHOD=GET", uri);
         cr_assert(eq(int, read_from(environment, bytes_of(NULL, 0), &request), 0));

@@ -1,6 +1,6 @@
 /* The parent of the workers, and workers behind the real nginx while they are stopped and killed.
  */
-#include "tests/app/rig.h"
+#include "tests/app/stage.h"
 
 #include <signal.h>
 #include <stdatomic.h>
@@ -31,16 +31,16 @@ static bool has(const pid_t *pids, unsigned count, pid_t pid)
 }
 
 /* Two workers stand in the pid file, all of them alive, and `gone` is not among them. */
-static bool is_whole_without(const struct rig *rig, pid_t gone)
+static bool is_whole_without(const struct stage *stage, pid_t gone)
 {
     pid_t pids[8];
-    unsigned count = rig_pids(rig, pids, 8);
+    unsigned count = stage_pids(stage, pids, 8);
     return count == 2 && !has(pids, count, gone) && lives(pids[0]) && lives(pids[1]);
 }
 
-static int post_status(const struct rig *rig)
+static int post_status(const struct stage *stage)
 {
-    struct reply *reply = fcgi_post(rig, ALICE);
+    struct reply *reply = fcgi_post(stage, ALICE);
     int status = reply->status;
     free(reply);
     return status;
@@ -48,43 +48,43 @@ static int post_status(const struct rig *rig)
 
 Test(supervisor, starts_a_killed_worker_again_and_keeps_the_pid_file_true)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2});
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
     for (int round = 0; round < 3; round++) {
         pid_t before[2], after[2];
-        cr_assert(eq(uint, rig_pids(rig, before, 2), 2));
+        cr_assert(eq(uint, stage_pids(stage, before, 2), 2));
         cr_assert(eq(int, kill(before[round % 2], SIGKILL), 0));
-        WAIT_UNTIL(is_whole_without(rig, before[round % 2]), 5000);
-        cr_assert(eq(uint, rig_pids(rig, after, 2), 2));
+        WAIT_UNTIL(is_whole_without(stage, before[round % 2]), 5000);
+        cr_assert(eq(uint, stage_pids(stage, after, 2), 2));
         cr_assert(has(after, 2, before[1 - round % 2])); /* the other was left alone */
-        cr_assert(eq(int, post_status(rig), 201));
+        cr_assert(eq(int, post_status(stage), 201));
     }
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* The listening socket is the parent's: with no worker alive requests wait, and are not refused. */
 Test(supervisor, lets_requests_wait_while_no_worker_lives)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2});
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
     pid_t pids[2];
-    rig_pids(rig, pids, 2);
+    stage_pids(stage, pids, 2);
     kill(pids[0], SIGKILL);
     kill(pids[1], SIGKILL);
     for (int i = 0; i < 20; i++)
-        cr_expect(eq(int, post_status(rig), 201));
-    rig_stop(rig);
+        cr_expect(eq(int, post_status(stage), 201));
+    stage_stop(stage);
 }
 
 Test(supervisor, pauses_when_workers_keep_dying_young)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 1});
+    struct stage *stage = stage_start((struct stage_options){.workers = 1});
     unsigned deaths = 0;
     pid_t last = 0;
     long until = ms_now() + 3000;
     while (ms_now() < until) {
         pid_t pid = last;
-        if (rig_pids(rig, &pid, 1) == 1 && pid != last && kill(pid, SIGKILL) == 0) {
+        if (stage_pids(stage, &pid, 1) == 1 && pid != last && kill(pid, SIGKILL) == 0) {
             deaths++;
             last = pid;
         }
@@ -92,85 +92,85 @@ Test(supervisor, pauses_when_workers_keep_dying_young)
     }
     /* 0, 50, 100, 200, … 1600 ms: about seven; without pauses there would be hundreds. */
     cr_assert(deaths >= 4 && deaths < 12, "%u", deaths);
-    cr_assert(eq(int, post_status(rig), 201)); /* and in the end it stands again */
-    rig_stop(rig);
+    cr_assert(eq(int, post_status(stage), 201)); /* and in the end it stands again */
+    stage_stop(stage);
 }
 
 Test(supervisor, takes_its_workers_with_it_however_it_dies)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2});
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
     pid_t pids[2];
-    rig_pids(rig, pids, 2);
-    kill(rig->app, SIGKILL);
-    waitpid(rig->app, NULL, 0);
-    rig->app = 0;
+    stage_pids(stage, pids, 2);
+    kill(stage->app, SIGKILL);
+    waitpid(stage->app, NULL, 0);
+    stage->app = 0;
     WAIT_UNTIL(!lives(pids[0]) && !lives(pids[1]), 5000);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(supervisor, told_to_stop_stops_all_and_removes_the_pid_file)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2});
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
     pid_t pids[2];
-    rig_pids(rig, pids, 2);
-    fake_node_play(&rig->node, (struct fake_script){.hold_writes = true});
-    int fd = fcgi_connect(rig);
+    stage_pids(stage, pids, 2);
+    fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
+    int fd = fcgi_connect(stage);
     fcgi_send(fd, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
-    WAIT_UNTIL(fake_node_record(&rig->node).writes == 1, 2000);
-    kill(rig->app, SIGTERM);
+    WAIT_UNTIL(fake_node_record(&stage->node).writes == 1, 2000);
+    kill(stage->app, SIGTERM);
     struct reply *reply = fcgi_receive(fd, 5000); /* answered before anything ends */
     cr_expect(eq(int, reply->status, 504));
     free(reply);
-    cr_expect(eq(int, rig_app_stop(rig), 0));
+    cr_expect(eq(int, stage_app_stop(stage), 0));
     cr_expect(not(lives(pids[0]) || lives(pids[1])));
     char path[96];
-    snprintf(path, sizeof(path), "%s/app.pid", rig->dir);
+    snprintf(path, sizeof(path), "%s/app.pid", stage->dir);
     cr_expect(eq(int, access(path, F_OK), -1));
     close(fd);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(supervisor, kills_a_worker_that_does_not_stop)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2, .deadline_ms = 200});
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
+    struct stage *stage = stage_start((struct stage_options){.workers = 2, .deadline_ms = 200});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
     pid_t pids[2];
-    rig_pids(rig, pids, 2);
+    stage_pids(stage, pids, 2);
     kill(pids[0], SIGSTOP);
-    cr_expect(eq(int, rig_app_stop(rig), 0));
+    cr_expect(eq(int, stage_app_stop(stage), 0));
     cr_expect(not(lives(pids[0]) || lives(pids[1])));
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* The form in which deploy/ starts it: detached, with a pid file of spawn-fcgi's own. */
 Test(supervisor, runs_under_a_spawn_fcgi_that_leaves)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2});
-    cr_assert(eq(int, rig_app_stop(rig), 0));
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    cr_assert(eq(int, stage_app_stop(stage), 0));
     char command[2048], program[512] = "", master[128];
     const char *given = getenv("ROLLCALL_BIN");
     cr_assert(given != NULL || readlink("/proc/self/exe", program, sizeof(program) - 1) > 0);
     if (given == NULL)
         *strrchr(program, '/') = '\0';
-    snprintf(master, sizeof(master), "%s/app-master.pid", rig->dir);
+    snprintf(master, sizeof(master), "%s/app-master.pid", stage->dir);
     snprintf(command, sizeof(command),
              "rm -f %s; spawn-fcgi -s %s -F 1 -P %s -- %s/rollcall-app --workers 2 "
              "--pid-file %s/app.pid --node %s/raft.sock >/dev/null 2>%s/app.log </dev/null",
-             rig->app_sock, rig->app_sock, master, given != NULL ? given : program, rig->dir,
-             rig->dir, rig->dir);
+             stage->app_sock, stage->app_sock, master, given != NULL ? given : program, stage->dir,
+             stage->dir, stage->dir);
     FILE *shell = popen(command, "r");
     cr_assert(shell != NULL && pclose(shell) == 0);
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
-    cr_expect(eq(int, post_status(rig), 201));
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
+    cr_expect(eq(int, post_status(stage), 201));
     int pid = 0;
     FILE *file = fopen(master, "r");
     cr_assert(file != NULL && fscanf(file, "%d", &pid) == 1);
     fclose(file);
     kill(pid, SIGTERM);
     WAIT_UNTIL(!lives(pid), 10000);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* --- under load, through nginx
@@ -179,7 +179,7 @@ Test(supervisor, runs_under_a_spawn_fcgi_that_leaves)
 #define CLIENTS 8
 
 struct load {
-    const struct rig *rig;
+    const struct stage *stage;
     atomic_bool stop;
     atomic_uint created, failed;
     pthread_t threads[CLIENTS];
@@ -189,7 +189,7 @@ static void *client_main(void *argument)
 {
     struct load *load = argument;
     while (!atomic_load(&load->stop)) {
-        struct reply *reply = http_ask(load->rig, "POST", "/users", ALICE);
+        struct reply *reply = http_ask(load->stage, "POST", "/users", ALICE);
         if (reply != NULL && reply->status == 201 && reply->ended)
             atomic_fetch_add(&load->created, 1);
         else
@@ -199,9 +199,9 @@ static void *client_main(void *argument)
     return NULL;
 }
 
-static void load_start(struct load *load, const struct rig *rig)
+static void load_start(struct load *load, const struct stage *stage)
 {
-    load->rig = rig;
+    load->stage = stage;
     atomic_init(&load->stop, false);
     atomic_init(&load->created, 0);
     atomic_init(&load->failed, 0);
@@ -217,16 +217,16 @@ static void load_stop(struct load *load)
 }
 
 /* Workers end by `signal`, again and again, under load. */
-static void replace_under_load(struct rig *rig, struct load *load, int signal)
+static void replace_under_load(struct stage *stage, struct load *load, int signal)
 {
-    WAIT_UNTIL(is_whole_without(rig, 0), 5000);
-    load_start(load, rig);
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
+    load_start(load, stage);
     for (int round = 0; round < 8; round++) {
         pid_t pids[2];
         ms_sleep(200);
-        rig_pids(rig, pids, 2);
+        stage_pids(stage, pids, 2);
         kill(pids[round % 2], signal);
-        WAIT_UNTIL(is_whole_without(rig, pids[round % 2]), 8000);
+        WAIT_UNTIL(is_whole_without(stage, pids[round % 2]), 8000);
     }
     ms_sleep(200);
     load_stop(load);
@@ -235,12 +235,12 @@ static void replace_under_load(struct rig *rig, struct load *load, int signal)
 
 Test(supervisor, loses_nothing_when_workers_are_told_to_stop_under_load)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2, .nginx = true});
+    struct stage *stage = stage_start((struct stage_options){.workers = 2, .nginx = true});
     struct load load;
-    replace_under_load(rig, &load, SIGTERM);
+    replace_under_load(stage, &load, SIGTERM);
     cr_expect(eq(uint, load.failed, 0));
-    cr_expect(eq(uint, fake_node_record(&rig->node).created, load.created));
-    rig_stop(rig);
+    cr_expect(eq(uint, fake_node_record(&stage->node).created, load.created));
+    stage_stop(stage);
 }
 
 /*
@@ -249,33 +249,33 @@ Test(supervisor, loses_nothing_when_workers_are_told_to_stop_under_load)
  */
 Test(supervisor, doubles_nothing_when_workers_are_killed_under_load)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2, .nginx = true});
+    struct stage *stage = stage_start((struct stage_options){.workers = 2, .nginx = true});
     struct load load;
-    replace_under_load(rig, &load, SIGKILL);
-    unsigned created = fake_node_record(&rig->node).created;
+    replace_under_load(stage, &load, SIGKILL);
+    unsigned created = fake_node_record(&stage->node).created;
     cr_expect(created >= load.created && created <= load.created + load.failed);
     cr_expect(load.failed * 200 <= load.created, "%u failed", load.failed);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* Kept connections must not starve those beyond them: 300 that wait, and others get through. */
 Test(supervisor, lets_no_request_starve_behind_those_that_wait)
 {
-    struct rig *rig = rig_start((struct rig_options){.workers = 2, .nginx = true});
-    fake_node_play(&rig->node, (struct fake_script){.hold_writes = true});
+    struct stage *stage = stage_start((struct stage_options){.workers = 2, .nginx = true});
+    fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
     static int fds[300];
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-        fds[i] = fcgi_connect(rig);
+        fds[i] = fcgi_connect(stage);
         fcgi_send(fds[i], &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     }
     for (int i = 0; i < 50; i++) {
         long before = ms_now();
-        struct reply *reply = http_ask(rig, "GET", "/users", NULL);
+        struct reply *reply = http_ask(stage, "GET", "/users", NULL);
         cr_assert(reply != NULL && reply->status == 200);
         cr_assert(ms_now() - before < 500);
         free(reply);
     }
     for (size_t i = 0; i < ARRAY_LEN(fds); i++)
         close(fds[i]);
-    rig_stop(rig);
+    stage_stop(stage);
 }

@@ -1,5 +1,5 @@
 /* The worker as one process: what it answers, and what it does when its node or its peers fail. */
-#include "tests/app/rig.h"
+#include "tests/app/stage.h"
 
 #include <errno.h>
 #include <poll.h>
@@ -40,14 +40,14 @@ static void expect_problem(struct reply *reply, int status, const char *slug)
 
 Test(worker, creates_and_lists_users)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    struct reply *reply = fcgi_get(rig, "/users");
+    struct stage *stage = stage_start((struct stage_options){0});
+    struct reply *reply = fcgi_get(stage, "/users");
     cr_assert(eq(int, reply->status, 200));
     cr_assert(eq(str, reply->body, "[]"));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), "2"));
     cr_assert(eq(str, (char *)reply_header(reply, "Cache-Control"), "private, no-cache"));
     free(reply);
-    reply = fcgi_post(rig, ALICE);
+    reply = fcgi_post(stage, ALICE);
     cr_assert(eq(int, reply->status, 201));
     cr_assert(eq(str, reply->body, "{\"id\":1,\"name\":\"Alice\"}"));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Type"), "application/json"));
@@ -56,22 +56,22 @@ Test(worker, creates_and_lists_users)
     cr_assert(eq(str, (char *)reply_header(reply, "Raft-Index"), "2"));
     cr_assert(eq(str, (char *)reply_header(reply, "Raft-Node"), "7"));
     free(reply);
-    cr_assert(eq(int, status_of(fcgi_post(rig, "{\"name\":\"B\\\"\\u0001\"}")), 201));
-    reply = fcgi_get(rig, "/users?whatever=1&&=");
+    cr_assert(eq(int, status_of(fcgi_post(stage, "{\"name\":\"B\\\"\\u0001\"}")), 201));
+    reply = fcgi_get(stage, "/users?whatever=1&&=");
     cr_assert(eq(str, reply->body,
                  "[{\"id\":1,\"name\":\"Alice\"},{\"id\":2,\"name\":\"B\\\"\\u0001\"}]"));
     free(reply);
-    reply = fcgi_ask(rig, &(struct fcgi_ask){.method = "HEAD"});
+    reply = fcgi_ask(stage, &(struct fcgi_ask){.method = "HEAD"});
     cr_assert(eq(int, reply->status, 200));
     cr_assert(eq(sz, reply->body_len, 0));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), "53"));
     free(reply);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, checks_in_the_order_of_the_reference)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
+    struct stage *stage = stage_start((struct stage_options){0});
     static uint8_t big[200 << 10];
     memset(big, ' ', sizeof(big));
     struct bytes malformed = bytes_of_text("{oops"), too_big = bytes_of(big, sizeof(big));
@@ -97,29 +97,29 @@ Test(worker, checks_in_the_order_of_the_reference)
         {{.uri = "/users?consistency=strong"}, 400, "invalid-parameter"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
-        expect_problem(fcgi_ask(rig, &rows[i].ask), rows[i].status, rows[i].slug);
-    cr_assert(eq(uint, fake_node_record(&rig->node).frames, 0));
-    struct reply *reply = fcgi_ask(rig, &(struct fcgi_ask){.method = "DELETE"});
+        expect_problem(fcgi_ask(stage, &rows[i].ask), rows[i].status, rows[i].slug);
+    cr_assert(eq(uint, fake_node_record(&stage->node).frames, 0));
+    struct reply *reply = fcgi_ask(stage, &(struct fcgi_ask){.method = "DELETE"});
     cr_assert(eq(str, (char *)reply_header(reply, "Allow"), "GET,HEAD,POST"));
     free(reply);
-    reply = fcgi_ask(rig, &(struct fcgi_ask){.method = "OPTIONS"});
+    reply = fcgi_ask(stage, &(struct fcgi_ask){.method = "OPTIONS"});
     cr_assert(eq(int, reply->status, 204));
     cr_assert(eq(str, (char *)reply_header(reply, "Allow"), "GET,HEAD,POST"));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), ""));
     free(reply);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, gives_pages_with_a_link_to_the_next)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    fake_node_play(&rig->node, (struct fake_script){.users_made_up = 5, .made_up_name_bytes = 1});
-    struct reply *reply = fcgi_get(rig, "/users?limit=2");
+    struct stage *stage = stage_start((struct stage_options){0});
+    fake_node_play(&stage->node, (struct fake_script){.users_made_up = 5, .made_up_name_bytes = 1});
+    struct reply *reply = fcgi_get(stage, "/users?limit=2");
     cr_assert(eq(str, reply->body, "[{\"id\":1,\"name\":\"b\"},{\"id\":2,\"name\":\"c\"}]"));
     cr_assert(
         eq(str, (char *)reply_header(reply, "Link"), "</users?limit=2&after=2>; rel=\"next\""));
     free(reply);
-    reply = fcgi_get(rig, "/users?after=2&limit=2&consistency=stale");
+    reply = fcgi_get(stage, "/users?after=2&limit=2&consistency=stale");
     cr_assert(eq(str, reply->body, "[{\"id\":3,\"name\":\"d\"},{\"id\":4,\"name\":\"e\"}]"));
     cr_assert(eq(str, (char *)reply_header(reply, "Link"),
                  "</users?limit=2&after=4&consistency=stale>; rel=\"next\""));
@@ -127,19 +127,19 @@ Test(worker, gives_pages_with_a_link_to_the_next)
     static const char *const ends[] = {"/users?limit=2&after=4", "/users?limit=1&after=4",
                                        "/users?after=4"};
     for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
-        reply = fcgi_get(rig, ends[i]);
+        reply = fcgi_get(stage, ends[i]);
         cr_expect(eq(str, reply->body, "[{\"id\":5,\"name\":\"f\"}]"));
         cr_expect(eq(str, (char *)reply_header(reply, "Link"), ""));
         free(reply);
     }
-    reply = fcgi_get(rig, "/users?after=9007199254740991");
+    reply = fcgi_get(stage, "/users?after=9007199254740991");
     cr_assert(eq(str, reply->body, "[]"));
     free(reply);
     /* The largest page there is: a megabyte, in many chunks, and still its length and link first.
      */
-    fake_node_play(&rig->node,
+    fake_node_play(&stage->node,
                    (struct fake_script){.users_made_up = 2000, .made_up_name_bytes = 1024});
-    reply = fcgi_get(rig, "/users?limit=1000");
+    reply = fcgi_get(stage, "/users?limit=1000");
     char length[24];
     snprintf(length, sizeof(length), "%zu", reply->body_len);
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), length));
@@ -147,52 +147,52 @@ Test(worker, gives_pages_with_a_link_to_the_next)
                  "</users?limit=1000&after=1000>; rel=\"next\""));
     cr_assert(reply->body_len > 1000 * 1024);
     free(reply);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, tells_its_health_and_its_node)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    cr_assert(eq(int, status_of(fcgi_get(rig, "/livez")), 200));
-    struct reply *reply = fcgi_get(rig, "/readyz");
+    struct stage *stage = stage_start((struct stage_options){0});
+    cr_assert(eq(int, status_of(fcgi_get(stage, "/livez")), 200));
+    struct reply *reply = fcgi_get(stage, "/readyz");
     cr_assert(eq(int, reply->status, 200));
     cr_assert(eq(str, reply->body, "ok\n"));
     free(reply);
-    reply = fcgi_get(rig, "/readyz?verbose");
+    reply = fcgi_get(stage, "/readyz?verbose");
     cr_assert(strstr(reply->body, "[+]leader ok\n") != NULL, "%s", reply->body);
     free(reply);
-    reply = fcgi_get(rig, "/cluster");
+    reply = fcgi_get(stage, "/cluster");
     cr_assert(eq(str, reply->body,
                  "{\"cluster\":\"test\",\"node\":7,\"role\":\"leader\",\"term\":3,\"leader\":7,"
                  "\"commit\":41,\"applied\":40,\"last\":42,\"snapshot\":{\"index\":30,\"state\":"
                  "\"ok\"},\"members\":[{\"id\":7,\"address\":\"127.0.0.1:7001\",\"voter\":true,"
                  "\"match\":42,\"reachable\":true}]}"));
     free(reply);
-    struct fake_script script = fake_node_script(&rig->node);
+    struct fake_script script = fake_node_script(&stage->node);
     script.status.leader = 0;
     script.status.ready = 0;
     script.status.role = CALL_CANDIDATE;
     script.status.wal_full = 1;
     script.status.snapshot_state = CALL_SNAPSHOT_DOWN;
-    fake_node_play(&rig->node, script);
-    reply = fcgi_get(rig, "/readyz");
+    fake_node_play(&stage->node, script);
+    reply = fcgi_get(stage, "/readyz");
     cr_assert(eq(int, reply->status, 503));
     cr_assert(eq(str, (char *)reply_header(reply, "Retry-After"), "1"));
     cr_assert(strstr(reply->body, "[+]node ok\n[-]leader failed: no leader is known\n") != NULL);
     cr_assert(strstr(reply->body, "[-]disk failed: full") != NULL);
     cr_assert(strstr(reply->body, "[-]snapshots failed: redis-down\n") != NULL);
     free(reply);
-    reply = fcgi_get(rig, "/cluster");
+    reply = fcgi_get(stage, "/cluster");
     cr_assert(strstr(reply->body, "\"role\":\"candidate\",\"term\":3,\"leader\":null") != NULL);
     free(reply);
-    rig_node_stop(rig);
-    WAIT_UNTIL(rig_said(rig, "event=node-away"), 2000);
-    reply = fcgi_get(rig, "/readyz");
+    stage_node_stop(stage);
+    WAIT_UNTIL(stage_said(stage, "event=node-away"), 2000);
+    reply = fcgi_get(stage, "/readyz");
     cr_assert(eq(int, reply->status, 503));
     cr_assert(strstr(reply->body, "[-]node failed: it cannot be reached\n") != NULL);
     free(reply);
-    cr_assert(eq(int, status_of(fcgi_get(rig, "/livez")), 200));
-    rig_stop(rig);
+    cr_assert(eq(int, status_of(fcgi_get(stage, "/livez")), 200));
+    stage_stop(stage);
 }
 
 /* --- connections ---------------------------------------------------------------------------------
@@ -200,8 +200,8 @@ Test(worker, tells_its_health_and_its_node)
 
 Test(worker, keeps_a_connection_when_it_is_asked_to)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    int fd = fcgi_connect(rig);
+    struct stage *stage = stage_start((struct stage_options){0});
+    int fd = fcgi_connect(stage);
     for (int i = 0; i < 300; i++) {
         fcgi_send(fd, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
         struct reply *reply = fcgi_receive(fd, 5000);
@@ -216,22 +216,22 @@ Test(worker, keeps_a_connection_when_it_is_asked_to)
     cr_assert(reply->closed);
     free(reply);
     close(fd);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, waits_for_a_request_in_pieces_and_serves_others_meanwhile)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
+    struct stage *stage = stage_start((struct stage_options){0});
     uint8_t bytes[1024];
     struct writer out = writer_of(bytes, sizeof(bytes));
     put_request(&out, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
-    int fd = fcgi_connect(rig);
+    int fd = fcgi_connect(stage);
     size_t len = writer_len(&out);
     for (size_t at = 0; at < len; at++) {
         fcgi_send_bytes(fd, bytes_of(bytes + at, 1));
         if (at % 16 == 0) {
             long before = ms_now();
-            cr_assert(eq(int, status_of(fcgi_get(rig, "/users")), 200));
+            cr_assert(eq(int, status_of(fcgi_get(stage, "/users")), 200));
             cr_assert(ms_now() - before < 500);
         }
     }
@@ -239,24 +239,24 @@ Test(worker, waits_for_a_request_in_pieces_and_serves_others_meanwhile)
     cr_assert(eq(int, reply->status, 201));
     free(reply);
     close(fd);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* A request that never gets complete is given up, costs no processor meanwhile, and harms nobody.
  */
 Test(worker, gives_up_a_request_that_does_not_come)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
+    struct stage *stage = stage_start((struct stage_options){0});
     uint8_t bytes[1024];
     struct writer out = writer_of(bytes, sizeof(bytes));
     put_request(&out, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     int fds[50];
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-        fds[i] = fcgi_connect(rig);
+        fds[i] = fcgi_connect(stage);
         fcgi_send_bytes(fds[i], bytes_of(bytes, writer_len(&out) - 1 - i));
     }
     long before = ms_now();
-    cr_assert(eq(int, status_of(fcgi_post(rig, ALICE)), 201));
+    cr_assert(eq(int, status_of(fcgi_post(stage, ALICE)), 201));
     cr_assert(ms_now() - before < 1000);
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         struct reply *reply = fcgi_receive(fds[i], 8000);
@@ -265,13 +265,13 @@ Test(worker, gives_up_a_request_that_does_not_come)
         close(fds[i]);
     }
     cr_assert(ms_now() - before > 4000);
-    cr_assert(eq(uint, fake_node_record(&rig->node).created, 1));
-    rig_stop(rig);
+    cr_assert(eq(uint, fake_node_record(&stage->node).created, 1));
+    stage_stop(stage);
 }
 
 Test(worker, closes_on_what_is_no_request)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
+    struct stage *stage = stage_start((struct stage_options){0});
     static const struct {
         const char *at;
         size_t len;
@@ -280,45 +280,45 @@ Test(worker, closes_on_what_is_no_request)
                 {"\x01\x09\0\0\0\0\0\0", 8},
                 {"\xff", 1}};
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        int fd = fcgi_connect(rig);
+        int fd = fcgi_connect(stage);
         fcgi_send_bytes(fd, bytes_of(rows[i].at, rows[i].len));
         struct reply *reply = fcgi_receive(fd, 8000);
         cr_expect(reply->closed, "row %zu", i);
         free(reply);
         close(fd);
     }
-    cr_assert(eq(int, status_of(fcgi_post(rig, ALICE)), 201));
-    rig_stop(rig);
+    cr_assert(eq(int, status_of(fcgi_post(stage, ALICE)), 201));
+    stage_stop(stage);
 }
 
 Test(worker, answers_too_big_a_body_before_it_is_all_there)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
+    struct stage *stage = stage_start((struct stage_options){0});
     static uint8_t body[4 << 20];
     struct bytes whole = bytes_of(body, sizeof(body));
-    int fd = fcgi_connect(rig);
+    int fd = fcgi_connect(stage);
     fcgi_send(fd, &(struct fcgi_ask){.method = "POST", .body = whole}); /* all of it is taken */
     struct reply *reply = fcgi_receive(fd, 5000);
     expect_problem(reply, 413, "body-too-large");
     close(fd);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, out_of_descriptors_serves_on_and_recovers)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    pid_t pid = rig_worker(rig);
-    int kept = fcgi_connect(rig);
+    struct stage *stage = stage_start((struct stage_options){0});
+    pid_t pid = stage_worker(stage);
+    int kept = fcgi_connect(stage);
     fcgi_send(kept, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     free(fcgi_receive(kept, 5000));
     struct rlimit before, few = {.rlim_cur = 24, .rlim_max = 1024};
     cr_assert(eq(int, prlimit(pid, RLIMIT_NOFILE, &few, &before), 0));
     int fds[60];
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-        fds[i] = fcgi_connect(rig);
+        fds[i] = fcgi_connect(stage);
         fcgi_send(fds[i], &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     }
-    WAIT_UNTIL(rig_said(rig, "event=accept-failed"), 5000);
+    WAIT_UNTIL(stage_said(stage, "event=accept-failed"), 5000);
     fcgi_send(kept, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     struct reply *reply = fcgi_receive(kept, 1000);
     cr_assert(eq(int, reply->status, 201));
@@ -331,7 +331,7 @@ Test(worker, out_of_descriptors_serves_on_and_recovers)
         close(fds[i]);
     }
     close(kept);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 /* --- who has hung up is not served
@@ -339,54 +339,54 @@ Test(worker, out_of_descriptors_serves_on_and_recovers)
 
 Test(worker, does_not_begin_what_nobody_waits_for)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    pid_t pid = rig_worker(rig);
-    int kept = fcgi_connect(rig);
+    struct stage *stage = stage_start((struct stage_options){0});
+    pid_t pid = stage_worker(stage);
+    int kept = fcgi_connect(stage);
     fcgi_send(kept, &(struct fcgi_ask){.uri = "/livez"});
     free(fcgi_receive(kept, 5000));
     kill(pid, SIGSTOP);
     /* On a new connection and on a kept one: complete in the socket before its sender gave up. */
-    int fresh = fcgi_connect(rig);
+    int fresh = fcgi_connect(stage);
     fcgi_send(fresh, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     fcgi_send(kept, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     close(fresh);
     close(kept);
     kill(pid, SIGCONT);
-    cr_assert(eq(int, status_of(fcgi_post(rig, ALICE)), 201));
-    cr_assert(eq(uint, fake_node_record(&rig->node).writes, 1));
-    rig_stop(rig);
+    cr_assert(eq(int, status_of(fcgi_post(stage, ALICE)), 201));
+    cr_assert(eq(uint, fake_node_record(&stage->node).writes, 1));
+    stage_stop(stage);
 }
 
 Test(worker, does_not_send_what_was_given_up_while_the_node_was_away)
 {
-    struct rig *rig = rig_start((struct rig_options){.without_node = true});
-    int gone = fcgi_connect(rig), waits = fcgi_connect(rig);
+    struct stage *stage = stage_start((struct stage_options){.without_node = true});
+    int gone = fcgi_connect(stage), waits = fcgi_connect(stage);
     fcgi_send(gone, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     fcgi_send(waits, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     ms_sleep(100);
     close(gone);
-    rig_node_start(rig);
+    stage_node_start(stage);
     struct reply *reply = fcgi_receive(waits, 5000);
     cr_assert(eq(int, reply->status, 201));
-    cr_assert(eq(uint, fake_node_record(&rig->node).writes, 1));
+    cr_assert(eq(uint, fake_node_record(&stage->node).writes, 1));
     free(reply);
     close(waits);
-    rig_stop(rig);
+    stage_stop(stage);
 }
 
 Test(worker, forgets_a_write_whose_client_left_while_it_waited)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    fake_node_play(&rig->node, (struct fake_script){.hold_writes = true});
+    struct stage *stage = stage_start((struct stage_options){0});
+    fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
     for (int i = 0; i < 20; i++) {
-        int fd = fcgi_connect(rig);
+        int fd = fcgi_connect(stage);
         fcgi_send(fd, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
-        WAIT_UNTIL(fake_node_record(&rig->node).writes == (unsigned)i + 1, 2000);
+        WAIT_UNTIL(fake_node_record(&stage->node).writes == (unsigned)i + 1, 2000);
         close(fd);
     }
-    fake_node_play(&rig->node, (struct fake_script){0});
-    cr_assert(eq(int, status_of(fcgi_post(rig, ALICE)), 201));
-    rig_stop(rig);
+    fake_node_play(&stage->node, (struct fake_script){0});
+    cr_assert(eq(int, status_of(fcgi_post(stage, ALICE)), 201));
+    stage_stop(stage);
 }
 
 /* --- the process
@@ -408,20 +408,20 @@ Test(worker, without_a_listening_socket_says_so)
 
 Test(worker, told_to_stop_answers_what_runs_and_ends)
 {
-    struct rig *rig = rig_start((struct rig_options){0});
-    fake_node_play(&rig->node, (struct fake_script){.hold_writes = true});
-    int idle = fcgi_connect(rig), late = fcgi_connect(rig), runs[10];
+    struct stage *stage = stage_start((struct stage_options){0});
+    fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
+    int idle = fcgi_connect(stage), late = fcgi_connect(stage), runs[10];
     fcgi_send(idle, &(struct fcgi_ask){.uri = "/livez"});
     free(fcgi_receive(idle, 5000));
     fcgi_send(late, &(struct fcgi_ask){.uri = "/livez"});
     free(fcgi_receive(late, 5000));
     for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
-        runs[i] = fcgi_connect(rig);
+        runs[i] = fcgi_connect(stage);
         fcgi_send(runs[i], &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
     }
-    WAIT_UNTIL(fake_node_record(&rig->node).writes == ARRAY_LEN(runs), 2000);
-    kill(rig->app, SIGTERM);
-    WAIT_UNTIL(rig_said(rig, "event=stopping"), 2000);
+    WAIT_UNTIL(fake_node_record(&stage->node).writes == ARRAY_LEN(runs), 2000);
+    kill(stage->app, SIGTERM);
+    WAIT_UNTIL(stage_said(stage, "event=stopping"), 2000);
     /* nginx may be writing to a kept connection at this moment: that is answered too. */
     fcgi_send(late, &(struct fcgi_ask){.uri = "/livez"});
     cr_expect(eq(int, status_of(fcgi_receive(late, 2000)), 200));
@@ -433,11 +433,11 @@ Test(worker, told_to_stop_answers_what_runs_and_ends)
         cr_expect(eq(int, status_of(fcgi_receive(runs[i], 5000)), 504));
         close(runs[i]);
     }
-    cr_expect(eq(int, rig_app_stop(rig), 0));
+    cr_expect(eq(int, stage_app_stop(stage), 0));
     char path[96];
-    snprintf(path, sizeof(path), "%s/app.pid", rig->dir);
+    snprintf(path, sizeof(path), "%s/app.pid", stage->dir);
     cr_expect(eq(int, access(path, F_OK), -1));
     close(idle);
     close(late);
-    rig_stop(rig);
+    stage_stop(stage);
 }

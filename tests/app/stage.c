@@ -1,4 +1,4 @@
-#include "tests/app/rig.h"
+#include "tests/app/stage.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -58,28 +58,28 @@ static pid_t spawn(const char *stderr_path, char *const *argv)
 }
 
 /* Waits for the test to end, however it does, and removes its folder. */
-static void start_guardian(struct rig *rig)
+static void start_guardian(struct stage *stage)
 {
     int ends[2];
     cr_assert(eq(int, pipe2(ends, O_CLOEXEC), 0));
-    rig->guardian_pid = fork();
-    cr_assert(rig->guardian_pid >= 0);
-    if (rig->guardian_pid == 0) {
+    stage->guardian_pid = fork();
+    cr_assert(stage->guardian_pid >= 0);
+    if (stage->guardian_pid == 0) {
         char byte;
         setsid(); /* a Ctrl-C is not for it */
         close(ends[1]);
         closefrom(ends[0] + 1);
         (void)!read(ends[0], &byte, 1);
-        execlp("rm", "rm", "-rf", rig->dir, (char *)NULL);
+        execlp("rm", "rm", "-rf", stage->dir, (char *)NULL);
         _exit(127);
     }
     close(ends[0]);
-    rig->guardian = ends[1];
+    stage->guardian = ends[1];
 }
 
-static void path_in(const struct rig *rig, const char *name, char ret_path[128])
+static void path_in(const struct stage *stage, const char *name, char ret_path[128])
 {
-    snprintf(ret_path, 128, "%s/%s", rig->dir, name);
+    snprintf(ret_path, 128, "%s/%s", stage->dir, name);
 }
 
 /* Beside this test's own binary. */
@@ -91,10 +91,10 @@ static void program_path(char ret_path[512])
     snprintf(ret_path, 512, "%s/rollcall-app", given != NULL ? given : dirname(self));
 }
 
-bool rig_said(const struct rig *rig, const char *text)
+bool stage_said(const struct stage *stage, const char *text)
 {
     char path[128];
-    path_in(rig, "app.log", path);
+    path_in(stage, "app.log", path);
     FILE *file = fopen(path, "r");
     if (file == NULL)
         return false;
@@ -105,25 +105,25 @@ bool rig_said(const struct rig *rig, const char *text)
     return strstr(said, text) != NULL;
 }
 
-void rig_app_start(struct rig *rig, struct rig_options options)
+void stage_app_start(struct stage *stage, struct stage_options options)
 {
     char program[512], node[128], pids[128], log[128], deadline[16], workers[16];
     program_path(program);
-    path_in(rig, "raft.sock", node);
-    path_in(rig, "app.pid", pids);
-    path_in(rig, "app.log", log);
+    path_in(stage, "raft.sock", node);
+    path_in(stage, "app.pid", pids);
+    path_in(stage, "app.log", log);
     unlink(log);
     snprintf(deadline, sizeof(deadline), "%u",
              options.deadline_ms > 0 ? options.deadline_ms : 2000);
     snprintf(workers, sizeof(workers), "%u", options.workers);
     /* -n: spawn-fcgi becomes the program, so that we have its pid and it dies with us. */
-    char *argv[] = {"spawn-fcgi", "-n",     "-s", rig->app_sock, "-b", "1024",          "--",
-                    program,      "--node", node, "--pid-file",  pids, "--deadline-ms", deadline,
+    char *argv[] = {"spawn-fcgi", "-n",     "-s", stage->app_sock, "-b", "1024",          "--",
+                    program,      "--node", node, "--pid-file",    pids, "--deadline-ms", deadline,
                     "--workers",  workers,  NULL};
-    rig->app = spawn(log, argv);
-    WAIT_UNTIL(rig_said(rig, "event=worker-up"), 10000);
-    if (rig->node_runs)
-        WAIT_UNTIL(rig_said(rig, "event=node-up"), 10000);
+    stage->app = spawn(log, argv);
+    WAIT_UNTIL(stage_said(stage, "event=worker-up"), 10000);
+    if (stage->node_runs)
+        WAIT_UNTIL(stage_said(stage, "event=node-up"), 10000);
 }
 
 static void wait_gone(pid_t pid, int *ret_status)
@@ -138,25 +138,25 @@ static void wait_gone(pid_t pid, int *ret_status)
     }
 }
 
-int rig_app_stop(struct rig *rig)
+int stage_app_stop(struct stage *stage)
 {
     int status = -1;
-    kill(rig->app, SIGTERM);
-    wait_gone(rig->app, &status);
-    rig->app = 0;
+    kill(stage->app, SIGTERM);
+    wait_gone(stage->app, &status);
+    stage->app = 0;
     return status;
 }
 
-void rig_node_start(struct rig *rig)
+void stage_node_start(struct stage *stage)
 {
-    fake_node_start(&rig->node);
-    rig->node_runs = true;
+    fake_node_start(&stage->node);
+    stage->node_runs = true;
 }
 
-void rig_node_stop(struct rig *rig)
+void stage_node_stop(struct stage *stage)
 {
-    fake_node_stop(&rig->node);
-    rig->node_runs = false;
+    fake_node_stop(&stage->node);
+    stage->node_runs = false;
 }
 
 /* --- nginx: the real configuration, in this folder and at a free port ----------------------------
@@ -193,77 +193,77 @@ static bool can_connect_tcp(int port)
     return fd >= 0;
 }
 
-static void start_nginx(struct rig *rig)
+static void start_nginx(struct stage *stage)
 {
     char command[1024], config[128], log[128];
-    rig->port = free_port();
+    stage->port = free_port();
     snprintf(command, sizeof(command),
              "mkdir -p %s/log %s/tmp && cp deploy/problems.conf %s/ && "
              "sed 's|/var/lib/rollcall|%s|g; s|127.0.0.1:8080|127.0.0.1:%d|g; "
              "s|^worker_processes.*|worker_processes 2;|' nginx.conf > %s/nginx.conf",
-             rig->dir, rig->dir, rig->dir, rig->dir, rig->port, rig->dir);
+             stage->dir, stage->dir, stage->dir, stage->dir, stage->port, stage->dir);
     FILE *shell = popen(command, "r");
     cr_assert(shell != NULL && pclose(shell) == 0, "run the tests from the top of the tree");
-    path_in(rig, "nginx.conf", config);
-    path_in(rig, "log/nginx.log", log);
+    path_in(stage, "nginx.conf", config);
+    path_in(stage, "log/nginx.log", log);
     char directives[64] = "daemon off;";
     if (getuid() == 0)
         snprintf(directives, sizeof(directives), "daemon off; user root root;");
     char *argv[] = {"nginx", "-c", config, "-e", log, "-g", directives, NULL};
-    rig->nginx = spawn(log, argv);
-    WAIT_UNTIL(can_connect_tcp(rig->port), 10000);
+    stage->nginx = spawn(log, argv);
+    WAIT_UNTIL(can_connect_tcp(stage->port), 10000);
 }
 
 /* --- life ----------------------------------------------------------------------------------------
  */
 
-struct rig *rig_start(struct rig_options options)
+struct stage *stage_start(struct stage_options options)
 {
     signal(SIGPIPE, SIG_IGN);
-    struct rig *rig = calloc(1, sizeof(*rig));
-    cr_assert(rig != NULL);
-    snprintf(rig->dir, sizeof(rig->dir), "/tmp/rollcall-app-XXXXXX");
-    cr_assert(mkdtemp(rig->dir) != NULL);
-    start_guardian(rig);
-    snprintf(rig->app_sock, sizeof(rig->app_sock), "%s/app.sock", rig->dir);
+    struct stage *stage = calloc(1, sizeof(*stage));
+    cr_assert(stage != NULL);
+    snprintf(stage->dir, sizeof(stage->dir), "/tmp/rollcall-app-XXXXXX");
+    cr_assert(mkdtemp(stage->dir) != NULL);
+    start_guardian(stage);
+    snprintf(stage->app_sock, sizeof(stage->app_sock), "%s/app.sock", stage->dir);
     char node[128];
-    path_in(rig, "raft.sock", node);
-    fake_node_init(&rig->node, node);
+    path_in(stage, "raft.sock", node);
+    fake_node_init(&stage->node, node);
     if (!options.without_node)
-        rig_node_start(rig);
-    rig_app_start(rig, options);
+        stage_node_start(stage);
+    stage_app_start(stage, options);
     if (options.nginx)
-        start_nginx(rig);
-    return rig;
+        start_nginx(stage);
+    return stage;
 }
 
-void rig_stop(struct rig *rig)
+void stage_stop(struct stage *stage)
 {
     int status = 0;
-    if (rig->nginx > 0) {
-        kill(rig->nginx, SIGTERM);
-        wait_gone(rig->nginx, &status);
+    if (stage->nginx > 0) {
+        kill(stage->nginx, SIGTERM);
+        wait_gone(stage->nginx, &status);
     }
-    if (rig->app > 0)
-        cr_expect(eq(int, rig_app_stop(rig), 0));
-    cr_expect(not(rig_said(rig, "ERROR: AddressSanitizer")));
-    cr_expect(not(rig_said(rig, "ERROR: LeakSanitizer")));
-    cr_expect(not(rig_said(rig, "runtime error")));
-    if (rig->node_runs)
-        rig_node_stop(rig);
-    fake_node_done(&rig->node);
-    close(rig->guardian);
-    waitpid(rig->guardian_pid, NULL, 0);
-    free(rig);
+    if (stage->app > 0)
+        cr_expect(eq(int, stage_app_stop(stage), 0));
+    cr_expect(not(stage_said(stage, "ERROR: AddressSanitizer")));
+    cr_expect(not(stage_said(stage, "ERROR: LeakSanitizer")));
+    cr_expect(not(stage_said(stage, "runtime error")));
+    if (stage->node_runs)
+        stage_node_stop(stage);
+    fake_node_done(&stage->node);
+    close(stage->guardian);
+    waitpid(stage->guardian_pid, NULL, 0);
+    free(stage);
 }
 
 /* --- what is known about processes ---------------------------------------------------------------
  */
 
-unsigned rig_pids(const struct rig *rig, pid_t *ret_pids, unsigned max)
+unsigned stage_pids(const struct stage *stage, pid_t *ret_pids, unsigned max)
 {
     char path[128];
-    path_in(rig, "app.pid", path);
+    path_in(stage, "app.pid", path);
     FILE *file = fopen(path, "r");
     cr_assert(file != NULL, "no pid file");
     unsigned count = 0;
@@ -276,10 +276,10 @@ unsigned rig_pids(const struct rig *rig, pid_t *ret_pids, unsigned max)
     return count;
 }
 
-pid_t rig_worker(const struct rig *rig)
+pid_t stage_worker(const struct stage *stage)
 {
     pid_t pid;
-    cr_assert(eq(uint, rig_pids(rig, &pid, 1), 1));
+    cr_assert(eq(uint, stage_pids(stage, &pid, 1), 1));
     return pid;
 }
 
@@ -300,10 +300,10 @@ long process_kib(pid_t pid, const char *what)
 /* --- FastCGI
  * -------------------------------------------------------------------------------------- */
 
-int fcgi_connect(const struct rig *rig)
+int fcgi_connect(const struct stage *stage)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
-    snprintf(address.sun_path, sizeof(address.sun_path), "%s", rig->app_sock);
+    snprintf(address.sun_path, sizeof(address.sun_path), "%s", stage->app_sock);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     cr_assert(connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0, "%s",
               strerror(errno));
@@ -391,23 +391,23 @@ struct reply *fcgi_receive(int fd, int timeout_ms)
     return reply;
 }
 
-struct reply *fcgi_ask(const struct rig *rig, const struct fcgi_ask *ask)
+struct reply *fcgi_ask(const struct stage *stage, const struct fcgi_ask *ask)
 {
-    int fd = fcgi_connect(rig);
+    int fd = fcgi_connect(stage);
     fcgi_send(fd, ask);
     struct reply *reply = fcgi_receive(fd, 15000);
     close(fd);
     return reply;
 }
 
-struct reply *fcgi_post(const struct rig *rig, const char *body)
+struct reply *fcgi_post(const struct stage *stage, const char *body)
 {
-    return fcgi_ask(rig, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(body)});
+    return fcgi_ask(stage, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(body)});
 }
 
-struct reply *fcgi_get(const struct rig *rig, const char *uri)
+struct reply *fcgi_get(const struct stage *stage, const char *uri)
 {
-    return fcgi_ask(rig, &(struct fcgi_ask){.uri = uri});
+    return fcgi_ask(stage, &(struct fcgi_ask){.uri = uri});
 }
 
 const char *reply_header(const struct reply *reply, const char *name)
@@ -425,9 +425,10 @@ const char *reply_header(const struct reply *reply, const char *name)
 /* --- HTTP
  * ----------------------------------------------------------------------------------------- */
 
-struct reply *http_ask(const struct rig *rig, const char *method, const char *uri, const char *body)
+struct reply *http_ask(const struct stage *stage, const char *method, const char *uri,
+                       const char *body)
 {
-    int fd = tcp_connect(rig->port);
+    int fd = tcp_connect(stage->port);
     if (fd < 0)
         return NULL;
     char request[8192];

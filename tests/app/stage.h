@@ -4,15 +4,15 @@
  *
  * Every function fails the test itself when it cannot do what it says.
  */
-#ifndef ROLLCALL_TESTS_APP_RIG_H
-#define ROLLCALL_TESTS_APP_RIG_H
+#ifndef ROLLCALL_TESTS_APP_STAGE_H
+#define ROLLCALL_TESTS_APP_STAGE_H
 
 #include "tests/app/fake_node.h"
 #include "tests/app/records.h"
 
 #include <sys/types.h>
 
-struct rig {
+struct stage {
     char dir[64];
     char app_sock[96];
     struct fake_node node;
@@ -24,29 +24,29 @@ struct rig {
     pid_t guardian_pid;
 };
 
-struct rig_options {
+struct stage_options {
     unsigned workers;     /* 0: one, without a supervisor */
     unsigned deadline_ms; /* 0: 2000 */
     bool without_node;
     bool nginx;
 };
 
-struct rig *rig_start(struct rig_options options);
-void rig_stop(struct rig *rig);
+struct stage *stage_start(struct stage_options options);
+void stage_stop(struct stage *stage);
 
-void rig_node_start(struct rig *rig);
-void rig_node_stop(struct rig *rig);
+void stage_node_start(struct stage *stage);
+void stage_node_stop(struct stage *stage);
 /* The worker, and only that, again: its socket and stderr are new. */
-void rig_app_start(struct rig *rig, struct rig_options options);
+void stage_app_start(struct stage *stage, struct stage_options options);
 /* SIGTERM, and its status. */
-int rig_app_stop(struct rig *rig);
+int stage_app_stop(struct stage *stage);
 
 /* The lines of the pid file; the test fails when there are more than `max` or it is not there. */
-unsigned rig_pids(const struct rig *rig, pid_t *ret_pids, unsigned max);
+unsigned stage_pids(const struct stage *stage, pid_t *ret_pids, unsigned max);
 /* The one worker's. */
-pid_t rig_worker(const struct rig *rig);
+pid_t stage_worker(const struct stage *stage);
 /* What the worker said so far holds this text. */
-bool rig_said(const struct rig *rig, const char *text);
+bool stage_said(const struct stage *stage, const char *text);
 /* KiB, from /proc: "VmRSS", "VmHWM". */
 long process_kib(pid_t pid, const char *what);
 
@@ -66,18 +66,18 @@ struct reply {
 };
 
 /* Connected to the worker. */
-int fcgi_connect(const struct rig *rig);
+int fcgi_connect(const struct stage *stage);
 void fcgi_send(int fd, const struct fcgi_ask *ask);
 void fcgi_send_bytes(int fd, struct bytes bytes);
 /* Reads up to END_REQUEST, to the end, or for so long. */
 struct reply *fcgi_receive(int fd, int timeout_ms);
 /* All of it on a connection of its own; free() what it gives. */
-struct reply *fcgi_ask(const struct rig *rig, const struct fcgi_ask *ask);
-struct reply *fcgi_post(const struct rig *rig, const char *body);
-struct reply *fcgi_get(const struct rig *rig, const char *uri);
+struct reply *fcgi_ask(const struct stage *stage, const struct fcgi_ask *ask);
+struct reply *fcgi_post(const struct stage *stage, const char *body);
+struct reply *fcgi_get(const struct stage *stage, const char *uri);
 
 /* One HTTP request through nginx, on a connection of its own; NULL where there was no answer. */
-struct reply *http_ask(const struct rig *rig, const char *method, const char *uri,
+struct reply *http_ask(const struct stage *stage, const char *method, const char *uri,
                        const char *body);
 
 /* A header's value as it stands in the head, or "". Valid until the next call. */
