@@ -132,13 +132,13 @@ fuzz: ## each fuzzer for SECONDS=60, from its seeds
 
 # --- checks --------------------------------------------------------------------------------------
 
-.PHONY: check check-tree check-format check-nginx format lint compdb
+.PHONY: check check-tree check-format check-install format lint compdb
 check: ## both compilers without a warning, the rules of the house, format, nginx.conf
 	@deploy/packages build run test check
 	@$(MAKE) VARIANT=debug all tests
 	@$(MAKE) VARIANT=debug COMPILER=clang all tests
 	@$(MAKE) all
-	@$(MAKE) check-tree check-format check-nginx
+	@$(MAKE) check-tree check-format check-install
 
 check-tree: ## ladder of includes, purity, headers, sizes, banned calls
 	@tests/check build/debug
@@ -146,8 +146,10 @@ check-tree: ## ladder of includes, purity, headers, sizes, banned calls
 check-format:
 	@clang-format --dry-run --Werror $(C_FILES) && echo "  OK    format"
 
-check-nginx:
-	@deploy/node config --dir $(abspath build/check-nginx) >/dev/null && echo "  OK    nginx.conf"
+check-install: # nginx judges its configuration as it is when installed
+	@rm -rf build/check && $(MAKE) install DESTDIR=build/check PREFIX=/usr >/dev/null
+	@build/check/usr/share/rollcall/deploy/node config --dir $(abspath build/check/D) >/dev/null
+	@echo "  OK    install, nginx.conf"
 
 format: ## clang-format on every C file
 	clang-format -i $(C_FILES)
@@ -172,7 +174,8 @@ UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)
 	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/packages
-	install -D -m 644 -t $(SHARE)/deploy deploy/front.conf deploy/problems.conf deploy/redis.conf
+	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh deploy/front.conf deploy/problems.conf \
+	  deploy/redis.conf
 	install -D -m 644 -t $(SHARE) nginx.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE
 	install -D -m 644 deploy/README.md $(DESTDIR)$(PREFIX)/share/doc/rollcall/RUNBOOK.md

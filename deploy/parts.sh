@@ -61,12 +61,13 @@ find_bin() {
     bin=${found%/*}
 }
 
-# As whoever this is: workers must reach the sockets of this folder.
+# As whoever this is: workers must reach the sockets of this folder. In a session of its own (as is
+# whatever else is started), so that a Ctrl-C does not break off what daemonizes itself.
 nginx_command() { # configuration, log, option…
     local config=$1 log=$2 as=
     shift 2
     [ "$(id -u)" -ne 0 ] || as="user $(id -un) $(id -gn);"
-    nginx -p "$dir" -c "$config" -e "$log" ${as:+-g "$as"} "$@" 9>&-
+    setsid nginx -p "$dir" -c "$config" -e "$log" ${as:+-g "$as"} "$@" 9>&-
 }
 
 # --- one at a time -------------------------------------------------------------------------------
@@ -127,6 +128,25 @@ sweep() {
     app) rm -f "$dir/app.sock" "$dir/app.pid" ;;
     redis | raft) rm -f "$dir/$1.sock" ;;
     esac
+}
+
+# Looks for the process of a part by its command line alone.
+find_part() {
+    local file
+    for file in /proc/[0-9]*; do
+        is_part "$1" "${file#/proc/}" && echo "${file#/proc/}" && return
+    done
+    return 1
+}
+
+# Stops a part that up started a moment ago, before it may have written its pid file.
+stop_started() {
+    sleep 0.2
+    local pid
+    if ! part_pid "$1" >/dev/null && pid=$(find_part "$1"); then
+        echo "$pid" >"$dir/${PID_FILE[$1]}"
+    fi
+    stop_part "$1"
 }
 
 stop_part() {
