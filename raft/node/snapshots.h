@@ -15,8 +15,9 @@
  * asked each time, and an emptied or older Redis gets a complete one.
  *
  * A snapshot counts only when Redis has it on disk, which is asked each time: at once with
- * `appendonly yes` and `appendfsync always`; else by WAITAOF where the server knows it; else by a
- * BGSAVE that began after it and ended well.
+ * `appendonly yes`, `appendfsync always` and `no-appendfsync-on-rewrite no`; else by WAITAOF where
+ * the server knows it; else, where there is no append-only file, by a BGSAVE that began after it,
+ * ended well, and left a server that still holds it.
  *
  * Everything goes in small steps, a window of commands at a time, so that the loop is never held.
  */

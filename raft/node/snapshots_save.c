@@ -33,19 +33,62 @@ static void end_save(struct snapshots *snapshots)
 /* --- is it on disk?
  * ------------------------------------------------------------------------------*/
 
+static bool meta_is_of(const struct store_reply *meta, const struct users_view *view)
+{
+    struct bytes index_text, digest_text;
+    uint64_t index;
+    if (view == NULL || !snapshots_field(meta, "index", &index_text) ||
+        !snapshots_field(meta, "digest", &digest_text) || !snapshots_number(index_text, &index))
+        return false;
+    struct users_meta wanted = users_view_meta(view);
+    char digest[17];
+    snapshots_digest(wanted.digest, digest);
+    return index == wanted.index && bytes_equal(digest_text, bytes_of_text(digest));
+}
+
+static void ask_meta(struct snapshots *snapshots, store_on_reply *on_reply)
+{
+    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
+}
+
+static void ask_persistence(struct snapshots *snapshots, store_on_reply *on_reply)
+{
+    struct bytes words[] = {bytes_of_text("INFO"), bytes_of_text("persistence")};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
+}
+
+static bool info_says(struct bytes info, const char *text)
+{
+    return memmem(info.at, info.len, text, strlen(text)) != NULL;
+}
+
+/*
+ * A server that died while it was waited for, and is back, has nothing to say about a dump that it
+ * began in its life before; but what it holds now is what it found on its disk.
+ */
+static void on_held_after_dump(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    if (snapshots_take(snapshots, reply) && !meta_is_of(reply, snapshots->attempt))
+        snapshots_fail(snapshots, "Redis lost the snapshot before it was on disk");
+    end_save(snapshots);
+}
+
 static void ask_background_save(void *context);
 
 static void on_background_info(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     if (!snapshots_take(snapshots, reply) || reply->kind != STORE_TEXT) {
+        snapshots_fail(snapshots, "INFO is no text");
         end_save(snapshots);
-        return;
-    }
-    struct bytes info = reply->text;
-    if (memmem(info.at, info.len, "rdb_bgsave_in_progress:0", 24) != NULL) {
-        if (memmem(info.at, info.len, "rdb_last_bgsave_status:ok", 25) == NULL)
-            snapshots_fail(snapshots, "Redis could not BGSAVE: see its diagnostics");
+    } else if (info_says(reply->text, "rdb_bgsave_in_progress:0")) {
+        if (info_says(reply->text, "rdb_last_bgsave_status:ok")) {
+            ask_meta(snapshots, on_held_after_dump);
+            return;
+        }
+        snapshots_fail(snapshots, "Redis could not BGSAVE: see its diagnostics");
         end_save(snapshots);
     } else if (++snapshots->save.polls > POLLS_MAX) {
         snapshots_fail(snapshots, "BGSAVE takes too long");
@@ -57,8 +100,7 @@ static void on_background_info(void *context, const struct store_reply *reply)
 
 static void ask_background_save(void *context)
 {
-    struct bytes arguments[] = {bytes_of_text("INFO"), bytes_of_text("persistence")};
-    snapshots_send(context, ARRAY_LEN(arguments), arguments, on_background_info);
+    ask_persistence(context, on_background_info);
 }
 
 static void start_background_save(void *context);
@@ -85,12 +127,26 @@ static void start_background_save(void *context)
     snapshots_send(context, ARRAY_LEN(arguments), arguments, on_background_save);
 }
 
+/* A server with an append-only file starts from that and never looks at a dump. */
+static void on_append_only_info(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    if (snapshots_take(snapshots, reply) &&
+        (reply->kind != STORE_TEXT || !info_says(reply->text, "aof_enabled:0")))
+        snapshots_fail(snapshots, "Redis cannot say when its append-only file is synced (it knows "
+                                  "no WAITAOF): set appendfsync always");
+    if (snapshots->failed)
+        end_save(snapshots);
+    else
+        start_background_save(snapshots);
+}
+
 static void on_waitaof(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     if (reply != NULL && reply->kind == STORE_ERROR) { /* not known, or no append-only file */
         snapshots->open--;
-        start_background_save(snapshots);
+        ask_persistence(snapshots, on_append_only_info);
         return;
     }
     if (snapshots_take(snapshots, reply)) {
@@ -360,25 +416,13 @@ static void on_settings(void *context, const struct store_reply *reply)
     if (reply != NULL && reply->kind == STORE_ERROR)
         snapshots->open--;
     else if (snapshots_take(snapshots, reply))
-        snapshots->save.aof_always =
-            setting_is(reply, "appendonly", "yes") && setting_is(reply, "appendfsync", "always");
+        snapshots->save.aof_always = setting_is(reply, "appendonly", "yes") &&
+                                     setting_is(reply, "appendfsync", "always") &&
+                                     setting_is(reply, "no-appendfsync-on-rewrite", "no");
     if (snapshots->failed)
         end_save(snapshots);
     else
         begin_writing(snapshots);
-}
-
-static bool meta_is_of(const struct store_reply *meta, const struct users_view *view)
-{
-    struct bytes index_text, digest_text;
-    uint64_t index;
-    if (view == NULL || !snapshots_field(meta, "index", &index_text) ||
-        !snapshots_field(meta, "digest", &digest_text) || !snapshots_number(index_text, &index))
-        return false;
-    struct users_meta wanted = users_view_meta(view);
-    char digest[17];
-    snapshots_digest(wanted.digest, digest);
-    return index == wanted.index && bytes_equal(digest_text, bytes_of_text(digest));
 }
 
 static void on_held(void *context, const struct store_reply *reply)
@@ -398,9 +442,8 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, u
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;
 
-    struct bytes meta[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
-    snapshots_send(snapshots, ARRAY_LEN(meta), meta, on_held);
+    ask_meta(snapshots, on_held);
     struct bytes settings[] = {bytes_of_text("CONFIG"), bytes_of_text("GET"),
-                               bytes_of_text("append*")};
+                               bytes_of_text("*append*")};
     snapshots_send(snapshots, ARRAY_LEN(settings), settings, on_settings);
 }
