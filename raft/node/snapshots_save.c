@@ -174,19 +174,39 @@ static void confirm(struct snapshots *snapshots)
 /* --- writing
  * -------------------------------------------------------------------------------------*/
 
+static uint64_t answers_pages(struct users_meta meta)
+{
+    if (meta.answers_first == meta.answers_next)
+        return 0;
+    return (meta.answers_next - 1) / USERS_PAGE - meta.answers_first / USERS_PAGE + 1;
+}
+
+/* The transaction ended with two HLEN: what it built upon may have been emptied under it. */
+static void judge_exec(struct snapshots *snapshots, const struct store_reply *reply)
+{
+    struct users_meta meta = users_view_meta(snapshots->attempt);
+    if (reply->kind != STORE_LIST || reply->count < 2) {
+        snapshots_fail(snapshots, "Redis did not EXEC the snapshot: somebody else wrote %s",
+                       snapshots->key[KEY_META]);
+        return;
+    }
+    for (size_t i = 0; !snapshots->failed && i < reply->count; i++) {
+        struct store_reply one = store_reply_at(reply, i);
+        if (one.kind == STORE_ERROR)
+            snapshots_fail(snapshots, "Redis says: %.*s", (int)one.text.len,
+                           (const char *)one.text.at);
+    }
+    struct store_reply users = store_reply_at(reply, reply->count - 2);
+    struct store_reply answers = store_reply_at(reply, reply->count - 1);
+    if ((uint64_t)users.integer != meta.count || (uint64_t)answers.integer != answers_pages(meta))
+        snapshots_fail(snapshots, "Redis lost a part of the snapshot while it was written");
+}
+
 static void on_exec(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
-    if (snapshots_take(snapshots, reply)) {
-        if (reply->kind != STORE_LIST)
-            snapshots_fail(snapshots, "Redis did not EXEC the snapshot");
-        for (size_t i = 0; !snapshots->failed && i < reply->count; i++) {
-            struct store_reply one = store_reply_at(reply, i);
-            if (one.kind == STORE_ERROR)
-                snapshots_fail(snapshots, "Redis says: %.*s", (int)one.text.len,
-                               (const char *)one.text.at);
-        }
-    }
+    if (snapshots_take(snapshots, reply))
+        judge_exec(snapshots, reply);
     assert(snapshots->open == 0);
     if (snapshots->failed)
         end_save(snapshots);
@@ -265,6 +285,8 @@ static void execute(struct snapshots *snapshots)
         send_two(snapshots, "UNLINK", KEY_META);
     }
     write_meta(snapshots);
+    send_two(snapshots, "HLEN", KEY_USERS);
+    send_two(snapshots, "HLEN", KEY_ANSWERS);
     snapshots_send(snapshots, 1, &exec, on_exec);
 }
 
@@ -353,11 +375,21 @@ static bool write_page(struct snapshots *snapshots)
     return false;
 }
 
-static void on_discarded(void *context, const struct store_reply *reply)
+static void on_abandoned(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     (void)snapshots_take(snapshots, reply);
     end_save(snapshots);
+}
+
+/* Nothing is open. The next save shall find neither a MULTI nor a WATCH of this one. */
+static void abandon(struct snapshots *snapshots)
+{
+    snapshots->save.executed = true;
+    struct bytes discard = bytes_of_text("DISCARD"); /* an error when no MULTI is open: fine */
+    struct bytes unwatch = bytes_of_text("UNWATCH");
+    send_words(snapshots, 1, &discard);
+    snapshots_send(snapshots, 1, &unwatch, on_abandoned);
 }
 
 /* Called when a reply came: writes on while the window has room; ends a lost save. */
@@ -369,9 +401,7 @@ static void save_pump(struct snapshots *snapshots)
     if (snapshots->failed) {
         if (snapshots->open > 0)
             return;
-        save->executed = true;
-        struct bytes discard = bytes_of_text("DISCARD"); /* an error when no MULTI is open: fine */
-        snapshots_send(snapshots, 1, &discard, on_discarded);
+        abandon(snapshots);
         return;
     }
     for (uint32_t i = 0; i < SNAPSHOTS_STEP_PAGES && snapshots->open < SNAPSHOTS_WINDOW; i++) {
@@ -420,7 +450,7 @@ static void on_settings(void *context, const struct store_reply *reply)
                                      setting_is(reply, "appendfsync", "always") &&
                                      setting_is(reply, "no-appendfsync-on-rewrite", "no");
     if (snapshots->failed)
-        end_save(snapshots);
+        abandon(snapshots);
     else
         begin_writing(snapshots);
 }
@@ -430,6 +460,12 @@ static void on_held(void *context, const struct store_reply *reply)
     struct snapshots *snapshots = context;
     if (snapshots_take(snapshots, reply))
         snapshots->save.full = !meta_is_of(reply, snapshots->base);
+}
+
+/* From here on EXEC does nothing when somebody else writes meta, or empties Redis. */
+static void on_watched(void *context, const struct store_reply *reply)
+{
+    (void)snapshots_take(context, reply);
 }
 
 void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, uint64_t term)
@@ -442,6 +478,8 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, u
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;
 
+    struct bytes watch[] = {bytes_of_text("WATCH"), snapshots_key(snapshots, KEY_META)};
+    snapshots_send(snapshots, ARRAY_LEN(watch), watch, on_watched);
     ask_meta(snapshots, on_held);
     struct bytes settings[] = {bytes_of_text("CONFIG"), bytes_of_text("GET"),
                                bytes_of_text("*append*")};
