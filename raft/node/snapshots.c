@@ -1,6 +1,8 @@
 /* What saving and loading share. */
 #include "raft/node/snapshots_state.h"
 
+#include "raft/base/crc32c.h"
+
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -114,4 +116,22 @@ void snapshots_digest(uint64_t digest, char ret_text[17])
 {
     int len = snprintf(ret_text, 17, "%016" PRIx64, digest);
     assert(len == 16);
+}
+
+const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS] = {
+    "format", "cluster", "node",          "index",        "term",   "configuration",
+    "users",  "next_id", "answers_first", "answers_next", "digest",
+};
+
+void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9])
+{
+    uint32_t crc = 0;
+    for (uint32_t i = 0; i < SNAPSHOTS_META_FIELDS; i++) {
+        const char *name = snapshots_meta_field[i];
+        crc = crc32c(crc, bytes_of(name, strlen(name) + 1)); /* its NUL parts name and value */
+        crc = crc32c(crc, value[i]);
+        crc = crc32c(crc, bytes_of("", 1));
+    }
+    int len = snprintf(ret_text, 9, "%08" PRIx32, crc);
+    assert(len == 8);
 }

@@ -7,7 +7,7 @@
  *     indexes  hash   id / 64 → "7:12 8:13 …", id:raft index of the last change
  *     answers  hash   sequence / 64 → lines "SEQUENCE REQUEST-ID created ID INDEX"
  *     meta     hash   format cluster node index term configuration users next_id answers_first
- *                     answers_next digest
+ *                     answers_next digest checksum
  *
  * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. The first
  * snapshot is complete: written beside the old one under "new:…" and renamed over it. Later ones

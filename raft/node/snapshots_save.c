@@ -255,20 +255,28 @@ static void write_meta(struct snapshots *snapshots)
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     char digest[17];
     snapshots_digest(meta.digest, digest);
-    struct bytes words[] = {
-        bytes_of_text("HSET"),          snapshots_key(snapshots, KEY_META),
-        bytes_of_text("format"),        bytes_of_text(SNAPSHOTS_FORMAT),
-        bytes_of_text("cluster"),       bytes_of_text(snapshots->cluster),
-        bytes_of_text("node"),          decimal(&scratch, snapshots->node),
-        bytes_of_text("index"),         decimal(&scratch, meta.index),
-        bytes_of_text("term"),          decimal(&scratch, snapshots->save.term),
-        bytes_of_text("configuration"), decimal(&scratch, snapshots->node),
-        bytes_of_text("users"),         decimal(&scratch, meta.count),
-        bytes_of_text("next_id"),       decimal(&scratch, meta.next_id),
-        bytes_of_text("answers_first"), decimal(&scratch, meta.answers_first),
-        bytes_of_text("answers_next"),  decimal(&scratch, meta.answers_next),
-        bytes_of_text("digest"),        bytes_of_text(digest),
+    const struct bytes value[SNAPSHOTS_META_FIELDS] = {
+        bytes_of_text(SNAPSHOTS_FORMAT),
+        bytes_of_text(snapshots->cluster),
+        decimal(&scratch, snapshots->node),
+        decimal(&scratch, meta.index),
+        decimal(&scratch, snapshots->save.term),
+        decimal(&scratch, snapshots->node), /* the configuration: this voter */
+        decimal(&scratch, meta.count),
+        decimal(&scratch, meta.next_id),
+        decimal(&scratch, meta.answers_first),
+        decimal(&scratch, meta.answers_next),
+        bytes_of_text(digest),
     };
+    char checksum[9];
+    snapshots_checksum(value, checksum);
+    struct bytes words[2 + 2 * (SNAPSHOTS_META_FIELDS + 1)] = {
+        bytes_of_text("HSET"), snapshots_key(snapshots, KEY_META), bytes_of_text("checksum"),
+        bytes_of_text(checksum)};
+    for (uint32_t i = 0; i < SNAPSHOTS_META_FIELDS; i++) {
+        words[4 + 2 * i] = bytes_of_text(snapshots_meta_field[i]);
+        words[5 + 2 * i] = value[i];
+    }
     send_words(snapshots, ARRAY_LEN(words), words);
 }
 

@@ -103,6 +103,12 @@ bool snapshots_field(const struct store_reply *hash, const char *name, struct by
 /* The digest as it stands in meta: 16 hexadecimal digits and a NUL. */
 void snapshots_digest(uint64_t digest, char ret_text[17]);
 
+/* What meta says of itself, in this order; then comes the checksum of these. */
+#define SNAPSHOTS_META_FIELDS 11u
+extern const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS];
+/* Of the values, in the order of the names: 8 hexadecimal digits and a NUL. */
+void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9]);
+
 /* --- snapshots_text.c --------------------------------------------------------------------------*/
 
 /* "7:12 8:13": the indexes of a page. */
