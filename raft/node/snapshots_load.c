@@ -4,6 +4,9 @@
 #include <inttypes.h>
 #include <string.h>
 
+/* How often a server that is still loading is asked again. */
+#define LOADING_MS 100u
+
 static void load_pump(struct snapshots *snapshots);
 
 static void end_load(struct snapshots *snapshots)
@@ -216,9 +219,23 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
            meta_digest(snapshots, hash, &meta->digest);
 }
 
+static void ask_meta(void *context);
+
+/* A server that has just started says so until it has read its own file. */
+static bool is_loading(const struct store_reply *reply)
+{
+    return reply != NULL && reply->kind == STORE_ERROR && reply->text.len >= 7 &&
+           memcmp(reply->text.at, "LOADING", 7) == 0;
+}
+
 static void on_meta(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
+    if (is_loading(reply)) {
+        snapshots->open--;
+        snapshots->store->later(snapshots->store, LOADING_MS, ask_meta, snapshots);
+        return;
+    }
     bool here = snapshots_take(snapshots, reply);
     if (here && reply->kind == STORE_LIST && reply->count == 0) {
         snapshots->phase = SNAPSHOTS_IDLE;
@@ -234,12 +251,18 @@ static void on_meta(void *context, const struct store_reply *reply)
     load_pump(snapshots);
 }
 
+static void ask_meta(void *context)
+{
+    struct snapshots *snapshots = context;
+    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_meta);
+}
+
 void snapshots_load(struct snapshots *snapshots, struct users *users)
 {
     assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
     snapshots->phase = SNAPSHOTS_READING;
     snapshots->failed = snapshots->away = false;
     snapshots->load = (struct snapshots_load){.users = users};
-    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
-    snapshots_send(snapshots, ARRAY_LEN(words), words, on_meta);
+    ask_meta(snapshots);
 }
