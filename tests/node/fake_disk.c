@@ -318,7 +318,8 @@ void fake_disk_crash(struct fake_disk *disk, uint64_t *random)
             *f = (struct fake_file){.used = false};
         } else if (f->used) {
             f->now = realloc(f->now, f->durable_size + 1);
-            memcpy(f->now, f->durable, f->durable_size);
+            if (f->durable_size > 0)
+                memcpy(f->now, f->durable, f->durable_size);
             f->now_size = f->durable_size;
             f->direct = false;
         }

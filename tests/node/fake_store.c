@@ -1,5 +1,6 @@
 #include "tests/node/fake_store.h"
 
+#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,16 +142,26 @@ static struct fake_reply run_info(struct fake_store *store)
 static struct fake_reply run_config(struct fake_store *store, const struct fake_command *command)
 {
     static const char *const fsync[] = {"everysec", "everysec", "always"};
-    struct fake_reply reply = list_reply(2 * (command->count - 2));
-    for (size_t i = 2; i < command->count; i++) {
-        const char *value = "no";
-        if (bytes_equal(argument(command, i), bytes_of_text("appendonly")))
-            value = store->append != FAKE_APPEND_NO ? "yes" : "no";
-        else if (bytes_equal(argument(command, i), bytes_of_text("appendfsync")))
-            value = fsync[store->append];
-        reply.element[2 * (i - 2)] = text_reply(STORE_TEXT, argument(command, i));
-        reply.element[2 * (i - 2) + 1] = status_reply(value);
+    const char *const setting[][2] = {
+        {"appenddirname", "appendonlydir"},
+        {"appendfsync", fsync[store->append]},
+        {"appendonly", store->append != FAKE_APPEND_NO ? "yes" : "no"},
+        {"no-appendfsync-on-rewrite", "no"},
+    };
+    struct fake_reply reply = list_reply(2 * ARRAY_LEN(setting));
+    size_t count = 0;
+    for (size_t i = 0; i < ARRAY_LEN(setting); i++) {
+        bool asked = false;
+        for (size_t j = 2; j < command->count; j++) {
+            char pattern[64] = "";
+            struct bytes text = argument(command, j);
+            memcpy(pattern, text.at, text.len < sizeof(pattern) ? text.len : 0);
+            asked = asked || fnmatch(pattern, setting[i][0], 0) == 0;
+        }
+        for (size_t j = 0; asked && j < 2; j++)
+            reply.element[count++] = status_reply(setting[i][j]);
     }
+    reply.reply.count = count;
     return reply;
 }
 
