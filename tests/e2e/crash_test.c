@@ -40,7 +40,7 @@ static void expect_progress(struct load *load)
 Test(crash, a_node_killed_under_load_again_and_again_loses_no_acknowledged_user, .timeout = 1800)
 {
     struct stack stack = stack_start();
-    struct load *load = load_start(stack.port, 1, 4);
+    struct load *load = load_start(stack.port, 4, true);
     unsigned seed = (unsigned)now_ms();
     struct load_counts counts;
     int times = kills(25);
@@ -87,7 +87,7 @@ static bool has_two_workers(void *context)
 Test(crash, a_killed_worker_is_started_again_and_no_request_fails, .timeout = 120)
 {
     struct stack stack = stack_start();
-    struct load *load = load_start(stack.port, 1, 4);
+    struct load *load = load_start(stack.port, 4, true);
     struct load_counts counts;
 
     for (int i = 0; i < 6; i++) {
@@ -115,7 +115,7 @@ Test(crash, whatever_part_is_killed_up_brings_it_back_and_leaves_the_rest_alone,
     static const char *parts[] = {"redis.pid", "raft.pid", "app-master.pid", "nginx.pid",
                                   "../front.pid"};
     struct stack stack = stack_start();
-    struct load *load = load_start(stack.port, 1, 2);
+    struct load *load = load_start(stack.port, 2, false);
 
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
         pid_t before[ARRAY_LEN(parts)];
@@ -140,7 +140,7 @@ Test(crash, a_power_cut_of_everything_loses_no_acknowledged_user, .timeout = 120
     static const char *parts[] = {"raft.pid", "redis.pid", "app-master.pid", "nginx.pid",
                                   "../front.pid"};
     struct stack stack = stack_start();
-    struct load *load = load_start(stack.port, 1, 4);
+    struct load *load = load_start(stack.port, 4, false);
 
     for (int round = 0; round < 2; round++) {
         expect_progress(load);

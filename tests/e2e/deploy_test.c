@@ -153,7 +153,7 @@ Test(deploy, run_stops_all_of_it_on_ctrl_c_and_finds_the_users_again, .timeout =
                     "run --dir $D --port $P >$D/run.out 2>&1 </dev/null & echo $! >$D/run.pid",
                     NULL, 0);
         cr_assert(wait_for(answers, &stack.port, 30), "run does not get ready");
-        client = client_open(stack.port);
+        client = client_open(stack.port, true);
         answer = http_post_name(client, "Ann");
         snprintf(expected, sizeof expected, "{\"id\":%d,\"name\":\"Ann\"}", round);
         cr_expect_str_eq(answer.body, expected);

@@ -101,7 +101,7 @@ Test(disk, a_full_disk_refuses_clearly_loses_nothing_and_goes_on_when_there_is_r
         cr_skip_test("no mount is permitted here: %s", strerror(errno));
     stack_up(&stack);
     node = stack_pid(&stack, "raft.pid");
-    posting.client = client_open(stack.port);
+    posting.client = client_open(stack.port, true);
 
     fill(&stack);
     for (; created < 60000; created++) {

@@ -15,6 +15,7 @@
 struct client {
     CURL *curl;
     int port;
+    bool keep;
 };
 
 struct text {
@@ -65,7 +66,7 @@ const char *answer_header(const struct answer *answer, const char *name)
     return value;
 }
 
-struct client *client_open(int port)
+struct client *client_open(int port, bool keep)
 {
     struct client *client = malloc(sizeof *client);
 
@@ -73,6 +74,7 @@ struct client *client_open(int port)
     client->curl = curl_easy_init();
     assert(client->curl != NULL);
     client->port = port;
+    client->keep = keep;
     return client;
 }
 
@@ -105,6 +107,7 @@ struct answer client_send(struct client *client, const struct request *request)
     curl_easy_setopt(curl, CURLOPT_URL, url);
     curl_easy_setopt(curl, CURLOPT_PATH_AS_IS, 1L);
     curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(curl, CURLOPT_FORBID_REUSE, client->keep ? 0L : 1L);
     curl_easy_setopt(curl, CURLOPT_TIMEOUT, 40L);
     curl_easy_setopt(curl, CURLOPT_NOPROXY, "*");
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
@@ -132,7 +135,7 @@ struct answer client_send(struct client *client, const struct request *request)
 
 struct answer http_send(int port, const struct request *request)
 {
-    struct client *client = client_open(port);
+    struct client *client = client_open(port, false);
     struct answer answer = client_send(client, request);
 
     client_close(client);

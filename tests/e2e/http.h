@@ -24,9 +24,9 @@ struct request {
     struct bytes body;
 };
 
-/* A connection that is kept. */
+/* With `keep`, a connection for all its requests; else one for each. */
 struct client;
-struct client *client_open(int port);
+struct client *client_open(int port, bool keep);
 void client_close(struct client *client);
 struct answer client_send(struct client *client, const struct request *request);
 

@@ -29,7 +29,8 @@ struct sender {
 };
 
 struct load {
-    int port, series, clients;
+    int port, clients;
+    bool keep;
     atomic_bool stop;
     atomic_long created, refused, unknown, other;
     struct sender sender[CLIENTS_MAX];
@@ -58,7 +59,7 @@ static void *send_names(void *context)
 {
     struct sender *sender = context;
     struct load *load = sender->load;
-    struct client *client = client_open(load->port);
+    struct client *client = client_open(load->port, load->keep);
 
     while (!load->stop && sender->count < REQUESTS_MAX) {
         struct told *told = &sender->told[sender->count];
@@ -66,7 +67,7 @@ static void *send_names(void *context)
         struct answer answer;
         unsigned long long id = 0;
 
-        snprintf(name, sizeof name, "s%d-c%d-%d", load->series, sender->number, sender->count);
+        snprintf(name, sizeof name, "c%d-%d", sender->number, sender->count);
         answer = http_post_name(client, name);
         told->status = (int)answer.status;
         if (answer.status == 201) {
@@ -84,14 +85,14 @@ static void *send_names(void *context)
     return NULL;
 }
 
-struct load *load_start(int port, int series, int clients)
+struct load *load_start(int port, int clients, bool keep)
 {
     struct load *load = calloc(1, sizeof *load);
 
     cr_assert(load != NULL && clients <= CLIENTS_MAX);
     load->port = port;
-    load->series = series;
     load->clients = clients;
+    load->keep = keep;
     for (int i = 0; i < clients; i++) {
         struct sender *sender = &load->sender[i];
 
@@ -140,13 +141,13 @@ static void judge_user(void *context, uint64_t id, const char *name)
 {
     struct judge *judge = context;
     struct load *load = judge->load;
-    int series, client, number;
+    int client, number;
     struct told *told;
 
     if (id != judge->next_id)
         wrong(judge, id, name, "does not have the id that follows");
     judge->next_id = id + 1;
-    if (sscanf(name, "s%d-c%d-%d", &series, &client, &number) != 3 || series != load->series)
+    if (sscanf(name, "c%d-%d", &client, &number) != 2)
         return;
     if (client >= load->clients || number > load->sender[client].count) {
         wrong(judge, id, name, "was never asked for");

@@ -13,8 +13,11 @@ struct load_counts {
     long created, refused /* 503 */, unknown /* 504 */, other;
 };
 
-/* `series` tells the names of one load from another's in the same directory. */
-struct load *load_start(int port, int series, int clients);
+/*
+ * With `keep`, clients keep their connections. Without, every request has its own: where the front
+ * is killed, libcurl would send a request again by itself that it saw no answer to on a kept one.
+ */
+struct load *load_start(int port, int clients, bool keep);
 struct load_counts load_counts(struct load *load);
 /* Ends the clients; the load can still be judged. */
 struct load_counts load_stop(struct load *load);

@@ -24,7 +24,7 @@ static long meta(struct stack *stack, const char *field)
 
 static void create(struct stack *stack, int from, int to)
 {
-    struct client *client = client_open(stack->port);
+    struct client *client = client_open(stack->port, true);
 
     for (int i = from; i <= to; i++) {
         char name[32];
