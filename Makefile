@@ -144,7 +144,9 @@ check-tree: ## ladder of includes, purity, headers, sizes, banned calls
 	@tests/check build/debug
 
 check-format:
-	@clang-format --dry-run --Werror $(C_FILES) && echo "  OK    format"
+	@bad=; for f in $(C_FILES); do clang-format $$f | cmp -s - $$f || { bad=1; \
+	  echo "$$f: not as clang-format would have it: make format"; }; done; \
+	[ -z "$$bad" ] && echo "  OK    format"
 
 check-install: # nginx judges its configuration as it is when installed
 	@rm -rf build/check && $(MAKE) install DESTDIR=build/check PREFIX=/usr >/dev/null
