@@ -24,15 +24,18 @@ static int make_file(struct disk *disk)
     return result;
 }
 
-/* Reads all blocks into file->now. */
-static int load(struct hard_state_file *file, uint64_t node, uint32_t *ret_damaged)
+/* Reads all blocks into file->now; *ret_copies blocks hold it. */
+static int load(struct hard_state_file *file, uint64_t node, uint32_t *ret_damaged,
+                uint32_t *ret_copies)
 {
-    uint32_t damaged = 0, written = 0;
+    uint32_t damaged = 0, written = 0, copies = 0;
     for (uint32_t i = 0; i < HARD_STATE_BLOCKS; i++) {
         uint8_t block[RECORD_HARD_STATE_BYTES];
         struct record_hard_state state;
         int result = file->disk->ops->read(file->disk, file->file, i * HARD_STATE_BLOCK_BYTES,
                                            block, sizeof(block));
+        if (result == -ENODATA)
+            return -EBADMSG; /* it was made whole, and was cut short since */
         if (result == 0)
             result = record_hard_state_decode(bytes_of(block, sizeof(block)), &state);
         if (result == -ENODATA)
@@ -44,12 +47,16 @@ static int load(struct hard_state_file *file, uint64_t node, uint32_t *ret_damag
         }
         if (state.node != node)
             return -EBADMSG;
-        if (state.sequence > file->now.sequence)
+        if (state.sequence > file->now.sequence) {
             file->now = state;
+            copies = 0;
+        }
+        copies += state.sequence == file->now.sequence;
     }
     if (written > 0 && damaged == written)
         return -EBADMSG;
     *ret_damaged = damaged;
+    *ret_copies = copies;
     return 0;
 }
 
@@ -65,8 +72,11 @@ int hard_state_open(struct disk *disk, uint64_t node, bool create, struct hard_s
     }
     if (result != 0)
         return result;
-    uint32_t damaged = 0;
-    result = load(&file, node, &damaged);
+    uint32_t damaged = 0, copies = 0;
+    result = load(&file, node, &damaged, &copies);
+    /* A torn write or rot left one: it is about to be built upon, and must outlive another. */
+    if (result == 0 && copies == 1)
+        result = hard_state_write(&file, file.now.term, file.now.voted, file.now.vote);
     if (result != 0) {
         (void)!disk->ops->close(disk, file.file);
         return result;

@@ -5,7 +5,8 @@
  * Four blocks of 4 KiB: two generations of two copies each, A A B B. A write goes to both copies of
  * the generation that does not hold the newest state, then one fdatasync. So a torn write damages
  * only what was not acknowledged, and a rotten block leaves a second copy of the newest state. The
- * readable block with the highest sequence number is the state.
+ * readable block with the highest sequence number is the state; when it is the only one of its
+ * generation, opening writes the state once more.
  */
 #ifndef ROLLCALL_NODE_HARD_STATE_H
 #define ROLLCALL_NODE_HARD_STATE_H
