@@ -55,7 +55,9 @@ static uint64_t place(const struct entries *entries, size_t len)
 
 bool entries_room(const struct entries *entries, size_t len)
 {
-    return entries->count < entries->count_max && len <= entries->bytes_max &&
+    if (entries->count == 0)
+        return len <= entries->bytes_max;
+    return entries->count < entries->count_max &&
            place(entries, len) + len - entries->begin <= entries->bytes_max;
 }
 
