@@ -21,31 +21,25 @@ struct pairs {
     bool bad;
 };
 
-static uint16_t get_u16_big(struct reader *in)
+static uint16_t u16_big(const uint8_t *at)
 {
-    uint16_t high = get_u8(in);
-    return (uint16_t)(high << 8 | get_u8(in));
+    return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-/* The next record; false when its end is not there yet. */
+/* The next record; false when its end is not there yet, or when it is *ret_bad. */
 static bool next_record(struct reader *in, struct record *ret_record, bool *ret_bad)
 {
     struct reader peek = *in;
-    uint8_t version = get_u8(&peek);
-    struct record record;
-    record.type = get_u8(&peek);
-    record.id = get_u16_big(&peek);
-    uint16_t content_len = get_u16_big(&peek);
-    uint8_t padding_len = get_u8(&peek);
-    (void)get_u8(&peek); /* reserved */
+    struct bytes header = get_raw(&peek, 8); /* version type id:2 length:2 padding reserved */
     if (peek.bad)
         return false;
-    if (version != FCGI_VERSION || record.id == 0) {
+    struct record record = {.type = header.at[1], .id = u16_big(header.at + 2)};
+    if (header.at[0] != FCGI_VERSION || record.id == 0) {
         *ret_bad = true;
         return false;
     }
-    record.content = get_raw(&peek, content_len);
-    (void)get_raw(&peek, padding_len);
+    record.content = get_raw(&peek, u16_big(header.at + 4));
+    (void)get_raw(&peek, header.at[6]);
     if (peek.bad)
         return false;
     *in = peek;
@@ -103,8 +97,7 @@ static bool begins_request(const struct record *record)
 {
     if (record->type != FCGI_BEGIN_REQUEST || record->content.len != 8)
         return false;
-    struct reader in = reader_of(record->content);
-    return get_u16_big(&in) == FCGI_RESPONDER;
+    return u16_big(record->content.at) == FCGI_RESPONDER;
 }
 
 /* The records of one stream, up to the empty one. */

@@ -54,12 +54,16 @@ static enum method method_of(const char *text)
     return METHOD_OTHER;
 }
 
+/* -1 for what is no digit. By table: the digits of an id are random, which branches take badly. */
 static int hex_value(uint8_t byte)
 {
-    if (byte >= '0' && byte <= '9')
-        return byte - '0';
-    byte |= 0x20;
-    return byte >= 'a' && byte <= 'f' ? byte - 'a' + 10 : -1;
+    static const uint8_t plus_one[256] = {
+        ['0'] = 1,  ['1'] = 2,  ['2'] = 3,  ['3'] = 4,  ['4'] = 5,  ['5'] = 6,
+        ['6'] = 7,  ['7'] = 8,  ['8'] = 9,  ['9'] = 10, ['a'] = 11, ['b'] = 12,
+        ['c'] = 13, ['d'] = 14, ['e'] = 15, ['f'] = 16, ['A'] = 11, ['B'] = 12,
+        ['C'] = 13, ['D'] = 14, ['E'] = 15, ['F'] = 16,
+    };
+    return plus_one[byte] - 1;
 }
 
 bool request_id_parse(struct bytes text, struct request_id *ret_id)
