@@ -73,8 +73,12 @@ static void on_sent(uv_write_t *write, int status)
 static void flush(struct connection *connection)
 {
     struct out *out = &connection->gathered;
-    if (connection->closing || out->len == 0 || connection->sending.len > 0)
+    if (connection->closing || connection->sending.len > 0)
         return;
+    if (out->len == 0) { /* all is sent: perhaps by on_sent just now */
+        resume_reading(connection);
+        return;
+    }
     uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
     uv_buf_t buffer = uv_buf_init((char *)out->bytes, (unsigned)out->len);
     int sent = uv_try_write(stream, &buffer, 1);
