@@ -76,10 +76,10 @@ $(B)/rollcall-node: $(call obj,raft/node/main.c $(PURE) $(NODE))
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 	$(LINK) $(APP_LIBS)
 
-$(B)/test-unit: $(call obj,$(UNIT_TESTS) $(PURE) $(NODE) $(APP))
+$(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(APP))
 	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
-$(B)/test-e2e: $(call obj,$(E2E_TESTS) raft/base/bytes.c)
+$(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -lcriterion
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
