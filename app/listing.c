@@ -187,6 +187,8 @@ static bool answer_small(struct exchange *x, struct bytes packed, struct respons
 /* Keeps a copy of `users` behind what is there; false when there is no memory. */
 static bool keep(struct listing *l, struct bytes users)
 {
+    if (users.len == 0)
+        return true;
     size_t need = l->packed_len + users.len;
     if (need > l->packed_capacity) {
         size_t capacity = l->packed_capacity > 0 ? 2 * l->packed_capacity : CALL_CHUNK_BYTES_MAX;
@@ -197,8 +199,8 @@ static bool keep(struct listing *l, struct bytes users)
         l->packed = packed;
         l->packed_capacity = capacity;
     }
-    if (users.len > 0)
-        memcpy(l->packed + l->packed_len, users.at, users.len);
+    assert(l->packed != NULL);
+    memcpy(l->packed + l->packed_len, users.at, users.len);
     l->packed_len = need;
     return true;
 }

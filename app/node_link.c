@@ -15,7 +15,7 @@
 /* How long a node that let us connect may take to say WELCOME. */
 #define WELCOME_MS 1000u
 /* A few LIST chunks and whatever else comes with them; a longer frame is none of ours. */
-#define IN_BYTES          (4 * CALL_FRAME_BYTES_MAX(CALL_CHUNK_BYTES_MAX))
+#define IN_BYTES          ((size_t)4 * CALL_FRAME_BYTES_MAX(CALL_CHUNK_BYTES_MAX))
 #define OUT_BYTES         (256u << 10)
 #define OUT_RESERVE_BYTES (64u << 10)
 

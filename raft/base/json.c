@@ -467,12 +467,12 @@ int json_check(struct bytes text, struct json_error *ret_error)
 static void put_escape(struct writer *out, uint8_t byte)
 {
     static const char digits[] = "0123456789abcdef";
-    static const char letters[0x20] = {
+    static const uint8_t letters[0x20] = {
         ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't'};
-    char letter = byte < 0x20 ? letters[byte] : (char)byte;
+    uint8_t letter = byte < 0x20 ? letters[byte] : byte;
     put_u8(out, '\\');
-    if (letter != '\0') {
-        put_u8(out, (uint8_t)letter);
+    if (letter != 0) {
+        put_u8(out, letter);
         return;
     }
     put_text(out, "u00");
