@@ -45,8 +45,8 @@ wrk_line() {
     wrk -t1 -c"$2" -d"$1s" -s "$BENCH/wrk.lua" "$4/users" -- "$3" $RANDOM | grep '^requests='
 }
 
-# What a lone write makes durable: its request (49 bytes for a name of 20) and the record around it.
-write_bytes=128
+# What a lone write makes durable: its request (49 bytes for a name of 20) in its record of the log.
+write_bytes=96
 
 flush_line() { "$BIN/flush" --file "$TMP/flush" --bytes "$write_bytes" --ms "$1"; }
 
@@ -82,9 +82,29 @@ noop_choose() {
     local one two
     one=$(field rate "$(wrk_line 1 "$2" "$1" "$url_noop1")")
     two=$(field rate "$(wrk_line 1 "$2" "$1" "$url_noop2")")
-    url_noop=$url_noop1 noop_processes=1
-    if [ "$two" -gt "$one" ]; then url_noop=$url_noop2 noop_processes=2; fi
+    url_noop=$url_noop1 noop_processes=1 noop_pids=$noop1_pid
+    if [ "$two" -gt "$one" ]; then
+        url_noop=$url_noop2 noop_processes=2 noop_pids="$noop2_pid $(children "$noop2_pid")"
+    fi
     noop_chosen="${noop_chosen:-} c=$2: $noop_processes"
+}
+
+# cpu_mark KEY PIDS, then cpu_a_request PREFIX KEY… LINE: the microseconds of CPU that the processes
+# of each KEY have used since, for each request of the line. Unlike rates these hardly suffer from
+# what others do on the machine.
+declare -A cpu_pids cpu_ms
+cpu_mark() {
+    cpu_pids[$1]=$2
+    cpu_ms[$1]=$(cpu_used_ms "$2")
+}
+
+cpu_a_request() {
+    local prefix=$1 requests key
+    requests=$(field requests "${*: -1}")
+    for key in "${@:2:$#-2}"; do
+        [ "$requests" -eq 0 ] || result "$prefix.$key.cpu_us" \
+            $((($(cpu_used_ms "${cpu_pids[$key]}") - cpu_ms[$key]) * 1000 / requests))
+    done
 }
 
 # http_rounds get|post CONNECTIONS
@@ -92,13 +112,21 @@ http_rounds() {
     local round line seconds=$((round_ms / 1000))
     noop_choose "$1" "$2"
     for ((round = 0; round < rounds; round++)); do
+        cpu_mark service.nginx "$(children "$(cat "$dir/nginx.pid")")"
+        cpu_mark service.workers "$(cat "$dir/app.pid")"
+        cpu_mark service.node "$(cat "$dir/raft.pid")"
         line=$(wrk_line "$seconds" "$2" "$1" "$url")
         record "$1.$2.service" "$line"
+        cpu_a_request "$1.$2" service.nginx service.workers service.node "$line"
         result "$1.$2.service.tail" "$(awk -v a="$(field p99_us "$line")" \
             -v b="$(field p50_us "$line")" 'BEGIN { print (b > 0 ? a / b : 0) }')"
         acknowledged=$((acknowledged + $(field requests "$line")))
         unknown=$((unknown + $2)) # open when wrk stopped
-        record "$1.$2.noop" "$(wrk_line "$seconds" "$2" "$1" "$url_noop")"
+        cpu_mark noop.nginx "$(children "$(cat "$TMP/noop$noop_processes/nginx.pid")")"
+        cpu_mark noop.workers "$noop_pids"
+        line=$(wrk_line "$seconds" "$2" "$1" "$url_noop")
+        record "$1.$2.noop" "$line"
+        cpu_a_request "$1.$2" noop.nginx noop.workers "$line"
         record "$1.$2.constant" "$(wrk_line "$seconds" "$2" "$1" "$url_constant")"
         [ "$1.$2" != post.1 ] || record lone.flush "$(flush_line 500)"
     done
@@ -114,6 +142,9 @@ http_rows() {
             row row "c=$c $unit" "$method.$c.service.$unit" "$method.$c.noop.$unit" \
                 "$method.$c.constant.$unit"
         done
+        row row "  CPU us/request: nginx" "$method.$c.service.nginx.cpu_us" "$method.$c.noop.nginx.cpu_us"
+        row row "    workers" "$method.$c.service.workers.cpu_us" "$method.$c.noop.workers.cpu_us"
+        row row "    node" "$method.$c.service.node.cpu_us"
     done
     row text "  fastest no-op, processes:$noop_chosen. wrk runs the same Lua against all three;"
     row text "  what it costs shows where the constant is slower for POST than for GET."

@@ -118,6 +118,7 @@ noop_up() {
     mkdir -p "$TMP/$1"
     "$BIN/noop_fastcgi" --socket "$TMP/$1/app.sock" --post "$TMP/post.answer" \
         --get "$TMP/get.answer" --processes "$2" &
+    eval "$1_pid=$!"
     own $!
     nginx_beside "$1" || return 1
     eval "wait_until 5 curl -sf \$url_$1/users" || fail "$1 does not answer"
@@ -202,6 +203,14 @@ memory_mark() { echo 5 > "/proc/$1/clear_refs"; }
 peak_kib() { memory_kib "$1" VmHWM; }
 
 children() { cat "/proc/$1/task/$1/children" 2> /dev/null; }
+
+# cpu_used_ms PIDS: by all threads of the processes, so far
+ticks_a_second=$(getconf CLK_TCK)
+cpu_used_ms() {
+    local pid
+    for pid in $1; do cat "/proc/$pid/stat"; done 2> /dev/null |
+        awk -v hz="$ticks_a_second" '{ sub(/.*\) /, ""); t += $12 + $13 } END { printf "%d\n", t * 1000 / hz }'
+}
 
 # busy: how much of all cores others use right now, in percent, while nothing of ours does anything
 busy() {
