@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- faults: in the words of the reference server ----------------------------------------------
+/* --- faults: in the words of the reference server ------------------------------------------------
  */
 
 static int malformed(struct body_fault *ret_fault, const struct json_error *error)
@@ -53,7 +53,7 @@ static const char *kind_of_value(uint8_t first)
     }
 }
 
-/* --- the members of an object, in text that json_check has passed ------------------------------
+/* --- the members of an object, in text that json_check has passed --------------------------------
  */
 
 static void skip_space(struct reader *in)
@@ -137,7 +137,7 @@ static bool key_is(struct bytes key, const char *name)
     return !in.bad && bytes_equal(writer_bytes(&out), bytes_of_text(name));
 }
 
-/* --- values ------------------------------------------------------------------------------------
+/* --- values --------------------------------------------------------------------------------------
  */
 
 /* A string's text into `store`: its length, -EMSGSIZE, or -EBADMSG should json-c not read it. */

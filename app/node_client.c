@@ -302,7 +302,7 @@ static void on_call(struct node_client *client, const struct call *call)
     UNREACHABLE();
 }
 
-/* --- losing the node ---------------------------------------------------------------------------
+/* --- losing the node -----------------------------------------------------------------------------
  */
 
 /* After the grace nobody new waits; only writes whose outcome is open go on hoping. */

@@ -21,13 +21,13 @@
 #define NODISCARD __attribute__((warn_unused_result))
 
 /* Stands after an exhaustive switch: an enum that holds none of its values is memory gone wrong. */
-#define UNREACHABLE() __assert_fail("unreachable", __FILE__, __LINE__, __func__)
+#define UNREACHABLE()    __assert_fail("unreachable", __FILE__, __LINE__, __func__)
 
 #define ARRAY_LEN(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The struct of `type` whose member `name` is at `pointer`. */
 #define CONTAINER_OF(pointer, type, name) ((type *)(void *)((char *)(pointer)-offsetof(type, name)))
 
-#define PRINTF_LIKE(text, first) __attribute__((format(printf, text, first)))
+#define PRINTF_LIKE(text, first)          __attribute__((format(printf, text, first)))
 
 #endif

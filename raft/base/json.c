@@ -87,7 +87,7 @@ bool json_utf8_valid(struct bytes text)
     return true;
 }
 
-/* --- strings -----------------------------------------------------------------------------------
+/* --- strings -------------------------------------------------------------------------------------
  */
 
 static int hex_digit(uint8_t byte)
@@ -234,7 +234,7 @@ static bool check_string(struct checker *in, struct writer *out)
     }
 }
 
-/* --- numbers and words -------------------------------------------------------------------------
+/* --- numbers and words ---------------------------------------------------------------------------
  */
 
 static bool is_digit(uint8_t byte)
@@ -291,7 +291,7 @@ static bool check_word(struct checker *in, const char *word)
     return true;
 }
 
-/* --- structure ------------------------------------------------------------------------------- */
+/* --- structure -------------------------------------------------------------------------------- */
 
 static void skip_space(struct checker *in)
 {

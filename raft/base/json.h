@@ -14,8 +14,8 @@
 #define JSON_DEPTH_MAX 64
 
 struct json_error {
-    const char *what;       /* static text: "expected value", "trailing characters" … */
-    uint32_t line, column;  /* counted from 1; columns are bytes */
+    const char *what;      /* static text: "expected value", "trailing characters" … */
+    uint32_t line, column; /* counted from 1; columns are bytes */
 };
 
 /* 0 when `text` is exactly one JSON value; else -EBADMSG, and *ret_error says what and where. */

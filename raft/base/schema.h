@@ -19,36 +19,36 @@
 
 #include "raft/base/bytes.h"
 
-#define SCHEMA_TYPE_u8         uint8_t
-#define SCHEMA_TYPE_u16        uint16_t
-#define SCHEMA_TYPE_u32        uint32_t
-#define SCHEMA_TYPE_u64        uint64_t
-#define SCHEMA_TYPE_request_id struct request_id
-#define SCHEMA_TYPE_bytes      struct bytes
+#define SCHEMA_TYPE_u8            uint8_t
+#define SCHEMA_TYPE_u16           uint16_t
+#define SCHEMA_TYPE_u32           uint32_t
+#define SCHEMA_TYPE_u64           uint64_t
+#define SCHEMA_TYPE_request_id    struct request_id
+#define SCHEMA_TYPE_bytes         struct bytes
 
 #define SCHEMA_MEMBER(type, name) SCHEMA_TYPE_##type name;
 
-#define SCHEMA_STRUCT(tag, FIELDS)                                                                 \
-    struct tag {                                                                                   \
-        FIELDS(SCHEMA_MEMBER)                                                                      \
+#define SCHEMA_STRUCT(tag, FIELDS) \
+    struct tag {                   \
+        FIELDS(SCHEMA_MEMBER)      \
     };
 
 #define SCHEMA_PUT(type, name)   put_##type(out, value->name);
 #define SCHEMA_GET(type, name)   value->name = get_##type(in);
 #define SCHEMA_PRINT(type, name) print_##type(out, #name, value->name);
 
-#define SCHEMA_CODEC(tag, FIELDS)                                                                  \
-    static void tag##_put(struct writer *out, const struct tag *value)                             \
-    {                                                                                              \
-        FIELDS(SCHEMA_PUT)                                                                         \
-    }                                                                                              \
-    static void tag##_get(struct reader *in, struct tag *value)                                    \
-    {                                                                                              \
-        FIELDS(SCHEMA_GET)                                                                         \
-    }                                                                                              \
-    static void tag##_print(struct writer *out, const struct tag *value)                           \
-    {                                                                                              \
-        FIELDS(SCHEMA_PRINT)                                                                       \
+#define SCHEMA_CODEC(tag, FIELDS)                                        \
+    static void tag##_put(struct writer *out, const struct tag *value)   \
+    {                                                                    \
+        FIELDS(SCHEMA_PUT)                                               \
+    }                                                                    \
+    static void tag##_get(struct reader *in, struct tag *value)          \
+    {                                                                    \
+        FIELDS(SCHEMA_GET)                                               \
+    }                                                                    \
+    static void tag##_print(struct writer *out, const struct tag *value) \
+    {                                                                    \
+        FIELDS(SCHEMA_PRINT)                                             \
     }
 
 /*
@@ -66,22 +66,22 @@
 #define SCHEMA_FAMILY_ARM(KIND, type, arm, number)    struct type arm;
 #define SCHEMA_FAMILY_CODEC(KIND, type, arm, number)  SCHEMA_CODEC(type, KIND##_FIELDS)
 
-#define SCHEMA_CASE_PUT(KIND, type, arm, number)                                                   \
-    case KIND:                                                                                     \
-        type##_put(out, &value->arm);                                                              \
+#define SCHEMA_CASE_PUT(KIND, type, arm, number) \
+    case KIND:                                   \
+        type##_put(out, &value->arm);            \
         return;
 
 /* Over the tag's number, which may be anything: that switch has a default. */
-#define SCHEMA_CASE_GET(KIND, type, arm, number)                                                   \
-    case number:                                                                                   \
-        value->kind = KIND;                                                                        \
-        type##_get(in, &value->arm);                                                               \
+#define SCHEMA_CASE_GET(KIND, type, arm, number) \
+    case number:                                 \
+        value->kind = KIND;                      \
+        type##_get(in, &value->arm);             \
         return;
 
-#define SCHEMA_CASE_PRINT(KIND, type, arm, number)                                                 \
-    case KIND:                                                                                     \
-        put_text(out, #KIND);                                                                      \
-        type##_print(out, &value->arm);                                                            \
+#define SCHEMA_CASE_PRINT(KIND, type, arm, number) \
+    case KIND:                                     \
+        put_text(out, #KIND);                      \
+        type##_print(out, &value->arm);            \
         return;
 
 /* The printers write " name=value"; bytes are printed as text, what is not ASCII as \xNN. */

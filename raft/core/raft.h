@@ -25,8 +25,7 @@
 
 struct raft;
 
-/* --- start
- * ---------------------------------------------------------------------------------------*/
+/* --- start ------------------------------------------------------------------------------------ */
 
 struct raft_options {
     raft_node_id self;
@@ -59,8 +58,7 @@ NODISCARD int raft_init(void *memory, const struct raft_options *options,
 /* -EINVAL when the term goes back or is above the saved one; -ENOBUFS over RAFT_TERM_RUNS_MAX. */
 NODISCARD int raft_restore_entry(struct raft *raft, raft_term term);
 
-/* --- events: what happened
- * ------------------------------------------------------------------------*/
+/* --- events: what happened -------------------------------------------------------------------- */
 
 /*
  * How far stable storage has got: made by the core for each persist, handed back when durable. An
@@ -110,8 +108,7 @@ struct raft_event {
     };
 };
 
-/* --- output: what to do
- * ---------------------------------------------------------------------------*/
+/* --- output: what to do ----------------------------------------------------------------------- */
 
 /* NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes.
  */
@@ -182,8 +179,7 @@ struct raft_output {
 /* `ret_output` is written whole. */
 void raft_step(struct raft *raft, const struct raft_event *event, struct raft_output *ret_output);
 
-/* --- looking in
- * -----------------------------------------------------------------------------------*/
+/* --- looking in ------------------------------------------------------------------------------- */
 
 enum raft_role { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER };
 

@@ -62,8 +62,7 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
     return a.n == b.n;
 }
 
-/* --- limits
- * -------------------------------------------------------------------------------------*/
+/* --- limits ----------------------------------------------------------------------------------- */
 
 /* Members of a configuration: voters and learners together. */
 #define RAFT_MEMBERS_MAX 7u

@@ -78,8 +78,7 @@ static _Noreturn void die(const char *text)
     _exit(1);
 }
 
-/* --- stop
- * ----------------------------------------------------------------------------------------*/
+/* --- stop ------------------------------------------------------------------------------------- */
 
 static void begin_stop(struct node *node, int exit_code)
 {
@@ -127,8 +126,7 @@ static void refuse_start(struct node *node, const char *text)
     begin_stop(node, 1);
 }
 
-/* --- the replica's hooks
- * -------------------------------------------------------------------------*/
+/* --- the replica's hooks ---------------------------------------------------------------------- */
 
 static void on_written(void *context, struct replica_client client, uint64_t index,
                        const struct users_answer *answer)
@@ -199,8 +197,7 @@ static const struct replica_hooks replica_hooks = {
     .failed = on_failed,
 };
 
-/* --- snapshots
- * -----------------------------------------------------------------------------------*/
+/* --- snapshots -------------------------------------------------------------------------------- */
 
 static void on_saved(void *context, const struct snapshots_saved *saved)
 {
@@ -332,8 +329,7 @@ static enum call_snapshot snapshot_state(void *context)
     return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
 }
 
-/* --- the loop
- * ------------------------------------------------------------------------------------*/
+/* --- the loop --------------------------------------------------------------------------------- */
 
 static void on_timer(uv_timer_t *timer)
 {
@@ -410,8 +406,7 @@ static void start_loop(struct node *node)
     }
 }
 
-/* --- start
- * ---------------------------------------------------------------------------------------*/
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int open_log(struct node *node)
 {

@@ -123,8 +123,7 @@ void replica_close(struct replica *replica)
     free(replica);
 }
 
-/* --- start
- * ---------------------------------------------------------------------------------------*/
+/* --- start ------------------------------------------------------------------------------------ */
 
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                          struct bytes payload)
@@ -194,8 +193,7 @@ int replica_start(struct replica *replica, struct users *take_users, char *ret_t
     return 0;
 }
 
-/* --- carrying out
- * --------------------------------------------------------------------------------*/
+/* --- carrying out ----------------------------------------------------------------------------- */
 
 static void carry_persist(struct replica *replica, const struct raft_persist *persist)
 {
@@ -344,8 +342,7 @@ static void step(struct replica *replica, const struct raft_event *event)
     replica->deadline_ms = output.deadline_ms;
 }
 
-/* --- gathering
- * -----------------------------------------------------------------------------------*/
+/* --- gathering -------------------------------------------------------------------------------- */
 
 static bool refusal_for(struct replica *replica, size_t request_bytes, enum call_reason *ret_reason)
 {
@@ -411,8 +408,7 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
         replica->readers[replica->readers_count++] = client;
 }
 
-/* --- a turn
- * --------------------------------------------------------------------------------------*/
+/* --- a turn ----------------------------------------------------------------------------------- */
 
 static void step_gathered(struct replica *replica, uint64_t now_ms)
 {
@@ -498,8 +494,7 @@ uint64_t replica_deadline_ms(const struct replica *replica)
     return replica->deadline_ms;
 }
 
-/* --- snapshots, stop, looking in
- * -----------------------------------------------------------------*/
+/* --- snapshots, stop, looking in -------------------------------------------------------------- */
 
 void replica_want_snapshot(struct replica *replica)
 {

@@ -24,8 +24,7 @@ static void end_load(struct snapshots *snapshots)
     snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
 }
 
-/* --- pages
- * ---------------------------------------------------------------------------------------*/
+/* --- pages ------------------------------------------------------------------------------------ */
 
 static void on_indexes(void *context, const struct store_reply *reply)
 {
@@ -143,8 +142,7 @@ static void load_pump(struct snapshots *snapshots)
         end_load(snapshots);
 }
 
-/* --- meta
- * ----------------------------------------------------------------------------------------*/
+/* --- meta ------------------------------------------------------------------------------------- */
 
 static bool meta_number(struct snapshots *snapshots, const struct store_reply *hash,
                         const char *name, uint64_t *ret_number)

@@ -30,8 +30,7 @@ static void end_save(struct snapshots *snapshots)
     snapshots->hooks->saved(snapshots->context, &saved);
 }
 
-/* --- is it on disk?
- * ------------------------------------------------------------------------------*/
+/* --- is it on disk? --------------------------------------------------------------------------- */
 
 static bool meta_is_of(const struct store_reply *meta, const struct users_view *view)
 {
@@ -171,8 +170,7 @@ static void confirm(struct snapshots *snapshots)
     snapshots_send(snapshots, ARRAY_LEN(arguments), arguments, on_waitaof);
 }
 
-/* --- writing
- * -------------------------------------------------------------------------------------*/
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static uint64_t answers_pages(struct users_meta meta)
 {
@@ -438,8 +436,7 @@ static void begin_writing(struct snapshots *snapshots)
     }
 }
 
-/* --- what does Redis hold?
- * -----------------------------------------------------------------------*/
+/* --- what does Redis hold? -------------------------------------------------------------------- */
 
 static bool setting_is(const struct store_reply *settings, const char *name, const char *value)
 {

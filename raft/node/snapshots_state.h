@@ -79,7 +79,7 @@ struct snapshots {
     uint8_t scratch[SNAPSHOTS_SCRATCH_BYTES];
 };
 
-/* --- snapshots.c -----------------------------------------------------------------------------*/
+/* --- snapshots.c ------------------------------------------------------------------------------ */
 
 typedef void snapshots_on_reply(struct snapshots *snapshots, const struct store_reply *reply);
 
@@ -109,7 +109,7 @@ extern const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS];
 /* Of the values, in the order of the names: 8 hexadecimal digits and a NUL. */
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9]);
 
-/* --- snapshots_text.c --------------------------------------------------------------------------*/
+/* --- snapshots_text.c ------------------------------------------------------------------------- */
 
 /* "7:12 8:13": the indexes of a page. */
 void snapshots_put_indexes(struct writer *out, const struct users_page *page);

@@ -20,8 +20,7 @@ _Static_assert(CALL_BYTES_MAX < WORKERS_IN_BYTES, "a call fits the buffer");
 #define OUT_BYTES_PAUSE (4u << 20)
 #define BACKLOG         128
 
-/* --- sending
- * -------------------------------------------------------------------------------------*/
+/* --- sending ---------------------------------------------------------------------------------- */
 
 static void end_connection(struct connection *connection, const char *why);
 
@@ -104,8 +103,7 @@ static void flush(struct connection *connection)
     }
 }
 
-/* --- receiving
- * -----------------------------------------------------------------------------------*/
+/* --- receiving -------------------------------------------------------------------------------- */
 
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
 {
@@ -169,8 +167,7 @@ static void resume_reading(struct connection *connection)
         end_connection(connection, uv_strerror(result));
 }
 
-/* --- connections
- * ---------------------------------------------------------------------------------*/
+/* --- connections ------------------------------------------------------------------------------ */
 
 static void on_closed(uv_handle_t *handle)
 {

@@ -7,8 +7,7 @@
 #define CLIENT_IS_READ (UINT64_C(1) << 31)
 #define PLACE_MASK     (CLIENT_IS_READ - 1)
 
-/* --- lists
- * ---------------------------------------------------------------------------------------*/
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static void close_list(struct list *list)
 {
@@ -77,8 +76,7 @@ static void send_chunk(struct connection *connection, struct list *list)
         close_list(list);
 }
 
-/* --- calls
- * ---------------------------------------------------------------------------------------*/
+/* --- calls ------------------------------------------------------------------------------------ */
 
 static struct replica_client client_of(const struct connection *connection, uint64_t call)
 {

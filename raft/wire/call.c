@@ -4,8 +4,8 @@
 
 CALLS(SCHEMA_FAMILY_CODEC)
 
-#define CASE_TEXT(name, number, text)                                                              \
-    case number:                                                                                   \
+#define CASE_TEXT(name, number, text) \
+    case number:                      \
         return text;
 
 const char *call_reason_text(uint8_t reason)

@@ -43,7 +43,7 @@ void ms_sleep(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* --- processes ----------------------------------------------------------------------------------
+/* --- processes -----------------------------------------------------------------------------------
  */
 
 /* A child that ends with the test, its stderr in a file. */
@@ -307,8 +307,7 @@ long process_kib(pid_t pid, const char *what)
     return kib;
 }
 
-/* --- FastCGI
- * -------------------------------------------------------------------------------------- */
+/* --- FastCGI ---------------------------------------------------------------------------------- */
 
 int fcgi_connect(const struct stage *stage)
 {
@@ -432,8 +431,7 @@ const char *reply_header(const struct reply *reply, const char *name)
     return value;
 }
 
-/* --- HTTP
- * ----------------------------------------------------------------------------------------- */
+/* --- HTTP ------------------------------------------------------------------------------------- */
 
 struct reply *http_ask(const struct stage *stage, const char *method, const char *uri,
                        const char *body)

@@ -173,8 +173,7 @@ Test(supervisor, runs_under_a_spawn_fcgi_that_leaves)
     stage_stop(stage);
 }
 
-/* --- under load, through nginx
- * -------------------------------------------------------------------- */
+/* --- under load, through nginx ---------------------------------------------------------------- */
 
 #define CLIENTS 8
 

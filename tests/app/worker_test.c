@@ -35,7 +35,7 @@ static void expect_problem(struct reply *reply, int status, const char *slug)
     free(reply);
 }
 
-/* --- answers ------------------------------------------------------------------------------------
+/* --- answers -------------------------------------------------------------------------------------
  */
 
 Test(worker, creates_and_lists_users)
@@ -334,8 +334,7 @@ Test(worker, out_of_descriptors_serves_on_and_recovers)
     stage_stop(stage);
 }
 
-/* --- who has hung up is not served
- * ---------------------------------------------------------------- */
+/* --- who has hung up is not served ------------------------------------------------------------ */
 
 Test(worker, does_not_begin_what_nobody_waits_for)
 {
@@ -389,8 +388,7 @@ Test(worker, forgets_a_write_whose_client_left_while_it_waited)
     stage_stop(stage);
 }
 
-/* --- the process
- * ---------------------------------------------------------------------------------- */
+/* --- the process ------------------------------------------------------------------------------ */
 
 Test(worker, without_a_listening_socket_says_so)
 {

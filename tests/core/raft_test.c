@@ -88,8 +88,7 @@ Test(raft, does_not_take_time_that_goes_back, .signal = SIGABRT)
     node_tick(&node);
 }
 
-/* --- a driver that does anything
- * -----------------------------------------------------------------*/
+/* --- a driver that does anything -------------------------------------------------------------- */
 
 #define LIVES   8
 #define STEPS   120
@@ -259,8 +258,7 @@ Test(raft, keeps_its_promises_under_any_driver_and_any_crash)
     cr_assert(gt(u64, led, 10000));
 }
 
-/* --- determinism
- * ---------------------------------------------------------------------------------*/
+/* --- determinism ------------------------------------------------------------------------------ */
 
 static bool verdicts_equal(const struct raft_verdict *a, const struct raft_verdict *b)
 {

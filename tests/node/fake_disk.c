@@ -338,8 +338,7 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret
     return disk->file[found->file].now;
 }
 
-/* --- runner
- * --------------------------------------------------------------------------------------*/
+/* --- runner ----------------------------------------------------------------------------------- */
 
 static void fake_submit(struct runner *runner, enum runner_lane lane, struct job *job)
 {

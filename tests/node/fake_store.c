@@ -74,8 +74,7 @@ static bool is(const struct fake_command *command, const char *name)
     return bytes_equal(argument(command, 0), bytes_of_text(name));
 }
 
-/* --- what it finds again
- * -------------------------------------------------------------------------*/
+/* --- what it finds again ---------------------------------------------------------------------- */
 
 static void file_is_now(struct fake_store *store)
 {
@@ -165,8 +164,7 @@ static struct fake_reply run_config(struct fake_store *store, const struct fake_
     return reply;
 }
 
-/* --- hashes
- * --------------------------------------------------------------------------------------*/
+/* --- hashes ----------------------------------------------------------------------------------- */
 
 static struct fake_reply run_get(struct fake_store *store, struct bytes key, struct bytes field)
 {
@@ -227,8 +225,7 @@ static struct fake_reply run_on_keys(struct fake_store *store, const struct fake
     return integer_reply(done);
 }
 
-/* --- transactions
- * --------------------------------------------------------------------------------*/
+/* --- transactions ----------------------------------------------------------------------------- */
 
 static void forget_transaction(struct fake_store *store)
 {
@@ -292,8 +289,7 @@ static struct fake_reply run(struct fake_store *store, struct fake_command *comm
     return status_reply("OK");
 }
 
-/* --- the connection
- * ------------------------------------------------------------------------------*/
+/* --- the connection --------------------------------------------------------------------------- */
 
 static void take_command(struct store *base, size_t count, const struct bytes *arguments,
                          store_on_reply *on_reply, void *context)
@@ -421,8 +417,7 @@ void fake_store_done(struct fake_store *store)
     fake_db_clear(&store->child);
 }
 
-/* --- what else happens to it
- * ---------------------------------------------------------------------*/
+/* --- what else happens to it ------------------------------------------------------------------ */
 
 void fake_store_crash(struct fake_store *store)
 {

@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- at every operation of the disk
- * --------------------------------------------------------------*/
+/* --- at every operation of the disk ----------------------------------------------------------- */
 
 /* Groups of different sizes, so that flushes are inline and off the loop, in one segment and two.
  */
@@ -89,8 +88,7 @@ Test(replica, does_a_request_once_on_both_sides_of_a_crash)
     }
 }
 
-/* --- long runs
- * -----------------------------------------------------------------------------------*/
+/* --- long runs -------------------------------------------------------------------------------- */
 
 struct run {
     struct rig *rig;

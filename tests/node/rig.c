@@ -4,8 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- hooks
- * ---------------------------------------------------------------------------------------*/
+/* --- hooks ------------------------------------------------------------------------------------ */
 
 static uint64_t hook_now_ms(void *context)
 {
@@ -102,8 +101,7 @@ static void hook_saved(void *context, const struct snapshots_saved *saved)
 
 static const struct snapshots_hooks snapshots_hooks = {.loaded = hook_loaded, .saved = hook_saved};
 
-/* --- life
- * ----------------------------------------------------------------------------------------*/
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct rig *rig_new(void)
 {
@@ -217,8 +215,7 @@ void rig_power_loss(struct rig *rig, uint64_t *random)
     fake_disk_crash(&rig->disk, random);
 }
 
-/* --- what clients do
- * -----------------------------------------------------------------------------*/
+/* --- what clients do -------------------------------------------------------------------------- */
 
 struct bytes rig_name(uint64_t number, char text[64])
 {
@@ -281,8 +278,7 @@ void rig_insist(struct rig *rig, uint64_t number)
     }
 }
 
-/* --- what must be true
- * ---------------------------------------------------------------------------*/
+/* --- what must be true ------------------------------------------------------------------------ */
 
 /* The number in a name that rig_name made. */
 static uint64_t number_of(struct bytes name)

@@ -149,8 +149,7 @@ Test(snapshots, go_on_by_differences_after_a_load)
     snapshots_rig_free(rig);
 }
 
-/* --- damage
- * --------------------------------------------------------------------------------------*/
+/* --- damage ----------------------------------------------------------------------------------- */
 
 /* After an edit by hand: what is loaded is what was saved, or nothing is. */
 static void check_edited(const char *key, const char *field, const char *value, bool must_refuse)
@@ -218,8 +217,7 @@ Test(snapshots, do_not_look_for_ever_for_users_that_cannot_be)
     check_edited(META, "answers_next", "9007199254740992", true);
 }
 
-/* --- bounds
- * --------------------------------------------------------------------------------------*/
+/* --- bounds ----------------------------------------------------------------------------------- */
 
 Test(snapshots, hold_a_window_of_commands_and_no_more)
 {

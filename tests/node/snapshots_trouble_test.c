@@ -222,8 +222,7 @@ Test(snapshots, wait_for_a_dump_of_their_own)
     snapshots_rig_free(scene.rig);
 }
 
-/* --- loads
- * ---------------------------------------------------------------------------------------*/
+/* --- loads ------------------------------------------------------------------------------------ */
 
 static bool load_with(enum trouble trouble, uint64_t at)
 {

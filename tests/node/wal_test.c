@@ -300,8 +300,7 @@ Test(wal, refuses_the_log_of_another_node)
     free_bench(b);
 }
 
-/* --- crashes
- * -------------------------------------------------------------------------------------*/
+/* --- crashes ---------------------------------------------------------------------------------- */
 
 /* One step of a random workload; every step that a driver may take. */
 static void random_step(struct bench *b, uint64_t *random, uint64_t *term)
@@ -391,8 +390,7 @@ Test(wal, keeps_what_was_durable_through_any_crash, .timeout = 120)
         crash_run(seed);
 }
 
-/* --- rot
- * -----------------------------------------------------------------------------------------*/
+/* --- rot -------------------------------------------------------------------------------------- */
 
 /* 60 entries, each flushed alone, in three segments. */
 static struct bench *rotten_bench(void)
