@@ -7,16 +7,15 @@
  *
  *   worker                             node
  *   HELLO version            -->
- *                            <--       WELCOME version, node          (else it closes: other
- * version) WRITE call, id, command  -->
+ *                            <--       WELCOME version, node          or it closes: other version
+ *   WRITE call, id, command  -->
  *                            <--       WRITTEN call, index, answer    durable, applied
  *                                      REFUSED call, reason           certainly not executed
  *                                      UNKNOWN call                   may have been executed
  *   LIST call, consistency   -->
  *                            <--       USERS call, index, last, ...     first chunk of one version
  *   MORE call                -->                                      only while last is 0: the
- * node
- *                            <--       USERS call, index, last, ...     sends nothing unasked
+ *                            <--       USERS call, index, last, ...     node sends nothing unasked
  *   DROP call                -->                                      no answer: forget this call
  *   STATUS call              -->
  *                            <--       STATUS_IS call, ...
