@@ -20,16 +20,6 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-/*
- * Criterion's own process forgets a few bytes when suites with time limits follow one another. The
- * leak checker asks this function what is none of ours; without a sanitizer nobody does.
- */
-__attribute__((weak)) const char *__lsan_default_suppressions(void);
-const char *__lsan_default_suppressions(void)
-{
-    return "leak:libcriterion.so\n";
-}
-
 long ms_now(void)
 {
     struct timespec now;
