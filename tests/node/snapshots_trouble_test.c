@@ -5,6 +5,7 @@
  */
 #include "tests/node/snapshots_rig.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #define USERS_BEFORE 150u
@@ -170,6 +171,54 @@ Test(snapshots, are_whole_or_not_durable_when_the_store_changes_under_a_save)
                     cr_fatal("full %d step %lu: %s", full, (unsigned long)at, rig->text);
                 snapshots_rig_free(rig);
             }
+        }
+    }
+}
+
+/* The same while there was never one: nothing but the counts can tell. */
+Test(snapshots, are_whole_or_not_durable_when_the_store_is_emptied_under_the_first)
+{
+    bool ended = false;
+    for (uint64_t at = 0; !ended; at++) {
+        struct snapshots_rig *rig = snapshots_rig_new(&settings[0]);
+        snapshots_rig_create(rig, USERS_BEFORE);
+        snapshots_rig_begin_save(rig);
+        for (uint64_t i = 0; i < at && fake_store_step(&rig->store); i++)
+            ;
+        ended = rig->ended;
+        if (!ended)
+            fake_store_empty(&rig->store);
+        fake_store_drain(&rig->store);
+        must(rig->ended);
+        if (rig->durable && !snapshots_rig_holds(rig, users_meta(rig->users)))
+            cr_fatal("emptied before step %lu: called durable, and is: %s", (unsigned long)at,
+                     rig->text);
+        must(snapshots_rig_save(rig) && snapshots_rig_holds(rig, users_meta(rig->users)));
+        snapshots_rig_free(rig);
+    }
+}
+
+/* Two processes with one number: a mistake, and no reason to mix what they wrote. */
+Test(snapshots, are_not_written_over_one_that_came_meanwhile)
+{
+    for (int full = 0; full < 2; full++) {
+        bool ended = false;
+        for (uint64_t at = 2; !ended; at++) { /* meta was asked for */
+            struct scene scene = set_scene(&settings[0], full);
+            struct snapshots_rig *rig = scene.rig;
+            char index[32];
+            snprintf(index, sizeof(index), "%lu", (unsigned long)scene.after.index);
+            snapshots_rig_begin_save(rig);
+            for (uint64_t i = 0; i < at && fake_store_step(&rig->store); i++)
+                ;
+            ended = rig->ended;
+            bool executed = strcmp(fake_store_text(&rig->store, META, "index"), index) == 0;
+            fake_store_edit(&rig->store, META, "index", "7777");
+            fake_store_drain(&rig->store);
+            must(rig->ended && rig->durable == executed);
+            must(strcmp(fake_store_text(&rig->store, META, "index"), "7777") == 0);
+            must(snapshots_rig_save(rig) && rig->full && snapshots_rig_holds(rig, scene.after));
+            snapshots_rig_free(rig);
         }
     }
 }

@@ -392,7 +392,9 @@ Test(wal, keeps_what_was_durable_through_any_crash, .timeout = 120)
 
 /* --- rot -------------------------------------------------------------------------------------- */
 
-/* 60 entries, each flushed alone, in three segments. */
+/* 100 entries, each flushed alone: a sector each, in ROTTEN_SEGMENTS segments. */
+#define ROTTEN_SEGMENTS 7u
+
 static struct bench *rotten_bench(void)
 {
     struct bench *b = new_bench();
@@ -400,6 +402,7 @@ static struct bench *rotten_bench(void)
     for (int i = 0; i < 100; i++)
         append_and_flush(b, 1);
     fake_runner_drain(&b->runner);
+    cr_assert_eq(wal_disk_bytes(b->wal), (ROTTEN_SEGMENTS + 1) * SEGMENT); /* one is prepared */
     wal_close(b->wal);
     b->wal = NULL;
     return b;
@@ -426,43 +429,68 @@ static void judge(struct bench *b, const char *what, uint64_t at, uint32_t count
     b->wal = NULL;
 }
 
+/* The bytes of a segment of b's log. */
+static uint8_t *segment_bytes(struct bench *b, uint64_t number)
+{
+    char name[32];
+    uint64_t size;
+    snprintf(name, sizeof(name), "%016lx.wal", (unsigned long)number);
+    uint8_t *bytes = fake_disk_bytes(&b->disk, name, &size);
+    cr_assert(bytes != NULL && size == SEGMENT);
+    return bytes;
+}
+
+/* The last segment is where damage must be told from a torn write by its records alone. */
 Test(wal, never_loses_silently_what_a_flipped_bit_damages, .timeout = 120)
 {
+    static const uint64_t numbers[] = {1, 2, ROTTEN_SEGMENTS - 1, ROTTEN_SEGMENTS};
     uint32_t counts[3] = {0};
-    for (uint64_t number = 1; number <= 2; number++) {
-        for (uint64_t bit = 0; bit < SEGMENT * 8; bit += 29) {
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        for (uint64_t bit = i; bit < SEGMENT * 8; bit += 31) {
             struct bench *b = rotten_bench();
-            char name[32];
-            uint64_t size;
-            snprintf(name, sizeof(name), "%016lx.wal", (unsigned long)number);
-            uint8_t *bytes = fake_disk_bytes(&b->disk, name, &size);
-            bytes[bit / 8] ^= (uint8_t)(1 << bit % 8);
+            segment_bytes(b, numbers[i])[bit / 8] ^= (uint8_t)(1 << bit % 8);
             judge(b, "bit", bit, counts);
             free_bench(b);
         }
     }
     cr_assert_gt(counts[0], 700, "refused %u, complete %u, cut %u", counts[0], counts[1],
                  counts[2]);
+    cr_assert_gt(counts[2], 0, "the last batch could be torn");
 }
 
 Test(wal, never_loses_silently_a_zeroed_sector, .timeout = 120)
 {
     uint32_t counts[3] = {0};
-    for (uint64_t number = 1; number <= 3; number++) {
+    for (uint64_t number = 1; number <= ROTTEN_SEGMENTS; number++) {
         for (uint64_t at = 0; at < SEGMENT; at += 512) {
             struct bench *b = rotten_bench();
-            char name[32];
-            uint64_t size;
-            snprintf(name, sizeof(name), "%016lx.wal", (unsigned long)number);
-            uint8_t *bytes = fake_disk_bytes(&b->disk, name, &size);
-            if (bytes != NULL) {
-                memset(bytes + at, 0, 512);
-                judge(b, "zeroed sector", at, counts);
-            }
+            memset(segment_bytes(b, number) + at, 0, 512);
+            judge(b, "zeroed sector", at, counts);
             free_bench(b);
         }
     }
-    cr_assert_gt(counts[0], 20);
+    cr_assert_eq(counts[0], 100, "refused %u: the head and all entries but the last", counts[0]);
+}
+
+/* What another batch leaves there, or nothing that anybody wrote. */
+Test(wal, never_loses_silently_a_sector_that_was_written_over, .timeout = 120)
+{
+    uint32_t counts[3] = {0};
+    for (uint64_t number = 1; number <= ROTTEN_SEGMENTS; number++) {
+        for (uint64_t at = 0; at < SEGMENT; at += 512) {
+            for (uint64_t from = 0; from < SEGMENT; from += 1536) {
+                struct bench *b = rotten_bench();
+                uint8_t *bytes = segment_bytes(b, number);
+                if (from == 0)
+                    memset(bytes + at, 0xa5, 512);
+                else
+                    memcpy(bytes + at, segment_bytes(b, 1 + number % 2) + from, 512);
+                judge(b, "zeroed or foreign sector", at, counts);
+                free_bench(b);
+            }
+        }
+    }
+    cr_assert_gt(counts[0], 400);
 }
 
 Test(wal, refuses_when_a_segment_in_the_middle_is_gone)
