@@ -227,12 +227,27 @@ static struct fake_reply run_on_keys(struct fake_store *store, const struct fake
 
 /* --- transactions ----------------------------------------------------------------------------- */
 
+static void forget_watched(struct fake_store *store)
+{
+    free(store->watched.at);
+    store->watched = (struct fake_text){.at = NULL};
+    store->watch_broken = false;
+}
+
+/* Somebody else wrote this key. */
+static void touch(struct fake_store *store, struct bytes key)
+{
+    if (store->watched.at != NULL && bytes_equal(fake_text_bytes(&store->watched), key))
+        store->watch_broken = true;
+}
+
 static void forget_transaction(struct fake_store *store)
 {
     for (int i = 0; i < store->queued; i++)
         free_command(&store->transaction[i]);
     store->queued = 0;
-    store->multi = store->multi_broken = store->watched = store->watch_broken = false;
+    store->multi = store->multi_broken = false;
+    forget_watched(store);
 }
 
 static struct fake_reply run_exec(struct fake_store *store)
@@ -251,6 +266,12 @@ static struct fake_reply run_exec(struct fake_store *store)
     }
     forget_transaction(store);
     return reply;
+}
+
+static void watch(struct fake_store *store, struct bytes key)
+{
+    assert(store->watched.at == NULL); /* one is all that snapshots need */
+    store->watched = fake_text_of(key);
 }
 
 static struct fake_reply run(struct fake_store *store, struct fake_command *command)
@@ -272,9 +293,9 @@ static struct fake_reply run(struct fake_store *store, struct fake_command *comm
     if (is(command, "MULTI"))
         store->multi = true;
     else if (is(command, "WATCH"))
-        store->watched = true;
+        watch(store, argument(command, 1));
     else if (is(command, "UNWATCH"))
-        store->watched = store->watch_broken = false;
+        forget_watched(store);
     else if (is(command, "CONFIG"))
         return store->config_forbidden ? error_reply("ERR unknown command 'CONFIG'")
                                        : run_config(store, command);
@@ -429,7 +450,10 @@ void fake_store_crash(struct fake_store *store)
 
 void fake_store_empty(struct fake_store *store)
 {
-    store->watch_broken = store->watched;
+    for (int i = 0; i < FAKE_KEYS; i++) { /* a key that was not there did not change */
+        if (store->db.hash[i].key.at != NULL)
+            touch(store, fake_text_bytes(&store->db.hash[i].key));
+    }
     fake_db_clear(&store->db);
 }
 
@@ -437,7 +461,7 @@ void fake_store_edit(struct fake_store *store, const char *key, const char *fiel
                      const char *value)
 {
     struct bytes k = bytes_of_text(key), f = bytes_of_text(field);
-    store->watch_broken = store->watched;
+    touch(store, k);
     if (value != NULL)
         fake_db_set(&store->db, k, f, bytes_of_text(value));
     else

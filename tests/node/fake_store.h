@@ -44,8 +44,9 @@ struct fake_store {
     bool dumping, dump_failed;
     uint32_t polls_left;
 
-    bool multi, multi_broken, watched, watch_broken;
-    int queued; /* commands in the transaction */
+    bool multi, multi_broken, watch_broken;
+    struct fake_text watched; /* a key, or none */
+    int queued;               /* commands in the transaction */
     struct fake_command transaction[4096];
 
     int waiting; /* commands that have not run */
