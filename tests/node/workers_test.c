@@ -7,6 +7,12 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+/* Diagnostics of connections that are dropped on purpose, by the dozen. */
+static void be_silent(void)
+{
+    must(freopen("/dev/null", "w", stderr) != NULL);
+}
+
 static struct call list_call(uint64_t call, bool stale, uint64_t after, uint32_t limit)
 {
     return (struct call){
@@ -77,6 +83,7 @@ Test(workers, are_welcomed_and_answered)
 
 Test(workers, that_break_the_protocol_are_dropped_and_nobody_else)
 {
+    be_silent();
     struct workers_rig *rig = workers_rig_new();
     struct worker good = worker_greeted(rig);
     const struct call bad[] = {
@@ -104,6 +111,7 @@ Test(workers, that_break_the_protocol_are_dropped_and_nobody_else)
 
 Test(workers, that_do_not_begin_with_hello_of_this_version_are_dropped)
 {
+    be_silent();
     struct workers_rig *rig = workers_rig_new();
     struct worker worker = worker_connect(rig);
     worker_write(&worker, 1, 1, "Alice");
@@ -119,6 +127,7 @@ Test(workers, that_do_not_begin_with_hello_of_this_version_are_dropped)
 
 Test(workers, that_send_nonsense_are_dropped)
 {
+    be_silent();
     struct workers_rig *rig = workers_rig_new();
     struct chance chance = {1};
     for (int i = 0; i < 60; i++) {
@@ -164,6 +173,7 @@ Test(workers, may_send_a_frame_byte_by_byte)
 
 Test(workers, get_a_long_list_in_chunks_of_one_version, .timeout = 60)
 {
+    be_silent();
     struct workers_rig *rig = workers_rig_new();
     struct worker worker = worker_greeted(rig);
     fill(&worker, 300);
@@ -279,6 +289,7 @@ Test(workers, that_do_not_read_are_not_read_from_until_they_do, .timeout = 60)
 
 Test(workers, are_so_many_and_no_more)
 {
+    be_silent();
     struct workers_rig *rig = workers_rig_new();
     struct worker worker[WORKERS_MAX];
     for (uint32_t i = 0; i < WORKERS_MAX; i++)
