@@ -202,6 +202,8 @@ struct raft_status raft_status(const struct raft *raft)
         .commit = raft->commit,
         .last = raft->log.last,
         .durable = raft->durable,
+        .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2,
+        .stuck = raft->log.runs == RAFT_TERM_RUNS_MAX,
     };
     if (raft->role == RAFT_LEADER) {
         status.leader_known = true;

@@ -190,6 +190,8 @@ struct raft_status {
     raft_node_id leader;
     raft_index commit, last, durable;
     bool settled; /* leader, and an entry of its term is committed */
+    bool crowded; /* over half of RAFT_TERM_RUNS_MAX: a snapshot should shorten the log soon */
+    bool stuck;   /* all of it: no leader can open a term with this log */
 };
 struct raft_status raft_status(const struct raft *raft);
 

@@ -156,14 +156,22 @@ static int state_fits_log(const struct replica *replica, uint64_t state, char *r
     return -ESTALE;
 }
 
-int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
-                  size_t text_bytes)
+static int note_term(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
+                     struct bytes payload)
+{
+    (void)index, (void)kind, (void)payload;
+    *(raft_term *)context = term;
+    return 0;
+}
+
+/* The core starts at the state: of the log before it nothing is asked any more. */
+static int restore_core(struct replica *replica, raft_index state)
 {
     const struct wal_recovered *recovered = &replica->recovered;
-    uint64_t state = users_meta(take_users).index;
-    int result = state_fits_log(replica, state, ret_text, text_bytes);
-    if (result != 0)
-        return result;
+    raft_term state_term = recovered->start_term;
+    int result = 0;
+    if (index_less(recovered->start, state))
+        result = wal_read(replica->wal, state, state, note_term, &state_term);
     struct raft_options options = {
         .self = {replica->options.node},
         .election_ms = replica->options.election_ms,
@@ -173,20 +181,43 @@ int replica_start(struct replica *replica, struct users *take_users, char *ret_t
         .term = recovered->term,
         .voted = recovered->voted,
         .vote = recovered->vote,
-        .snapshot_index = {state},
-        .log_start = recovered->start,
-        .log_start_term = recovered->start_term,
+        .snapshot_index = state,
+        .log_start = state,
+        .log_start_term = state_term,
         .configuration = {.voters = 1, .voter = {{replica->options.node}}},
     };
-    result = raft_init(replica->raft, &options, &saved, &replica->raft);
-    if (result == 0 && index_less(recovered->start, recovered->last))
-        result = wal_read(replica->wal, index_next(recovered->start), recovered->last,
-                          restore_entry, replica->raft);
+    if (result == 0)
+        result = raft_init(replica->raft, &options, &saved, &replica->raft);
+    if (result == 0 && index_less(state, recovered->last))
+        result = wal_read(replica->wal, index_next(state), recovered->last, restore_entry,
+                          replica->raft);
+    if (result == 0 && raft_status(replica->raft).stuck)
+        result = -ENOBUFS;
+    return result;
+}
+
+int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
+                  size_t text_bytes)
+{
+    uint64_t state = users_meta(take_users).index;
+    int result = state_fits_log(replica, state, ret_text, text_bytes);
+    if (result != 0)
+        return result;
+    result = restore_core(replica, (raft_index){state});
+    if (result == -ENOBUFS) {
+        snprintf(
+            ret_text, text_bytes,
+            "the log holds %u terms since the last snapshot, which is all it can: the node was "
+            "started so often without saving one; see that Redis answers, and restore the node "
+            "from its peers or a backup",
+            RAFT_TERM_RUNS_MAX);
+        return result;
+    }
     if (result != 0) {
         snprintf(ret_text, text_bytes, "the log cannot be read back: %s", strerror(-result));
         return result;
     }
-    entries_reset(&replica->entries, index_next(recovered->last));
+    entries_reset(&replica->entries, index_next(replica->recovered.last));
     replica->users = take_users;
     replica->applied = state;
     replica->saved_index = replica->saved_before = state;
@@ -446,7 +477,8 @@ static void step_gathered(struct replica *replica, uint64_t now_ms)
 
 static void save_if_due(struct replica *replica, uint64_t now_ms)
 {
-    bool due = replica->applied - replica->saved_index >= replica->options.snapshot_entries;
+    bool due = replica->applied - replica->saved_index >= replica->options.snapshot_entries ||
+               (raft_status(replica->raft).crowded && replica->applied > replica->saved_index);
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
         now_ms < replica->save_after_ms || replica->applied == 0)
         return;

@@ -334,3 +334,26 @@ Test(raft, answers_the_same_events_with_the_same_outputs)
     free(a);
     free(b);
 }
+
+/* A node that was started so often without a snapshot: every start is a term. */
+static struct raft_status started_often(void *memory, uint32_t times)
+{
+    struct raft_options options = {.self = {1}, .election_ms = 100, .seed = 1};
+    struct raft_saved saved = {.term = {times}, .configuration = {.voters = 1, .voter = {{1}}}};
+    struct raft *raft;
+    cr_assert_eq(raft_init(memory, &options, &saved, &raft), 0);
+    for (uint32_t i = 1; i <= times; i++)
+        cr_assert_eq(raft_restore_entry(raft, (raft_term){i}), 0);
+    raft_check(raft);
+    return raft_status(raft);
+}
+
+Test(raft, says_when_its_log_is_crowded_with_terms_and_when_it_is_stuck)
+{
+    void *memory = calloc(1, raft_size());
+    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX / 2).crowded);
+    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX / 2 + 1).crowded);
+    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX - 1).stuck);
+    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX).stuck);
+    free(memory);
+}
