@@ -152,33 +152,55 @@ static const struct disk_ops posix_ops = {
     .list = posix_list,
 };
 
-/* mkdir -p; a directory that was made is made durable in its parent. */
+static int sync_directory_at(const char *path)
+{
+    int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (directory < 0)
+        return -errno;
+    int result = fsync(directory) == 0 ? 0 : -errno;
+    close(directory);
+    return result;
+}
+
+/* One directory, durable in its parent: also when it was there, for who made it may have crashed.
+ */
+static int make_directory(char *path)
+{
+    if (mkdir(path, 0750) != 0 && errno != EEXIST)
+        return -errno;
+    char *slash = strrchr(path, '/');
+    if (slash == NULL)
+        return sync_directory_at(".");
+    if (slash == path)
+        return sync_directory_at("/");
+    *slash = '\0';
+    int result = sync_directory_at(path);
+    *slash = '/';
+    return result == -EACCES ? 0 : result; /* somebody else's, and there long before us */
+}
+
+/* mkdir -p */
 static int make_directories(const char *path)
 {
     char part[4096];
     size_t len = strlen(path);
+    while (len > 1 && path[len - 1] == '/')
+        len--;
     if (len == 0 || len >= sizeof(part))
         return -ENAMETOOLONG;
-    memcpy(part, path, len + 1);
+    memcpy(part, path, len);
+    part[len] = '\0';
     for (size_t i = 1; i <= len; i++) {
         if (part[i] != '/' && part[i] != '\0')
             continue;
+        char kept = part[i];
         part[i] = '\0';
-        if (mkdir(part, 0750) != 0 && errno != EEXIST)
-            return -errno;
-        part[i] = path[i];
+        int result = make_directory(part);
+        part[i] = kept;
+        if (result != 0)
+            return result;
     }
     return 0;
-}
-
-static int sync_parent(int directory)
-{
-    int parent = openat(directory, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (parent < 0)
-        return -errno;
-    int result = fsync(parent) == 0 ? 0 : -errno;
-    close(parent);
-    return result;
 }
 
 int disk_posix_open(struct disk_posix *disk, const char *path)
@@ -189,9 +211,6 @@ int disk_posix_open(struct disk_posix *disk, const char *path)
     int directory = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (directory < 0)
         return -errno;
-    result = sync_parent(directory);
-    if (result != 0)
-        goto close_directory;
     int lock = openat(directory, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0640);
     if (lock < 0) {
         result = -errno;
