@@ -113,12 +113,20 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer
                               (unsigned)(WORKERS_IN_BYTES - connection->in_len));
 }
 
-/* Takes whole frames off the buffer; false when what is there is none. */
+static bool has_too_much_unsent(const struct connection *connection)
+{
+    return connection->gathered.len + connection->sending.len > OUT_BYTES_PAUSE;
+}
+
+/*
+ * Takes whole frames off the buffer, as long as the worker takes its answers; the rest waits until
+ * it does. False when what is there is no frame.
+ */
 static bool take_frames(struct connection *connection)
 {
     size_t at = 0;
     bool good = true;
-    while (good && !connection->closing) {
+    while (good && !connection->closing && !has_too_much_unsent(connection)) {
         struct frame frame;
         struct call call;
         struct bytes left = bytes_of(connection->in + at, connection->in_len - at);
@@ -150,8 +158,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
         end_connection(connection, "what it sent is no call, or one out of turn");
         return;
     }
-    size_t unsent = connection->gathered.len + connection->sending.len;
-    if (!connection->closing && unsent > OUT_BYTES_PAUSE) {
+    if (!connection->closing && has_too_much_unsent(connection)) {
         connection->paused = true;
         (void)uv_read_stop(stream);
     }
@@ -161,6 +168,12 @@ static void resume_reading(struct connection *connection)
 {
     if (!connection->paused)
         return;
+    if (!take_frames(connection)) { /* what was read before the pause */
+        end_connection(connection, "what it sent is no call, or one out of turn");
+        return;
+    }
+    if (connection->closing || has_too_much_unsent(connection))
+        return; /* the next flush comes by here again */
     connection->paused = false;
     int result = uv_read_start((uv_stream_t *)&connection->pipe, on_alloc, on_read);
     if (result != 0)
