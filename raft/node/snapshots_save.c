@@ -394,7 +394,11 @@ static void abandon(struct snapshots *snapshots)
     snapshots->save.executed = true;
     struct bytes discard = bytes_of_text("DISCARD"); /* an error when no MULTI is open: fine */
     struct bytes unwatch = bytes_of_text("UNWATCH");
+    struct bytes unlink[] = {bytes_of_text("UNLINK"), snapshots_key(snapshots, KEY_NEW_USERS),
+                             snapshots_key(snapshots, KEY_NEW_INDEXES),
+                             snapshots_key(snapshots, KEY_NEW_ANSWERS)};
     send_words(snapshots, 1, &discard);
+    send_words(snapshots, ARRAY_LEN(unlink), unlink); /* it may have failed for want of memory */
     snapshots_send(snapshots, 1, &unwatch, on_abandoned);
 }
 
