@@ -129,6 +129,16 @@ static bool judge(const struct config *config)
                 config->election_ms, config->heartbeat_ms);
         return false;
     }
+    char self[32];
+    snprintf(self, sizeof(self), "%" PRIu64 "=", config->id);
+    if (config->members[0] != '\0' && strchr(config->members, ',') == NULL &&
+        strncmp(config->members, self, strlen(self)) != 0) {
+        fprintf(stderr,
+                "rollcall-node: --members \"%s\" is no good: it does not name this node, --id "
+                "%" PRIu64 "\n",
+                config->members, config->id);
+        return false;
+    }
     if (strchr(config->members, ',') != NULL) {
         fprintf(stderr,
                 "rollcall-node: --members \"%s\" is no good: this version runs clusters of "
