@@ -225,6 +225,38 @@ busy() {
     }'
 }
 
+# others_mark, then others_share: in $share, the percent of all cores' time since that went to
+# processes which are not ours: neither children of this shell (`times` knows of those that have
+# finished; it must not run in a subshell) nor those in the pid files of $dir.
+ours_ms() {
+    local pid all=$pids
+    [ ! -d "${dir:-}" ] || all="$all $(cat "$dir"/*.pid 2> /dev/null)"
+    for pid in $all; do all="$all $(children "$pid")"; done
+    # shellcheck disable=SC2086
+    cpu_used_ms "$(printf '%s\n' $all | sort -u)"
+    times
+}
+
+all_ms() {
+    awk -v hz="$ticks_a_second" 'NR == 1 { printf "%d\n", ($2 + $3 + $4 + $9) * 1000 / hz }' /proc/stat
+}
+
+others_mark() {
+    marked_at=$(now_ms) marked_all=$(all_ms)
+    ours_ms > "$TMP/ours.before"
+}
+
+others_share() {
+    ours_ms > "$TMP/ours.after"
+    share=$(awk -v wall=$((($(now_ms) - marked_at) * $(nproc))) -v all=$(($(all_ms) - marked_all)) '
+        function ms(text,    t) { split(text, t, /[ms]/); return (t[1] * 60 + t[2]) * 1000 }
+        { sign = FILENAME ~ /before$/ ? -1 : 1 }
+        FNR == 1 { ours += sign * $1 }
+        FNR > 1 { ours += sign * (ms($1) + ms($2)) }
+        END { share = 100 * (all - ours) / wall; printf "%d\n", (share > 0 ? share : 0) }
+    ' "$TMP/ours.before" "$TMP/ours.after")
+}
+
 # await_quiet: gives others up to 30 s to finish, and says so when they do not
 await_quiet() {
     local share end=$((SECONDS + 30))
