@@ -421,6 +421,7 @@ static int open_log(struct node *node)
         .snapshot_entries = config->snapshot_entries,
         .random = random,
         .segment_bytes = WAL_SEGMENT_BYTES,
+        .flush_here_while_quick = true, /* alone, it has no heartbeats to be late with */
         .disk = &node->disk.disk,
         .runner = &node->runner.runner,
         .hooks = &replica_hooks,

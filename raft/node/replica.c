@@ -1,228 +1,11 @@
-#include "raft/node/replica.h"
+/* The driver's turn: gather, step, carry out. */
+#include "raft/node/replica_state.h"
 
-#include "raft/node/entries.h"
-
-#include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define ENTRY_BYTES_HELD (RAFT_UNCOMMITTED_BYTES_MAX + (1u << 20))
-
-/* A failed save is tried again after this, doubling up to the second. */
-#define SAVE_RETRY_MS_MIN 200u
-#define SAVE_RETRY_MS_MAX 10000u
+/* A flush that takes so long holds the loop up: for a while the next ones go off it. */
+#define FLUSH_SLOW_MS 10u
+#define FLUSH_AWAY_MS 1000u
 /* How often the log looks whether there is room again. */
 #define WAL_TICK_MS 200u
-
-struct replica {
-    struct replica_options options;
-    struct wal *wal;
-    struct wal_recovered recovered;
-    struct raft *raft;
-    struct users *users;
-    struct entries entries;
-    uint64_t applied;
-    uint64_t deadline_ms; /* the core's */
-    uint64_t wal_tick_ms;
-    bool ready;
-    bool stopping;
-
-    /* Who waits for entry i is in waiting[i modulo its size]. */
-    struct replica_client *waiting;
-    raft_index waiting_first; /* entries from here on to the last have somebody waiting */
-    uint32_t waiting_count;
-
-    uint32_t proposed; /* entries gathered this turn, at the end of `entries` */
-    uint64_t proposed_bytes;
-    struct replica_client *readers; /* gathered this turn */
-    uint32_t readers_count;
-    struct replica_client *asking; /* in the round that the core has */
-    uint32_t asking_count;
-    uint64_t round;
-
-    bool durable; /* the WAL reached this mark */
-    struct raft_mark mark;
-
-    bool saving;
-    bool save_wanted;
-    uint64_t save_retry_ms, save_after_ms;
-    uint64_t saved_index, saved_before; /* durable snapshots: the last, and the one before */
-};
-
-static void wal_is_durable(void *context, struct raft_mark mark)
-{
-    struct replica *replica = context;
-    replica->durable = true;
-    replica->mark = mark;
-}
-
-static void wal_has_failed(void *context, const char *what, int error)
-{
-    struct replica *replica = context;
-    replica->options.hooks->failed(replica->options.context, what, error);
-}
-
-static int allocate(struct replica *replica)
-{
-    replica->raft = calloc(1, raft_size());
-    replica->waiting = calloc(REPLICA_WAITING_MAX, sizeof(*replica->waiting));
-    replica->readers = calloc(REPLICA_WAITING_MAX, sizeof(*replica->readers));
-    replica->asking = calloc(REPLICA_WAITING_MAX, sizeof(*replica->asking));
-    if (replica->raft == NULL || replica->waiting == NULL || replica->readers == NULL ||
-        replica->asking == NULL)
-        return -ENOMEM;
-    return entries_init(&replica->entries, REPLICA_WAITING_MAX, ENTRY_BYTES_HELD);
-}
-
-int replica_open(const struct replica_options *options, struct replica **ret_replica,
-                 struct wal_recovered *ret_recovered)
-{
-    memset(ret_recovered, 0, sizeof(*ret_recovered));
-    struct replica *replica = calloc(1, sizeof(*replica));
-    if (replica == NULL)
-        return -ENOMEM;
-    replica->options = *options;
-    replica->save_retry_ms = SAVE_RETRY_MS_MIN;
-    int result = allocate(replica);
-    struct wal_options wal_options = {
-        .disk = options->disk,
-        .runner = options->runner,
-        .node = options->node,
-        .cluster = options->cluster,
-        .generation = options->random,
-        .segment_bytes = options->segment_bytes,
-        .on_durable = wal_is_durable,
-        .on_failed = wal_has_failed,
-        .context = replica,
-    };
-    if (result == 0)
-        result = wal_open(&wal_options, &replica->wal, ret_recovered);
-    if (result != 0) {
-        replica_close(replica);
-        return result;
-    }
-    replica->recovered = *ret_recovered;
-    *ret_replica = replica;
-    return 0;
-}
-
-void replica_close(struct replica *replica)
-{
-    if (replica == NULL)
-        return;
-    wal_close(replica->wal);
-    if (replica->users != NULL)
-        users_free(replica->users);
-    entries_done(&replica->entries);
-    free(replica->asking);
-    free(replica->readers);
-    free(replica->waiting);
-    free(replica->raft);
-    free(replica);
-}
-
-/* --- start ------------------------------------------------------------------------------------ */
-
-static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
-                         struct bytes payload)
-{
-    (void)index, (void)kind, (void)payload;
-    return raft_restore_entry(context, term);
-}
-
-/* The state must lie within the log: what the log lacks before it, or has lost after it, is gone.
- */
-static int state_fits_log(const struct replica *replica, uint64_t state, char *ret_text,
-                          size_t text_bytes)
-{
-    uint64_t start = replica->recovered.start.n, last = replica->recovered.last.n;
-    if (state >= start && state <= last)
-        return 0;
-    if (state < start)
-        snprintf(ret_text, text_bytes,
-                 "the log begins after entry %" PRIu64 " and the snapshot in Redis holds %s%" PRIu64
-                 ": the users before are not here; bring back the Redis data of this node (or its "
-                 "newest copy), or restore the node from its peers or a backup",
-                 start, state == 0 ? "nothing, index " : "only entries up to ", state);
-    else
-        snprintf(ret_text, text_bytes,
-                 "the snapshot in Redis holds entries up to %" PRIu64
-                 " and the log ends at %" PRIu64
-                 ": the log was lost or is an old copy; bring back its directory, or restore the "
-                 "node from its peers or a backup",
-                 state, last);
-    return -ESTALE;
-}
-
-static int note_term(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
-                     struct bytes payload)
-{
-    (void)index, (void)kind, (void)payload;
-    *(raft_term *)context = term;
-    return 0;
-}
-
-/* The core starts at the state: of the log before it nothing is asked any more. */
-static int restore_core(struct replica *replica, raft_index state)
-{
-    const struct wal_recovered *recovered = &replica->recovered;
-    raft_term state_term = recovered->start_term;
-    int result = 0;
-    if (index_less(recovered->start, state))
-        result = wal_read(replica->wal, state, state, note_term, &state_term);
-    struct raft_options options = {
-        .self = {replica->options.node},
-        .election_ms = replica->options.election_ms,
-        .seed = replica->options.random,
-    };
-    struct raft_saved saved = {
-        .term = recovered->term,
-        .voted = recovered->voted,
-        .vote = recovered->vote,
-        .snapshot_index = state,
-        .log_start = state,
-        .log_start_term = state_term,
-        .configuration = {.voters = 1, .voter = {{replica->options.node}}},
-    };
-    if (result == 0)
-        result = raft_init(replica->raft, &options, &saved, &replica->raft);
-    if (result == 0 && index_less(state, recovered->last))
-        result = wal_read(replica->wal, index_next(state), recovered->last, restore_entry,
-                          replica->raft);
-    if (result == 0 && raft_status(replica->raft).stuck)
-        result = -ENOBUFS;
-    return result;
-}
-
-int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
-                  size_t text_bytes)
-{
-    uint64_t state = users_meta(take_users).index;
-    int result = state_fits_log(replica, state, ret_text, text_bytes);
-    if (result != 0)
-        return result;
-    result = restore_core(replica, (raft_index){state});
-    if (result == -ENOBUFS) {
-        snprintf(
-            ret_text, text_bytes,
-            "the log holds %u terms since the last snapshot, which is all it can: the node was "
-            "started so often without saving one; see that Redis answers, and restore the node "
-            "from its peers or a backup",
-            RAFT_TERM_RUNS_MAX);
-        return result;
-    }
-    if (result != 0) {
-        snprintf(ret_text, text_bytes, "the log cannot be read back: %s", strerror(-result));
-        return result;
-    }
-    entries_reset(&replica->entries, index_next(replica->recovered.last));
-    replica->users = take_users;
-    replica->applied = state;
-    replica->saved_index = replica->saved_before = state;
-    return 0;
-}
 
 /* --- carrying out ----------------------------------------------------------------------------- */
 
@@ -347,7 +130,7 @@ static void carry_apply(struct replica *replica, raft_index first, raft_index la
         raft_index to = index_min(last, (raft_index){held.n - 1});
         int result = wal_read(replica->wal, first, to, replay, replica);
         if (result != 0) {
-            wal_has_failed(replica, "reading the log back", result);
+            replica_failed(replica, "reading the log back", result);
             return;
         }
         first = index_next(to);
@@ -491,12 +274,23 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
 
 /*
  * A lone write is flushed here and now: handing it to another thread and hearing back costs two
- * wake-ups, which is as long as the flush itself. With company the flush goes off the loop, so that
- * the next batch gathers meanwhile.
+ * wake-ups, which is as long as the flush itself. With company the flush may go off the loop, so
+ * that the next batch gathers meanwhile; but where processors are few the wake-ups cost more than
+ * that gains (measured on two: a tenth of all processor time), so a replica of its own may be told
+ * to flush here as long as the disk is quick. One flush that is not sends the next off the loop.
  */
-static bool flush_now(const struct replica *replica)
+static void flush(struct replica *replica)
 {
-    return replica->waiting_count <= 1;
+    const struct replica_hooks *hooks = replica->options.hooks;
+    uint64_t before_ms = hooks->now_ms(replica->options.context);
+    bool here = (replica->waiting_count <= 1 || replica->options.flush_here_while_quick) &&
+                before_ms >= replica->flush_away_until_ms;
+    wal_flush(replica->wal, here);
+    if (!here)
+        return;
+    uint64_t after_ms = hooks->now_ms(replica->options.context);
+    if (after_ms - before_ms >= FLUSH_SLOW_MS)
+        replica->flush_away_until_ms = after_ms + FLUSH_AWAY_MS;
 }
 
 void replica_turn(struct replica *replica)
@@ -508,7 +302,7 @@ void replica_turn(struct replica *replica)
     }
     do {
         step_gathered(replica, now_ms);
-        wal_flush(replica->wal, flush_now(replica));
+        flush(replica);
     } while (replica->durable);
 
     if (!replica->ready && raft_status(replica->raft).settled) {
