@@ -82,6 +82,14 @@ lock() {
 # Empty for a process that has ended, a zombie included.
 command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
 
+# Whether a process runs: zombies do not. (Its command line says nothing in the midst of an exec.)
+lives() {
+    local stat
+    { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+    stat=${stat##*) }
+    [[ ${stat%% *} != [ZX] ]]
+}
+
 # Prints the pid of a part when it runs: its pid file names a process, and that process is it.
 part_pid() {
     local pid=
@@ -112,15 +120,21 @@ orphans() {
 
 # Makes room for a part that does not run: ends its orphans, removes its pid file and socket.
 sweep() {
-    local pid=
+    local pid='' i
     { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
-    if [[ $pid =~ ^[1-9][0-9]*$ ]] && [ -z "$(command_line "$pid")" ]; then
+    if [[ $pid =~ ^[1-9][0-9]*$ ]] && ! lives "$pid"; then
         local left
         left=$(orphans "$pid")
         if [ -n "$left" ]; then
             say "$1 was gone and left workers behind: ending $(echo $left)"
             # shellcheck disable=SC2086
             kill -KILL $left 2>/dev/null
+            for pid in $left; do
+                for ((i = 0; i < 100; i++)); do
+                    lives "$pid" || break
+                    sleep 0.05
+                done
+            done
         fi
     fi
     rm -f "$dir/${PID_FILE[$1]}"
@@ -179,7 +193,7 @@ stop_part() {
 wait_until() { # command, part
     local end=$((SECONDS + UP_SECONDS))
     while ! $1; do
-        [ -z "$started" ] || [ -n "$(command_line "$started")" ] || return 1 # it has ended
+        [ -z "$started" ] || lives "$started" || return 1
         if [ $SECONDS -ge $end ]; then
             say "$2: no sign of life within $UP_SECONDS s ($1)"
             return 1
