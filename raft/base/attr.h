@@ -20,6 +20,9 @@
 /* The result says whether the call failed and must be looked at. ([[nodiscard]] is not C17.) */
 #define NODISCARD __attribute__((warn_unused_result))
 
+/* Made by a macro for whoever wants it. */
+#define UNUSED __attribute__((unused))
+
 /* Stands after an exhaustive switch: an enum that holds none of its values is memory gone wrong. */
 #define UNREACHABLE()    __assert_fail("unreachable", __FILE__, __LINE__, __func__)
 

@@ -37,18 +37,15 @@
 #define SCHEMA_GET(type, name)   value->name = get_##type(in);
 #define SCHEMA_PRINT(type, name) print_##type(out, #name, value->name);
 
-#define SCHEMA_CODEC(tag, FIELDS)                                        \
-    static void tag##_put(struct writer *out, const struct tag *value)   \
-    {                                                                    \
-        FIELDS(SCHEMA_PUT)                                               \
-    }                                                                    \
-    static void tag##_get(struct reader *in, struct tag *value)          \
-    {                                                                    \
-        FIELDS(SCHEMA_GET)                                               \
-    }                                                                    \
-    static void tag##_print(struct writer *out, const struct tag *value) \
-    {                                                                    \
-        FIELDS(SCHEMA_PRINT)                                             \
+#define SCHEMA_CODEC(tag, FIELDS)                                                                \
+    static void tag##_put(struct writer *out, const struct tag *value)                           \
+    {                                                                                            \
+        FIELDS(SCHEMA_PUT)                                                                       \
+    }                                                                                            \
+    static void tag##_get(struct reader *in, struct tag *value){FIELDS(                          \
+        SCHEMA_GET)} UNUSED static void tag##_print(struct writer *out, const struct tag *value) \
+    {                                                                                            \
+        FIELDS(SCHEMA_PRINT)                                                                     \
     }
 
 /*

@@ -1,7 +1,14 @@
 /*
- * Elections (§5.2, §5.4.1). A node that hears of no leader until its deadline asks for votes in the
- * next term. Its own vote is a vote like any other: it counts when storage has it (a node that
- * forgot it in a crash could vote again in the same term, and two leaders would stand).
+ * Elections (§5.2, §5.4.1), asked about before they are held (thesis §9.6).
+ *
+ * A voter that hears of no leader until its deadline first asks whether it would win: nobody's term
+ * moves for that, so a node that cannot win disturbs nobody. Then it campaigns in the next term.
+ * Its own vote is a vote like any other: it counts when storage has it, and only then are others
+ * asked (a node that forgot it in a crash could vote again in the same term).
+ *
+ * Who hears a living leader gives no vote, not even a promised one (§6): a node that was cut off
+ * and comes back does not depose a leader that the others are content with. The leader makes that
+ * safe to rely on by stepping down when no majority answers it (leader.c).
  */
 #include "raft/core/quorum.h"
 #include "raft/core/state.h"
@@ -9,56 +16,242 @@
 #include <string.h>
 
 /* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators". */
-static uint64_t draw(struct raft *raft)
+uint64_t draw(struct raft *raft, uint64_t below)
 {
     if (raft->random == 0)
         raft->random = 0x9e3779b97f4a7c15u;
     raft->random ^= raft->random >> 12;
     raft->random ^= raft->random << 25;
     raft->random ^= raft->random >> 27;
-    return raft->random * 0x2545f4914f6cdd1du;
+    return raft->random * 0x2545f4914f6cdd1du % below;
 }
 
 /* Drawn anew at each campaign: a timeout drawn once makes split votes repeat for ever. */
-static void redraw_deadline(struct raft *raft)
+void redraw_deadline(struct raft *raft)
 {
     uint64_t span = raft->options.election_ms;
-    raft->deadline_ms = raft->now_ms + span + draw(raft) % span;
+    raft->deadline_ms = raft->now_ms + span + draw(raft, span);
 }
 
-void become_follower(struct raft *raft)
+static bool is_alone(const struct raft *raft)
 {
+    const struct raft_configuration *c = raft_configuration(raft);
+    return c->voters == 1 && c->outgoing == 0 && is_voter(c, raft->options.self);
+}
+
+void become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
+                     struct raft_output *out)
+{
+    if (out != NULL)
+        refuse_reads(raft, out);
     raft->role = RAFT_FOLLOWER;
-    raft->follower = (struct raft_follower){.leader_known = false};
-    if (raft->configuration.voters == 1)
+    memset(&raft->follower, 0, sizeof(raft->follower));
+    raft->follower.leader_known = leader_known;
+    raft->follower.leader = leader;
+    raft->follower.heard_ms = raft->now_ms;
+    if (is_alone(raft))
         raft->deadline_ms = raft->now_ms; /* nobody else could be leader: no need to wait */
     else
         redraw_deadline(raft);
 }
 
-void election_deadline_passed(struct raft *raft, struct raft_output *out)
+bool hears_leader(const struct raft *raft)
 {
-    redraw_deadline(raft);
-    raft_term next = {raft->term.n + 1};
-    if (!log_has_room(&raft->log, next))
-        return; /* a leader opens its term with an entry */
-    set_term(raft, next, out);
+    if (raft->role == RAFT_LEADER)
+        return true;
+    return raft->role == RAFT_FOLLOWER && raft->follower.leader_known &&
+           raft->now_ms - raft->follower.heard_ms < raft->options.election_ms;
+}
+
+/* --- counting --------------------------------------------------------------------------------- */
+
+static uint64_t has_granted(const void *context, raft_node_id id)
+{
+    const struct raft_votes *votes = context;
+    for (uint32_t i = 0; i < votes->count; i++) {
+        if (node_id_equal(votes->of[i], id))
+            return 1;
+    }
+    return 0;
+}
+
+static void grant(struct raft_votes *votes, raft_node_id id)
+{
+    if (has_granted(votes, id) == 0 && votes->count < RAFT_PEERS_MAX)
+        votes->of[votes->count++] = id;
+}
+
+static bool has_won(const struct raft *raft, const struct raft_votes *votes)
+{
+    return quorum_reached(raft_configuration(raft), has_granted, votes) == 1;
+}
+
+/* Calls `ask` for every other voter. */
+static void ask_voters(struct raft *raft, enum raft_message_kind kind,
+                       void (*ask)(struct raft *raft, struct raft_message *m),
+                       struct raft_output *out)
+{
+    raft_node_id nodes[RAFT_PEERS_MAX];
+    const struct raft_configuration *configuration = raft_configuration(raft);
+    uint32_t count = configuration_nodes(configuration, nodes);
+    for (uint32_t i = 0; i < count; i++) {
+        if (is_voter(configuration, nodes[i]) && !node_id_equal(nodes[i], raft->options.self))
+            ask(raft, add_send(raft, nodes[i], kind, out));
+    }
+}
+
+/* --- asking ----------------------------------------------------------------------------------- */
+
+static void campaign(struct raft *raft, bool transfer, struct raft_output *out)
+{
+    refuse_reads(raft, out);
+    set_term(raft, (raft_term){raft->term.n + 1}, out);
     raft->voted = true;
     raft->vote = raft->options.self;
     raft->role = RAFT_CANDIDATE;
     memset(&raft->candidate, 0, sizeof(raft->candidate));
+    raft->candidate.transfer = transfer;
+    redraw_deadline(raft);
     want_persist(raft, out);
 }
 
-void candidate_persisted(struct raft *raft, struct raft_candidate *candidate,
-                         struct raft_output *out)
+static void fill_pre_vote_ask(struct raft *raft, struct raft_message *m)
 {
-    if (!term_equal(raft->durable_term, raft->term) || !raft->durable_vote)
+    m->pre_vote_ask.next_term.n = raft->term.n + 1;
+    m->pre_vote_ask.last = raft->log.last;
+    m->pre_vote_ask.last_term = log_last_term(&raft->log);
+}
+
+/*
+ * A voter of the configuration in effect; or of the one before while that is not committed: perhaps
+ * only this node has the entry that removes it, and nobody with a shorter log can win (thesis
+ * §4.2.2).
+ */
+static bool may_campaign(const struct raft *raft)
+{
+    const struct raft_configured *newest = &raft->configured[raft->configurations - 1];
+    bool voter = is_voter(&newest->configuration, raft->options.self);
+    if (!voter && raft->configurations > 1 && index_less(raft->commit, newest->index))
+        voter = is_voter(&(newest - 1)->configuration, raft->options.self);
+    /* A leader opens its term with an entry: there must be room for one more stretch. */
+    return voter && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
+}
+
+void election_deadline_passed(struct raft *raft, struct raft_output *out)
+{
+    redraw_deadline(raft);
+    if (raft->role == RAFT_CANDIDATE && !raft->candidate.asked)
+        return; /* its disk is slow, and would be no faster in another term */
+    if (!may_campaign(raft)) {
+        if (raft->role != RAFT_FOLLOWER)
+            become_follower(raft, false, (raft_node_id){0}, out);
+        refuse_reads(raft, out);
+        raft->follower.leader_known = false;
         return;
-    candidate->granted[own_place(raft)] = true;
-    uint32_t votes = 0;
-    for (uint32_t i = 0; i < raft->configuration.voters; i++)
-        votes += candidate->granted[i];
-    if (votes >= quorum_size(raft->configuration.voters))
+    }
+    refuse_reads(raft, out);
+    raft->role = RAFT_PRE_CANDIDATE;
+    memset(&raft->pre_candidate, 0, sizeof(raft->pre_candidate));
+    grant(&raft->pre_candidate.granted, raft->options.self);
+    if (has_won(raft, &raft->pre_candidate.granted))
+        campaign(raft, false, out);
+    else
+        ask_voters(raft, RAFT_PRE_VOTE_ASK, fill_pre_vote_ask, out);
+}
+
+void on_campaign_now(struct raft *raft, struct raft_output *out)
+{
+    if (may_campaign(raft))
+        campaign(raft, true, out);
+}
+
+static void fill_vote_ask(struct raft *raft, struct raft_message *m)
+{
+    m->vote_ask.last = raft->log.last;
+    m->vote_ask.last_term = log_last_term(&raft->log);
+    m->vote_ask.transfer = as_candidate(raft)->transfer;
+}
+
+void candidate_persisted(struct raft *raft, struct raft_output *out)
+{
+    struct raft_candidate *candidate = as_candidate(raft);
+    if (candidate->asked || !term_is_durable(raft) || !raft->durable_vote)
+        return;
+    candidate->asked = true;
+    grant(&candidate->granted, raft->options.self);
+    if (has_won(raft, &candidate->granted))
+        become_leader(raft, out);
+    else
+        ask_voters(raft, RAFT_VOTE_ASK, fill_vote_ask, out);
+}
+
+/* --- answering -------------------------------------------------------------------------------- */
+
+void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    const struct raft_pre_vote_ask *ask = &m->pre_vote_ask;
+    if (!term_is_durable(raft))
+        return; /* an answer carries the term */
+    bool granted = !hears_leader(raft) && term_less(raft->term, ask->next_term) &&
+                   log_is_up_to_date(&raft->log, ask->last, ask->last_term);
+    struct raft_message *answer = add_send(raft, m->from, RAFT_PRE_VOTE_GIVE, out);
+    answer->pre_vote_give.next_term = ask->next_term;
+    answer->pre_vote_give.granted = granted;
+}
+
+void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    if (term_less(raft->term, m->term)) {
+        /* Refused for being behind: without catching up this node could ask for ever. */
+        if (m->pre_vote_give.granted || hears_leader(raft))
+            return;
+        become_follower(raft, false, (raft_node_id){0}, out);
+        set_term(raft, m->term, out);
+        return;
+    }
+    if (raft->role != RAFT_PRE_CANDIDATE || !m->pre_vote_give.granted ||
+        m->pre_vote_give.next_term.n != raft->term.n + 1)
+        return;
+    struct raft_pre_candidate *candidate = as_pre_candidate(raft);
+    grant(&candidate->granted, m->from);
+    if (has_won(raft, &candidate->granted))
+        campaign(raft, false, out);
+}
+
+void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    const struct raft_vote_ask *ask = &m->vote_ask;
+    if (term_less(raft->term, m->term)) {
+        if (hears_leader(raft) && !ask->transfer)
+            return;
+        become_follower(raft, false, (raft_node_id){0}, out);
+        set_term(raft, m->term, out);
+    }
+    bool same_term = term_equal(raft->term, m->term);
+    bool free_vote = !raft->voted || node_id_equal(raft->vote, m->from);
+    if (!same_term || !free_vote || !log_is_up_to_date(&raft->log, ask->last, ask->last_term)) {
+        if (term_is_durable(raft))
+            add_send(raft, m->from, RAFT_VOTE_GIVE, out);
+        return;
+    }
+    if (raft->voted) { /* asked again: what storage has may be said again */
+        if (term_is_durable(raft) && raft->durable_vote)
+            add_send(raft, m->from, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
+        return;
+    }
+    raft->voted = true;
+    raft->vote = m->from;
+    out->persist.hard_state = true;
+    redraw_deadline(raft);
+    want_persist(raft, out); /* the vote is given when that is durable: on_persisted */
+}
+
+void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    struct raft_candidate *candidate = as_candidate(raft);
+    if (!m->vote_give.granted || !candidate->asked)
+        return;
+    grant(&candidate->granted, m->from);
+    if (has_won(raft, &candidate->granted))
         become_leader(raft, out);
 }

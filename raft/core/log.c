@@ -2,14 +2,6 @@
 
 #include <string.h>
 
-void log_init(struct raft_log *log, raft_index start, raft_term start_term)
-{
-    log->start = start;
-    log->start_term = start_term;
-    log->last = start;
-    log->runs = 0;
-}
-
 raft_term log_last_term(const struct raft_log *log)
 {
     return log->runs > 0 ? log->run[log->runs - 1].term : log->start_term;
@@ -21,14 +13,67 @@ bool log_has_room(const struct raft_log *log, raft_term term)
     return same_run || log->runs < RAFT_TERM_RUNS_MAX;
 }
 
-void log_append(struct raft_log *log, raft_term term, uint32_t count)
+static uint64_t *bytes_slot(struct raft_log *log, raft_index index)
 {
-    assert(count > 0);
+    return &log->bytes_to[index.n & (RAFT_SIZES_MAX - 1)];
+}
+
+void log_append(struct raft_log *log, raft_term term, uint32_t bytes)
+{
     assert(!term_less(term, log_last_term(log)));
     assert(log_has_room(log, term));
     if (log->runs == 0 || !term_equal(log_last_term(log), term))
         log->run[log->runs++] = (struct raft_log_run){.first = index_next(log->last), .term = term};
-    log->last.n += count;
+    uint64_t before = *bytes_slot(log, log->last);
+    log->last.n++;
+    *bytes_slot(log, log->last) = before + bytes;
+}
+
+uint64_t log_bytes(const struct raft_log *log, raft_index from, raft_index to)
+{
+    assert(!index_less(to, from) && !index_less(log->last, to));
+    if (log->last.n - from.n >= RAFT_SIZES_MAX)
+        return (to.n - from.n) * RAFT_ENTRY_BYTES_MAX;
+    return log->bytes_to[to.n & (RAFT_SIZES_MAX - 1)] -
+           log->bytes_to[from.n & (RAFT_SIZES_MAX - 1)];
+}
+
+void log_truncate(struct raft_log *log, raft_index index)
+{
+    assert(index_less(log->start, index) && !index_less(log->last, index));
+    log->last.n = index.n - 1;
+    if (index_equal(log->last, log->start))
+        log->runs = 0; /* also one that began before the start */
+    while (log->runs > 0 && index_less(log->last, log->run[log->runs - 1].first))
+        log->runs--;
+}
+
+void log_reset(struct raft_log *log, raft_index start, raft_term start_term)
+{
+    log->start = start;
+    log->start_term = start_term;
+    log->last = start;
+    log->runs = 0;
+    *bytes_slot(log, start) = 0;
+}
+
+raft_index log_find_term(const struct raft_log *log, raft_index index, raft_term term)
+{
+    raft_index at = index_min(index, log->last);
+    for (uint32_t i = log->runs; i-- > 0 && index_less(log->start, at);) {
+        if (index_less(at, log->run[i].first))
+            continue;
+        if (!term_less(term, log->run[i].term))
+            return at;
+        at.n = log->run[i].first.n - 1;
+    }
+    return index_max(at, log->start);
+}
+
+bool log_is_up_to_date(const struct raft_log *log, raft_index index, raft_term term)
+{
+    raft_term own = log_last_term(log);
+    return term_less(own, term) || (term_equal(own, term) && !index_less(index, log->last));
 }
 
 /* The run that holds `index`: the last that begins at or before it. */
@@ -52,6 +97,24 @@ raft_term log_term(const struct raft_log *log, raft_index index)
     if (index_equal(index, log->start))
         return log->start_term;
     return log->run[find_run(log, index)].term;
+}
+
+void log_runs(const struct raft_log *log, raft_index first, uint32_t count,
+              struct raft_runs *ret_runs)
+{
+    ret_runs->runs = 0;
+    while (count > 0 && ret_runs->runs < RAFT_APPEND_RUNS_MAX) {
+        uint32_t i = find_run(log, first);
+        bool is_last = i + 1 == log->runs;
+        uint64_t end = is_last ? log->last.n + 1 : log->run[i + 1].first.n;
+        uint64_t here = end - first.n;
+        if (here > count)
+            here = count;
+        ret_runs->at[ret_runs->runs].term = log->run[i].term;
+        ret_runs->at[ret_runs->runs++].count = (uint32_t)here;
+        count -= (uint32_t)here;
+        first.n += here;
+    }
 }
 
 void log_compact(struct raft_log *log, raft_index index)

@@ -1,7 +1,21 @@
 #include "raft/core/state.h"
 
+#include "raft/core/quorum.h"
+
 #include <errno.h>
 #include <string.h>
+
+struct raft_follower *as_follower(struct raft *raft)
+{
+    assert(raft->role == RAFT_FOLLOWER);
+    return &raft->follower;
+}
+
+struct raft_pre_candidate *as_pre_candidate(struct raft *raft)
+{
+    assert(raft->role == RAFT_PRE_CANDIDATE);
+    return &raft->pre_candidate;
+}
 
 struct raft_candidate *as_candidate(struct raft *raft)
 {
@@ -15,54 +29,25 @@ struct raft_leader *as_leader(struct raft *raft)
     return &raft->leader;
 }
 
-uint32_t own_place(const struct raft *raft)
-{
-    for (uint32_t i = 0; i < raft->configuration.voters; i++) {
-        if (node_id_equal(raft->configuration.voter[i], raft->options.self))
-            return i;
-    }
-    UNREACHABLE(); /* raft_init refuses a configuration without self */
-}
-
 size_t raft_size(void)
 {
     return sizeof(struct raft);
 }
 
-static bool configuration_valid(const struct raft_configuration *configuration, raft_node_id self)
-{
-    bool has_self = false;
-    if (configuration->voters == 0 || configuration->voters > RAFT_MEMBERS_MAX)
-        return false;
-    for (uint32_t i = 0; i < configuration->voters; i++) {
-        if (configuration->voter[i].n == 0)
-            return false;
-        has_self = has_self || node_id_equal(configuration->voter[i], self);
-        for (uint32_t j = 0; j < i; j++) {
-            if (node_id_equal(configuration->voter[i], configuration->voter[j]))
-                return false;
-        }
-    }
-    return has_self;
-}
-
 int raft_init(void *memory, const struct raft_options *options, const struct raft_saved *saved,
               struct raft **ret_raft)
 {
-    if (options->self.n == 0 || options->election_ms == 0 ||
-        !configuration_valid(&saved->configuration, options->self))
+    if (options->self.n == 0 || options->election_ms == 0 || options->heartbeat_ms == 0 ||
+        options->election_ms / 5 < options->heartbeat_ms)
         return -EINVAL;
-    /* A cluster of one is what this core agrees in until nodes talk to one another. */
-    if (saved->configuration.voters != 1)
-        return -EINVAL;
-    if (index_less(saved->snapshot_index, saved->log_start) ||
+    if (!configuration_valid(&saved->configuration) ||
+        index_less(saved->snapshot_index, saved->log_start) ||
         term_less(saved->term, saved->log_start_term))
         return -EINVAL;
 
     struct raft *raft = memory;
     memset(raft, 0, sizeof(*raft));
     raft->options = *options;
-    raft->configuration = saved->configuration;
     raft->term = saved->term;
     raft->voted = saved->voted;
     raft->vote = saved->vote;
@@ -71,22 +56,32 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     raft->commit = saved->snapshot_index;
     raft->durable = saved->log_start;
     raft->random = options->seed ^ options->self.n;
-    log_init(&raft->log, saved->log_start, saved->log_start_term);
-    become_follower(raft);
+    log_reset(&raft->log, saved->log_start, saved->log_start_term);
+    configuration_appended(raft, saved->log_start, &saved->configuration);
+    become_follower(raft, false, (raft_node_id){0}, NULL);
     *ret_raft = raft;
     return 0;
 }
 
-int raft_restore_entry(struct raft *raft, raft_term term)
+int raft_restore_entry(struct raft *raft, raft_term term, uint32_t bytes,
+                       const struct raft_configuration *configuration)
 {
     if (term_less(term, log_last_term(&raft->log)) || term_less(raft->term, term))
         return -EINVAL;
-    if (!log_has_room(&raft->log, term))
+    if (configuration != NULL && !configuration_valid(configuration))
+        return -EINVAL;
+    if (!log_has_room(&raft->log, term) || (configuration != NULL && !configuration_room(raft)))
         return -ENOBUFS;
-    log_append(&raft->log, term, 1);
+    log_append(&raft->log, term, bytes);
     raft->durable = raft->log.last;
+    if (configuration != NULL) {
+        configuration_appended(raft, raft->log.last, configuration);
+        become_follower(raft, false, (raft_node_id){0}, NULL); /* the voters may be others now */
+    }
     return 0;
 }
+
+/* --- what sections use ------------------------------------------------------------------------ */
 
 void set_term(struct raft *raft, raft_term term, struct raft_output *out)
 {
@@ -95,12 +90,12 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out)
     raft->voted = false;
     raft->vote = (raft_node_id){0};
     out->persist.hard_state = true;
+    want_persist(raft, out);
 }
 
 void want_persist(struct raft *raft, struct raft_output *out)
 {
     struct raft_persist *persist = &out->persist;
-    assert(!persist->wanted);
     persist->wanted = true;
     persist->term = raft->term;
     persist->voted = raft->voted;
@@ -113,6 +108,24 @@ void want_persist(struct raft *raft, struct raft_output *out)
     };
 }
 
+bool term_is_durable(const struct raft *raft)
+{
+    return term_equal(raft->durable_term, raft->term);
+}
+
+struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
+                              struct raft_output *out)
+{
+    assert(out->sends.count < RAFT_SENDS_MAX && !node_id_equal(to, raft->options.self));
+    struct raft_message *m = &out->sends.at[out->sends.count++];
+    memset(m, 0, sizeof(*m));
+    m->from = raft->options.self;
+    m->to = to;
+    m->term = raft->term;
+    m->kind = kind;
+    return m;
+}
+
 struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind)
 {
     assert(out->verdicts.count < RAFT_VERDICTS_MAX);
@@ -121,11 +134,14 @@ struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind
     return verdict;
 }
 
+/* --- events ----------------------------------------------------------------------------------- */
+
 static void on_persisted(struct raft *raft, const struct raft_persisted *persisted,
                          struct raft_output *out)
 {
     const struct raft_mark *mark = &persisted->mark;
     assert(!term_less(raft->term, mark->term) && mark->epoch <= raft->epoch);
+    bool had_vote = term_is_durable(raft) && raft->durable_vote;
     if (!term_less(mark->term, raft->durable_term)) {
         raft->durable_vote =
             mark->voted || (raft->durable_vote && term_equal(mark->term, raft->durable_term));
@@ -133,15 +149,85 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     }
     if (mark->epoch == raft->epoch)
         raft->durable = index_max(raft->durable, mark->last);
+    bool has_vote = term_is_durable(raft) && raft->durable_vote;
+    if (has_vote && !had_vote && !node_id_equal(raft->vote, raft->options.self))
+        add_send(raft, raft->vote, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
 
     switch (raft->role) {
     case RAFT_FOLLOWER:
+        follower_persisted(raft, out);
+        return;
+    case RAFT_PRE_CANDIDATE:
         return;
     case RAFT_CANDIDATE:
-        candidate_persisted(raft, as_candidate(raft), out);
+        candidate_persisted(raft, out);
         return;
     case RAFT_LEADER:
-        leader_persisted(raft, as_leader(raft), out);
+        leader_persisted(raft, out);
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* A stale leader learns that it is one; other stale messages say nothing any more. */
+static void answer_stale(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    if (m->kind == RAFT_APPEND && term_is_durable(raft))
+        add_send(raft, m->from, RAFT_APPEND_GIVE, out);
+}
+
+/* §5.1: whoever hears of a later term follows it. Votes and pre-votes judge for themselves. */
+static bool is_current(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    if (term_less(m->term, raft->term)) {
+        answer_stale(raft, m, out);
+        return false;
+    }
+    if (term_less(raft->term, m->term)) {
+        become_follower(raft, false, (raft_node_id){0}, out);
+        set_term(raft, m->term, out);
+    }
+    return true;
+}
+
+static void on_received(struct raft *raft, const struct raft_received *received,
+                        struct raft_output *out)
+{
+    const struct raft_message *m = received->message;
+    assert(node_id_equal(m->to, raft->options.self) && !node_id_equal(m->from, raft->options.self));
+    switch (m->kind) {
+    case RAFT_PRE_VOTE_ASK:
+        on_pre_vote_ask(raft, m, out);
+        return;
+    case RAFT_PRE_VOTE_GIVE:
+        on_pre_vote_give(raft, m, out);
+        return;
+    case RAFT_VOTE_ASK:
+        on_vote_ask(raft, m, out);
+        return;
+    case RAFT_VOTE_GIVE:
+        if (is_current(raft, m, out) && raft->role == RAFT_CANDIDATE)
+            on_vote_give(raft, m, out);
+        return;
+    case RAFT_APPEND:
+        if (is_current(raft, m, out))
+            on_append(raft, received, out);
+        return;
+    case RAFT_APPEND_GIVE:
+        if (is_current(raft, m, out) && raft->role == RAFT_LEADER)
+            on_append_give(raft, m, out);
+        return;
+    case RAFT_READ_ASK:
+        if (is_current(raft, m, out))
+            on_read_ask(raft, m, out);
+        return;
+    case RAFT_READ_GIVE:
+        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
+            on_read_give(raft, m, out);
+        return;
+    case RAFT_CAMPAIGN_NOW:
+        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
+            on_campaign_now(raft, out);
         return;
     }
     UNREACHABLE();
@@ -149,8 +235,32 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
 
 static void on_ticked(struct raft *raft, struct raft_output *out)
 {
-    if (raft->now_ms >= raft->deadline_ms && raft->role == RAFT_FOLLOWER)
+    if (raft->role == RAFT_LEADER)
+        leader_ticked(raft, out);
+    else if (raft->now_ms >= raft->deadline_ms)
         election_deadline_passed(raft, out);
+}
+
+static void on_compacted(struct raft *raft, raft_index index, struct raft_output *out)
+{
+    assert(!index_less(raft->commit, index));
+    configurations_compacted(raft, index);
+    log_compact(&raft->log, index);
+    raft->durable = index_max(raft->durable, index);
+    if (raft->role == RAFT_LEADER) /* the snapshot was faster than the log's own disk */
+        leader_persisted(raft, out);
+}
+
+static void on_peer_lost(struct raft *raft, raft_node_id peer)
+{
+    if (raft->role == RAFT_LEADER) {
+        leader_lost_peer(raft, peer);
+    } else if (raft->role == RAFT_FOLLOWER && raft->follower.leader_known &&
+               node_id_equal(raft->follower.leader, peer)) {
+        /* Perhaps it died: ask the others soon, each at a moment of its own. */
+        raft->follower.leader_known = false;
+        raft->deadline_ms = raft->now_ms + 1 + draw(raft, raft->options.heartbeat_ms);
+    }
 }
 
 static void dispatch(struct raft *raft, const struct raft_event *event, struct raft_output *out)
@@ -159,18 +269,35 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
     case RAFT_TICKED:
         on_ticked(raft, out);
         return;
+    case RAFT_RECEIVED:
+        on_received(raft, &event->received, out);
+        return;
     case RAFT_PROPOSED:
         propose(raft, &event->proposed, out);
         return;
+    case RAFT_CHANGE_PROPOSED:
+        propose_change(raft, &event->change_proposed, out);
+        return;
     case RAFT_READ_ASKED:
-        ask_read(raft, &event->read_asked, out);
+        ask_read(raft, event->read_asked.token, out);
+        return;
+    case RAFT_TRANSFER_ASKED:
+        ask_transfer(raft, &event->transfer_asked, out);
         return;
     case RAFT_PERSISTED:
         on_persisted(raft, &event->persisted, out);
         return;
     case RAFT_COMPACTED:
-        assert(!index_less(raft->commit, event->compacted.index));
-        log_compact(&raft->log, event->compacted.index);
+        on_compacted(raft, event->compacted.index, out);
+        return;
+    case RAFT_SNAPSHOT_INSTALLED:
+        snapshot_installed(raft, &event->snapshot_installed, out);
+        return;
+    case RAFT_SNAPSHOT_SENT:
+        snapshot_sent(raft, &event->snapshot_sent, out);
+        return;
+    case RAFT_PEER_LOST:
+        on_peer_lost(raft, event->peer_lost.peer);
         return;
     }
     UNREACHABLE();
@@ -183,16 +310,19 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ou
     raft_index commit_before = raft->commit;
 
     struct raft_output *out = ret_output;
-    out->persist = (struct raft_persist){.wanted = false};
+    memset(&out->persist, 0, sizeof(out->persist));
+    out->sends.count = 0;
     out->verdicts.count = 0;
     dispatch(raft, event, out);
 
-    out->apply.first = index_next(commit_before);
+    bool installed = event->kind == RAFT_SNAPSHOT_INSTALLED; /* the state machine has it all */
+    out->apply.first = index_next(installed ? raft->commit : commit_before);
     out->apply.last = raft->commit;
-    out->deadline_ms = raft->deadline_ms;
+    out->deadline_ms = raft->role == RAFT_LEADER ? leader_deadline_ms(raft) : raft->deadline_ms;
     assert(!index_less(raft->commit, commit_before));
-    assert(!out->persist.hard_state || out->persist.wanted);
 }
+
+/* --- looking in ------------------------------------------------------------------------------- */
 
 struct raft_status raft_status(const struct raft *raft)
 {
@@ -216,6 +346,20 @@ struct raft_status raft_status(const struct raft *raft)
     return status;
 }
 
+bool raft_peer_status(const struct raft *raft, raft_node_id peer, struct raft_peer_status *ret)
+{
+    for (uint32_t i = 0; raft->role == RAFT_LEADER && i < raft->leader.peers; i++) {
+        const struct raft_progress *progress = &raft->leader.peer[i];
+        if (!node_id_equal(progress->id, peer))
+            continue;
+        bool self = node_id_equal(peer, raft->options.self);
+        ret->match = progress->match;
+        ret->reachable = self || raft->now_ms - progress->heard_ms < raft->options.election_ms;
+        return true;
+    }
+    return false;
+}
+
 raft_term raft_entry_term(const struct raft *raft, raft_index index)
 {
     return log_term(&raft->log, index);
@@ -231,8 +375,14 @@ static void check_leader(const struct raft *raft, const struct raft_leader *lead
         assert(index_less(before, raft->log.start) ||
                term_less(log_term(&raft->log, before), raft->term));
     }
-    assert(index_equal(leader->match[own_place(raft)], raft->durable));
-    assert(leader->rounds == 0 || !leader_is_settled(raft));
+    for (uint32_t i = 0; i < leader->peers; i++) {
+        const struct raft_progress *peer = &leader->peer[i];
+        if (node_id_equal(peer->id, raft->options.self))
+            assert(index_equal(peer->match, raft->durable));
+        else
+            assert(index_less(peer->match, peer->next) && peer->next.n <= raft->log.last.n + 1);
+        assert(peer->round <= leader->round);
+    }
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < leader->batches; i++) {
         assert(index_less(raft->commit, leader->batch[i].last));
@@ -250,7 +400,16 @@ void raft_check(const struct raft *raft)
     assert(!index_less(raft->log.last, raft->durable));
     assert(!index_less(raft->log.last, raft->commit) || raft->log.runs == 0);
     assert(!index_less(raft->commit, raft->log.start));
-    assert(configuration_valid(&raft->configuration, raft->options.self));
+    assert(raft->configurations > 0);
+    for (uint32_t i = 0; i < raft->configurations; i++) {
+        const struct raft_configured *configured = &raft->configured[i];
+        assert(configuration_valid(&configured->configuration));
+        assert(!index_less(raft->log.last, configured->index) || i == 0);
+        assert(i == 0 || index_less(raft->configured[i - 1].index, configured->index));
+        assert(i == 0 || index_less(raft->log.start, configured->index));
+    }
+    if (raft->role == RAFT_FOLLOWER)
+        assert(!index_less(raft->log.last, raft->follower.verified));
     if (raft->role == RAFT_LEADER)
         check_leader(raft, &raft->leader);
 }

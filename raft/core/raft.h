@@ -10,10 +10,13 @@
  * THE DRIVER'S DUTIES. After each step, carry the output out in the order of its members:
  *   1. persist: write it to stable storage, in the order of the steps, many steps in one flush if
  *      it likes. When a flush is done, step PERSISTED with the mark of the last persist in it.
- *   2. verdicts: tell the asker. ACCEPTED is a place in the log, not yet an acknowledgement.
- *   3. apply: hand these entries to the state machine, in order, once. Answers leave now: what is
- *      here is committed, and so durable on a majority.
- *   4. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
+ *   2. sends: now, without waiting for 1. A message that promises something of this node's storage
+ *      (a vote, an acknowledgement, a new term) is not in an output before storage has it: the step
+ *      that PERSISTED was says it. Losing, doubling and reordering messages is allowed.
+ *   3. apply: hand these entries to the state machine, in order, once. What is here is committed,
+ *      and so durable on a majority.
+ *   4. verdicts: tell the asker. ACCEPTED is a place in the log, not yet an acknowledgement.
+ *   5. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
  * A failed write ends the process: there is no event for it.
  *
  * The core cannot fail. What it will not do it refuses, and a refusal is data.
@@ -21,6 +24,7 @@
 #ifndef ROLLCALL_CORE_RAFT_H
 #define ROLLCALL_CORE_RAFT_H
 
+#include "raft/core/message.h"
 #include "raft/core/types.h"
 
 struct raft;
@@ -29,7 +33,8 @@ struct raft;
 
 struct raft_options {
     raft_node_id self;
-    uint32_t election_ms; /* a follower waits between this and twice this (§5.2) */
+    uint32_t election_ms;  /* a follower waits between this and twice this (§5.2) */
+    uint32_t heartbeat_ms; /* a leader is heard at least so often; at most a fifth of election_ms */
     uint64_t seed;
 };
 
@@ -41,7 +46,7 @@ struct raft_saved {
     raft_index snapshot_index; /* the last entry that the state machine's snapshot covers */
     raft_index log_start;      /* the entry before the log's first; its term */
     raft_term log_start_term;
-    struct raft_configuration configuration;
+    struct raft_configuration configuration; /* as of log_start: the snapshot's, or the first */
 };
 
 /* Bytes of a struct raft: the caller provides them, aligned as malloc would, and keeps them. */
@@ -50,13 +55,19 @@ size_t raft_size(void);
 /*
  * Makes a node out of what storage held. Then raft_restore_entry for each entry of the stored log,
  * from log_start + 1 on, terms not decreasing; then the first step, TICKED.
- * -EINVAL: ids or times out of range, a configuration without self, log_start above snapshot_index.
+ * A stored log that does not hold the snapshot's last entry is to be dropped: log_start is then
+ * snapshot_index (a crash came between a snapshot and the log that belongs to it).
+ * -EINVAL: ids or times out of range, an invalid configuration, log_start above snapshot_index.
  */
 NODISCARD int raft_init(void *memory, const struct raft_options *options,
                         const struct raft_saved *saved, struct raft **ret_raft);
 
-/* -EINVAL when the term goes back or is above the saved one; -ENOBUFS over RAFT_TERM_RUNS_MAX. */
-NODISCARD int raft_restore_entry(struct raft *raft, raft_term term);
+/*
+ * `configuration` is NULL unless the entry is one. -EINVAL when the term goes back or is above the
+ * saved one; -ENOBUFS over RAFT_TERM_RUNS_MAX or RAFT_CONFIGURATIONS_MAX.
+ */
+NODISCARD int raft_restore_entry(struct raft *raft, raft_term term, uint32_t bytes,
+                                 const struct raft_configuration *configuration);
 
 /* --- events: what happened -------------------------------------------------------------------- */
 
@@ -73,20 +84,43 @@ struct raft_mark {
 };
 
 enum raft_event_kind {
-    RAFT_TICKED,     /* time passed */
-    RAFT_PROPOSED,   /* `count` commands of together `bytes` want into the log */
-    RAFT_READ_ASKED, /* reads want an index at which they are linearizable (thesis §6.4) */
-    RAFT_PERSISTED,  /* everything up to this mark is durable */
-    RAFT_COMPACTED,  /* a durable snapshot covers the log up to `index`, which is gone */
+    RAFT_TICKED,             /* time passed */
+    RAFT_RECEIVED,           /* a message came from another node */
+    RAFT_PROPOSED,           /* commands want into the log */
+    RAFT_CHANGE_PROPOSED,    /* another configuration is wanted (thesis §4.3) */
+    RAFT_READ_ASKED,         /* reads want an index at which they are linearizable (thesis §6.4) */
+    RAFT_TRANSFER_ASKED,     /* somebody else shall lead (thesis §3.10) */
+    RAFT_PERSISTED,          /* everything up to this mark is durable */
+    RAFT_COMPACTED,          /* a durable snapshot covers the log up to `index`, which is gone */
+    RAFT_SNAPSHOT_INSTALLED, /* the state machine is that of a leader's snapshot, durably */
+    RAFT_SNAPSHOT_SENT,      /* sending a snapshot to a peer has ended, well or not */
+    RAFT_PEER_LOST,          /* the connection to a node ended: it may have died */
+};
+
+struct raft_received {
+    const struct raft_message *message;
+    /* Of an append: the size of each entry, and the configuration if its one entry is one. */
+    const uint32_t *bytes;
+    const struct raft_configuration *configuration;
 };
 
 struct raft_proposed {
-    uint32_t count;
-    uint64_t bytes;
+    uint32_t count;        /* 1 … RAFT_APPEND_ENTRIES_MAX */
+    const uint32_t *bytes; /* of each */
+};
+
+struct raft_change_proposed {
+    const struct raft_configuration *configuration;
+    uint32_t bytes;
 };
 
 struct raft_read_asked {
     uint64_t token; /* the driver's name for the round, comes back in the verdict */
+};
+
+struct raft_transfer_asked {
+    bool to_known; /* else: to whoever is furthest */
+    raft_node_id to;
 };
 
 struct raft_persisted {
@@ -97,46 +131,84 @@ struct raft_compacted {
     raft_index index; /* at most the applied index */
 };
 
+/*
+ * Nothing happens when `index` is at or below the commit index. When the log holds this very entry,
+ * what follows it stays; else persist.reset says that all of the log goes.
+ */
+struct raft_snapshot_installed {
+    raft_index index;
+    raft_term term;
+    const struct raft_configuration *configuration;
+};
+
+struct raft_snapshot_sent {
+    raft_node_id to;
+    bool installed;
+    raft_index index;
+};
+
+struct raft_peer_lost {
+    raft_node_id peer;
+};
+
 struct raft_event {
     enum raft_event_kind kind;
     uint64_t now_ms; /* any monotonic clock; not before the last event's */
     union {
+        struct raft_received received;
         struct raft_proposed proposed;
+        struct raft_change_proposed change_proposed;
         struct raft_read_asked read_asked;
+        struct raft_transfer_asked transfer_asked;
         struct raft_persisted persisted;
         struct raft_compacted compacted;
+        struct raft_snapshot_installed snapshot_installed;
+        struct raft_snapshot_sent snapshot_sent;
+        struct raft_peer_lost peer_lost;
     };
 };
 
 /* --- output: what to do ----------------------------------------------------------------------- */
 
-/* NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes.
- */
-enum raft_entry_kind { RAFT_NOOP = 1, RAFT_COMMAND = 2 };
+/* Where the payloads of new entries are. */
+enum raft_entries_from {
+    RAFT_FROM_PROPOSAL, /* the commands of the event, in order; or the configuration */
+    RAFT_FROM_MESSAGE,  /* the last entries of the received append */
+    RAFT_FROM_CORE,     /* nowhere: an entry of the core's own, see `kind` */
+};
 
 struct raft_persist {
-    bool wanted;     /* there is something to write */
-    bool hard_state; /* term and vote changed: durable before, or with, the entries */
+    bool wanted;     /* there is something to write, in this order: */
+    bool hard_state; /* term and vote changed: durable before, or with, what follows */
     raft_term term;
     bool voted;
     raft_node_id vote;
-    uint32_t count; /* entries to append, all of `kind` and `entry_term`, from `first` on */
-    enum raft_entry_kind kind;
-    raft_term entry_term;
-    raft_index first;
+    bool reset; /* all entries go; the next comes after this one */
+    raft_index reset_index;
+    raft_term reset_term;
+    bool truncate; /* entries from here on go; the one before has this term */
+    raft_index first_gone;
+    raft_term term_before;
+    raft_index first; /* new entries, from here on, of these terms */
+    struct raft_runs entries;
+    enum raft_entries_from from;
+    enum raft_entry_kind kind;               /* FROM_CORE */
+    struct raft_configuration configuration; /* FROM_CORE and CONFIGURATION */
     struct raft_mark mark;
 };
 
 enum raft_refusal {
-    RAFT_NOT_LEADER = 1, /* nor is a leader known */
-    RAFT_BUSY = 2,       /* over a limit: try again later */
+    RAFT_NOT_LEADER = 1,  /* raft_status says who is, if known */
+    RAFT_BUSY = 2,        /* over a limit, or leadership is being handed over: try again later */
+    RAFT_NOT_ALLOWED = 3, /* a change: one is under way, or it is no legal step from here */
 };
 
 enum raft_verdict_kind {
-    RAFT_ACCEPTED,         /* the proposed commands are entries first … first + count - 1 */
+    RAFT_ACCEPTED,         /* the proposed entries are first … first + count - 1 */
     RAFT_PROPOSAL_REFUSED, /* none of them is in the log */
     RAFT_READ_READY,       /* reads of this round are linearizable once `index` is applied */
     RAFT_READ_REFUSED,
+    RAFT_SEND_SNAPSHOT, /* this peer needs entries that are gone: send it one, then SNAPSHOT_SENT */
 };
 
 struct raft_verdict {
@@ -158,30 +230,38 @@ struct raft_verdict {
             uint64_t token;
             enum raft_refusal why;
         } read_refused;
+        struct {
+            raft_node_id to;
+        } send_snapshot;
     };
 };
 
-#define RAFT_VERDICTS_MAX (RAFT_READ_ROUNDS_MAX + 2u)
+#define RAFT_SENDS_MAX    (RAFT_PEERS_MAX * (RAFT_APPENDS_PER_STEP + 1u) + RAFT_READ_ROUNDS_MAX)
+#define RAFT_VERDICTS_MAX (2 * RAFT_READ_ROUNDS_MAX + RAFT_PEERS_MAX + 2u)
 
 struct raft_output {
     struct raft_persist persist;
     struct {
         uint32_t count;
-        struct raft_verdict at[RAFT_VERDICTS_MAX];
-    } verdicts;
+        struct raft_message at[RAFT_SENDS_MAX];
+    } sends;
     struct {
         raft_index first; /* nothing when first is above last */
         raft_index last;
     } apply;
+    struct {
+        uint32_t count;
+        struct raft_verdict at[RAFT_VERDICTS_MAX];
+    } verdicts;
     uint64_t deadline_ms;
 };
 
-/* `ret_output` is written whole. */
+/* `ret_output` is written whole, but for what its counts leave out. */
 void raft_step(struct raft *raft, const struct raft_event *event, struct raft_output *ret_output);
 
 /* --- looking in ------------------------------------------------------------------------------- */
 
-enum raft_role { RAFT_FOLLOWER, RAFT_CANDIDATE, RAFT_LEADER };
+enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER };
 
 struct raft_status {
     enum raft_role role;
@@ -194,6 +274,18 @@ struct raft_status {
     bool stuck;   /* all of it: no leader can open a term with this log */
 };
 struct raft_status raft_status(const struct raft *raft);
+
+/* What a leader knows of a peer. False when this node does not lead, or does not know it. */
+struct raft_peer_status {
+    raft_index match;
+    bool reachable; /* heard of within an election timeout */
+};
+bool raft_peer_status(const struct raft *raft, raft_node_id peer, struct raft_peer_status *ret);
+
+/* The configuration in effect: the last in the log, committed or not. */
+const struct raft_configuration *raft_configuration(const struct raft *raft);
+/* The configuration as of a committed entry: what a snapshot at `index` carries. */
+const struct raft_configuration *raft_configuration_at(const struct raft *raft, raft_index index);
 
 /* The term of an entry that the log holds (or of the one before its first). */
 raft_term raft_entry_term(const struct raft *raft, raft_index index);

@@ -2,11 +2,14 @@
  * struct raft, and what its sections offer one another. Only raft/core and its tests look in here.
  *
  * Invariants, asserted by raft_check:
- *   terms      log terms ≤ term; a vote is of the current term
- *   marks      durable ≤ last; commit ≤ last; log.start ≤ applied = commit at the end of a step
- *   durability commit ≤ what a majority has made durable: here, in a cluster of one, durable
- *   leader     the own entry `first` opens its term: term_at(first) = term, and below it terms are
- * less reads      no round waits with a leader whose term has a committed entry
+ *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
+ *   marks      durable ≤ last; log.start ≤ commit ≤ last
+ *   durability a leader's own match is what its storage has
+ *   leader     its entry `first` opens its term: below it terms are less; it voted for itself
+ *   progress   match < next; a stream's window is within its limits
+ *   reads      no round waits that a majority has confirmed
+ *   bytes      what is uncommitted is the sum of its batches
+ *   configurations ascend; the first is at or before the log's start, none is after its end
  */
 #ifndef ROLLCALL_CORE_STATE_H
 #define ROLLCALL_CORE_STATE_H
@@ -14,14 +17,54 @@
 #include "raft/core/log.h"
 #include "raft/core/raft.h"
 
+/* Batches of proposals whose bytes are counted apart until they commit. */
+#define RAFT_BATCHES_MAX 64u
+
 struct raft_follower {
     bool leader_known;
     raft_node_id leader;
+    uint64_t heard_ms;   /* the leader was last heard; meaningful when it is known */
+    raft_index verified; /* the log is the leader's up to here */
+    raft_index acked;    /* and the leader was told so */
+    bool owes;           /* an acknowledgement, when storage has got there */
+    uint64_t round;      /* the highest that the leader asked for */
+    uint32_t reads;      /* forwarded, not answered */
+    uint64_t read[RAFT_READ_ROUNDS_MAX];
 };
 
-/* Asked for votes in the current term (§5.2); its own counts when it is durable. */
+/* Who said yes, by node: as pre-candidate (thesis §9.6) and as candidate (§5.2). */
+struct raft_votes {
+    uint32_t count;
+    raft_node_id of[RAFT_PEERS_MAX];
+};
+
+struct raft_pre_candidate {
+    struct raft_votes granted;
+};
+
 struct raft_candidate {
-    bool granted[RAFT_MEMBERS_MAX]; /* by place in the configuration */
+    bool asked;    /* its own vote is durable: the others were asked */
+    bool transfer; /* the leader itself wanted this election */
+    struct raft_votes granted;
+};
+
+enum raft_progress_kind {
+    RAFT_PROBE,    /* where the logs part is not known: one append at a time */
+    RAFT_STREAM,   /* appends are sent ahead of their acknowledgements */
+    RAFT_SNAPSHOT, /* it needs entries that are gone, and is being sent a snapshot */
+};
+
+/* What the leader knows of a node. */
+struct raft_progress {
+    raft_node_id id;
+    enum raft_progress_kind kind;
+    raft_index match;       /* durable there */
+    raft_index next;        /* to send */
+    raft_index commit_told; /* the commit index in the last append */
+    bool probed;            /* PROBE: one is under way */
+    uint64_t heard_ms;      /* it last answered */
+    uint64_t moved_ms;      /* match last grew, or nothing was under way */
+    uint64_t round;         /* the highest that it confirmed */
 };
 
 /* Proposals that are not committed: entries up to `last` (after the batch before), of `bytes`. */
@@ -30,24 +73,47 @@ struct raft_batch {
     uint64_t bytes;
 };
 
+/* Reads that wait for a round: of this node, or of one that forwarded them. */
+struct raft_round_waiter {
+    uint64_t token;
+    raft_node_id from;
+    uint64_t round; /* to be confirmed; 0: not sent yet */
+    raft_index index;
+};
+
 struct raft_leader {
-    raft_index first;                   /* the no-op that opened its term */
-    raft_index match[RAFT_MEMBERS_MAX]; /* durable there, by place in the configuration */
-    uint32_t rounds;                    /* reads that wait for the term's first commit */
-    uint64_t round[RAFT_READ_ROUNDS_MAX];
+    raft_index first; /* the no-op that opened its term */
+    uint32_t peers;   /* everybody in the configuration, itself too */
+    struct raft_progress peer[RAFT_PEERS_MAX];
+    uint64_t heartbeat_ms; /* the next is due */
+    uint64_t quorum_ms;    /* the next look whether a quorum still hears it */
+    uint64_t round;        /* the last that was sent */
+    uint32_t waiters;
+    struct raft_round_waiter waiter[RAFT_READ_ROUNDS_MAX];
+    bool transferring;
+    raft_node_id transfer_to;
+    uint64_t transfer_until_ms;
+    bool transfer_sent;
     uint64_t uncommitted_bytes; /* the sum of the batches; when they are full the newest grows */
     uint32_t batches;
     struct raft_batch batch[RAFT_BATCHES_MAX];
 };
 
+struct raft_configured {
+    raft_index index;
+    struct raft_configuration configuration;
+};
+
 struct raft {
     struct raft_options options;
-    struct raft_configuration configuration;
 
     raft_term term; /* Figure 2, persistent state */
     bool voted;
     raft_node_id vote;
     struct raft_log log;
+    /* The configurations in the log, and before them the one in effect at its start. */
+    uint32_t configurations;
+    struct raft_configured configured[RAFT_CONFIGURATIONS_MAX];
 
     uint64_t epoch;         /* of marks: ends with each truncation */
     raft_term durable_term; /* the hard state that storage has */
@@ -59,42 +125,119 @@ struct raft {
     enum raft_role role;
     union {
         struct raft_follower follower;
+        struct raft_pre_candidate pre_candidate;
         struct raft_candidate candidate;
         struct raft_leader leader;
     };
 
     uint64_t now_ms;
-    uint64_t deadline_ms;
+    uint64_t deadline_ms; /* of an election; a leader has its own, see raft_leader */
     uint64_t random;
 };
 
 /* The arm of the role, which must be the one. */
+struct raft_follower *as_follower(struct raft *raft);
+struct raft_pre_candidate *as_pre_candidate(struct raft *raft);
 struct raft_candidate *as_candidate(struct raft *raft);
 struct raft_leader *as_leader(struct raft *raft);
 
-/* The place of this node among the voters. */
-uint32_t own_place(const struct raft *raft);
+/* --- raft.c ----------------------------------------------------------------------------------- */
 
-/* raft.c: the only place where the term moves (§5.1): forward, without a vote. */
+/* The only place where the term moves (§5.1): forward, without a vote. */
 void set_term(struct raft *raft, raft_term term, struct raft_output *out);
-/* raft.c: hands the change to storage and marks it. */
+/* Something changed that storage must have: marks it. May be called more than once in a step. */
 void want_persist(struct raft *raft, struct raft_output *out);
+/* Storage has the current term: what says it may leave. */
+bool term_is_durable(const struct raft *raft);
+struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
+                              struct raft_output *out);
 struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind);
 
-/* election.c, §5.2 */
-void become_follower(struct raft *raft);
-void election_deadline_passed(struct raft *raft, struct raft_output *out);
-void candidate_persisted(struct raft *raft, struct raft_candidate *candidate,
-                         struct raft_output *out);
+/* --- membership.c, thesis §4 ------------------------------------------------------------------ */
 
-/* replication.c, §5.3, §5.4.2 */
+bool configuration_valid(const struct raft_configuration *configuration);
+bool is_voter(const struct raft_configuration *configuration, raft_node_id id);
+/* All different nodes of a configuration; returns how many. */
+uint32_t configuration_nodes(const struct raft_configuration *configuration,
+                             raft_node_id ret_nodes[RAFT_PEERS_MAX]);
+/* Room for one more in the log. */
+bool configuration_room(const struct raft *raft);
+/* The entry `index` is this configuration, effective from now on. */
+void configuration_appended(struct raft *raft, raft_index index,
+                            const struct raft_configuration *configuration);
+void configurations_truncated(struct raft *raft, raft_index first_gone);
+void configurations_compacted(struct raft *raft, raft_index index);
+void propose_change(struct raft *raft, const struct raft_change_proposed *change,
+                    struct raft_output *out);
+/* After commit moved: leaves a joint configuration, and steps down when it is no voter any more. */
+void leader_configuration_committed(struct raft *raft, struct raft_output *out);
+
+/* --- quorum.c: see quorum.h ------------------------------------------------------------------- */
+
+/* --- election.c, §5.2, §5.4.1, thesis §3.10, §9.6 --------------------------------------------- */
+
+/* Whoever waits for a read is refused; `out` is NULL at start, when nobody can. */
+void become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
+                     struct raft_output *out);
+void election_deadline_passed(struct raft *raft, struct raft_output *out);
+void redraw_deadline(struct raft *raft);
+uint64_t draw(struct raft *raft, uint64_t below);
+/* A leader is alive for all that this node knows: nobody gets its vote now (§6, stickiness). */
+bool hears_leader(const struct raft *raft);
+void candidate_persisted(struct raft *raft, struct raft_output *out);
+void follower_vote_persisted(struct raft *raft, struct raft_output *out);
+void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_campaign_now(struct raft *raft, struct raft_output *out);
+
+/* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
+
 void become_leader(struct raft *raft, struct raft_output *out);
 void propose(struct raft *raft, const struct raft_proposed *proposed, struct raft_output *out);
-void leader_persisted(struct raft *raft, struct raft_leader *leader, struct raft_output *out);
+void leader_persisted(struct raft *raft, struct raft_output *out);
+void leader_ticked(struct raft *raft, struct raft_output *out);
+uint64_t leader_deadline_ms(const struct raft *raft);
 bool leader_is_settled(const struct raft *raft);
+void leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
+                   const uint32_t *bytes, struct raft_output *out);
+void advance_commit(struct raft *raft, struct raft_output *out);
+/* Takes peers in and out after the configuration changed. */
+void leader_reconfigured(struct raft *raft);
+void on_append_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
+                   struct raft_output *out);
+void leader_lost_peer(struct raft *raft, raft_node_id peer);
+void ask_transfer(struct raft *raft, const struct raft_transfer_asked *asked,
+                  struct raft_output *out);
 
-/* read.c, thesis §6.4 */
-void ask_read(struct raft *raft, const struct raft_read_asked *asked, struct raft_output *out);
-void release_reads(struct raft *raft, struct raft_leader *leader, struct raft_output *out);
+/* --- progress.c: what to send to one peer ----------------------------------------------------- */
+
+struct raft_progress *find_progress(struct raft_leader *leader, raft_node_id id);
+/* Sends what the peer's progress allows; `always`: at least an empty append. */
+void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
+                  struct raft_output *out);
+void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index match);
+void progress_rejected(struct raft *raft, struct raft_progress *peer,
+                       const struct raft_append_give *give);
+void progress_probe(struct raft_progress *peer);
+
+/* --- follower.c: §5.3 from the follower's side ------------------------------------------------ */
+
+void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out);
+void follower_persisted(struct raft *raft, struct raft_output *out);
+void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
+                        struct raft_output *out);
+
+/* --- read.c, thesis §6.4 ---------------------------------------------------------------------- */
+
+void ask_read(struct raft *raft, uint64_t token, struct raft_output *out);
+void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_read_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+/* Answers the rounds that a majority has confirmed, begins the next if somebody waits for it. */
+void release_reads(struct raft *raft, struct raft_output *out);
+/* The role ends: nobody will answer these. */
+void refuse_reads(struct raft *raft, struct raft_output *out);
 
 #endif

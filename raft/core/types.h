@@ -62,14 +62,27 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
     return a.n == b.n;
 }
 
+/*
+ * NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes;
+ * CONFIGURATION says who votes from here on. Numbers are on disk and on the wire.
+ */
+enum raft_entry_kind { RAFT_NOOP = 1, RAFT_COMMAND = 2, RAFT_CONFIGURATION = 3 };
+
 /* --- limits ----------------------------------------------------------------------------------- */
 
-/* Members of a configuration: voters and learners together. */
+/* Voters of a configuration, and learners of it. */
 #define RAFT_MEMBERS_MAX 7u
+
+/* Different nodes in a configuration: voters, outgoing voters and learners together. */
+#define RAFT_PEERS_MAX 16u
 
 /* Stretches of one term that a log may hold: over it nobody campaigns until a snapshot shortens it.
  */
 #define RAFT_TERM_RUNS_MAX 4096u
+
+/* Configurations in the part of the log that is held; over it entries are turned away for a while.
+ */
+#define RAFT_CONFIGURATIONS_MAX 16u
 
 /* Rounds of ReadIndex that may wait; the driver puts all reads of a turn into one. */
 #define RAFT_READ_ROUNDS_MAX 64u
@@ -77,17 +90,42 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
 /* Payload of one entry. */
 #define RAFT_ENTRY_BYTES_MAX (64u << 10)
 
+/* One append: entries, their bytes, and the stretches of one term among them. */
+#define RAFT_APPEND_ENTRIES_MAX 1024u
+#define RAFT_APPEND_BYTES_MAX   (256u << 10)
+#define RAFT_APPEND_RUNS_MAX    8u
+
+/* Sent to one peer and not acknowledged: entries, and their bytes. */
+#define RAFT_WINDOW_ENTRIES_MAX 8192u
+#define RAFT_WINDOW_BYTES_MAX   (UINT64_C(4) << 20)
+
+/* Appends to one peer in one step. */
+#define RAFT_APPENDS_PER_STEP 4u
+
 /* Bytes of entries that were proposed and are not committed: over it proposals are refused. */
 #define RAFT_UNCOMMITTED_BYTES_MAX (UINT64_C(8) << 20)
+
+/* Sizes are remembered of so many newest entries; a power of two. Older ones count as the largest.
+ */
+#define RAFT_SIZES_MAX 16384u
+
 _Static_assert(RAFT_UNCOMMITTED_BYTES_MAX >= 16 * RAFT_ENTRY_BYTES_MAX, "room to work");
+_Static_assert(RAFT_APPEND_BYTES_MAX >= RAFT_ENTRY_BYTES_MAX, "any entry fits an append");
+_Static_assert(RAFT_WINDOW_ENTRIES_MAX < RAFT_SIZES_MAX, "what is in a window has a size");
+_Static_assert((RAFT_SIZES_MAX & (RAFT_SIZES_MAX - 1)) == 0, "a ring by index");
 
-/* Batches of proposals whose bytes are counted apart until they commit. */
-#define RAFT_BATCHES_MAX 64u
-
-/* Who votes. Effective when appended (thesis §4.1), carried by snapshots. */
+/*
+ * Who votes (thesis §4). Effective when appended, carried by snapshots. Joint while there are
+ * outgoing voters: then a majority of both is needed for everything. Learners are sent the log and
+ * decide nothing.
+ */
 struct raft_configuration {
     uint32_t voters;
     raft_node_id voter[RAFT_MEMBERS_MAX];
+    uint32_t outgoing;
+    raft_node_id outgoing_voter[RAFT_MEMBERS_MAX];
+    uint32_t learners;
+    raft_node_id learner[RAFT_MEMBERS_MAX];
 };
 
 #endif

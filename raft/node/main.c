@@ -418,6 +418,7 @@ static int open_log(struct node *node)
         .node = config->id,
         .cluster = config->cluster,
         .election_ms = config->election_ms,
+        .heartbeat_ms = config->heartbeat_ms,
         .snapshot_entries = config->snapshot_entries,
         .random = random,
         .segment_bytes = WAL_SEGMENT_BYTES,

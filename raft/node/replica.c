@@ -9,23 +9,34 @@
 
 /* --- carrying out ----------------------------------------------------------------------------- */
 
+static void append_entry(struct replica *replica, raft_index index, raft_term term,
+                         const struct raft_persist *persist)
+{
+    enum raft_entry_kind kind = RAFT_COMMAND;
+    struct bytes payload = bytes_of(NULL, 0);
+    if (persist->from == RAFT_FROM_CORE) {
+        kind = persist->kind;
+        raft_index pushed = entries_push(&replica->entries, kind, payload);
+        assert(index_equal(pushed, index));
+    } else if (!entries_get(&replica->entries, index, &kind, &payload)) {
+        UNREACHABLE(); /* it was pushed when it was gathered */
+    }
+    wal_append(replica->wal, index, term, kind, payload);
+}
+
 static void carry_persist(struct replica *replica, const struct raft_persist *persist)
 {
     if (!persist->wanted)
         return;
+    assert(!persist->reset && !persist->truncate); /* what others make one do */
     if (persist->hard_state)
         wal_hard_state(replica->wal, persist->term, persist->voted, persist->vote);
-    for (uint32_t i = 0; i < persist->count; i++) {
-        raft_index index = {persist->first.n + i};
-        enum raft_entry_kind kind = persist->kind;
-        struct bytes payload = bytes_of(NULL, 0);
-        if (kind == RAFT_NOOP) {
-            raft_index pushed = entries_push(&replica->entries, kind, payload);
-            assert(index_equal(pushed, index));
-        } else if (!entries_get(&replica->entries, index, &kind, &payload)) {
-            UNREACHABLE(); /* it was pushed when it was gathered */
+    raft_index index = persist->first;
+    for (uint32_t i = 0; i < persist->entries.runs; i++) {
+        for (uint32_t j = 0; j < persist->entries.at[i].count; j++) {
+            append_entry(replica, index, persist->entries.at[i].term, persist);
+            index = index_next(index);
         }
-        wal_append(replica->wal, index, persist->entry_term, kind, payload);
     }
     wal_mark(replica->wal, persist->mark);
 }
@@ -41,6 +52,7 @@ static void refuse_proposed(struct replica *replica, enum call_reason reason)
     replica->waiting_count -= replica->proposed;
     if (replica->proposed > 0)
         entries_drop_from(&replica->entries, first);
+    replica->proposed = 0;
 }
 
 static enum call_reason reason_of(enum raft_refusal why)
@@ -49,6 +61,7 @@ static enum call_reason reason_of(enum raft_refusal why)
     case RAFT_NOT_LEADER:
         return CALL_NO_LEADER;
     case RAFT_BUSY:
+    case RAFT_NOT_ALLOWED:
         return CALL_BUSY;
     }
     UNREACHABLE();
@@ -73,7 +86,7 @@ static void carry_verdict(struct replica *replica, const struct raft_verdict *ve
 {
     switch (verdict->kind) {
     case RAFT_ACCEPTED:
-        assert(verdict->accepted.count == replica->proposed);
+        replica->proposed -= verdict->accepted.count;
         return;
     case RAFT_PROPOSAL_REFUSED:
         refuse_proposed(replica, reason_of(verdict->refused.why));
@@ -86,6 +99,8 @@ static void carry_verdict(struct replica *replica, const struct raft_verdict *ve
         end_round(replica, verdict->read_refused.token, false,
                   reason_of(verdict->read_refused.why));
         return;
+    case RAFT_SEND_SNAPSHOT:
+        break; /* there is nobody to send it to */
     }
     UNREACHABLE();
 }
@@ -149,6 +164,7 @@ static void step(struct replica *replica, const struct raft_event *event)
 {
     struct raft_output output;
     raft_step(replica->raft, event, &output);
+    assert(output.sends.count == 0);
     carry_persist(replica, &output.persist);
     carry_apply(replica, output.apply.first, output.apply.last);
     for (uint32_t i = 0; i < output.verdicts.count; i++)
@@ -205,7 +221,7 @@ void replica_write(struct replica *replica, struct replica_client client,
         replica->waiting_first = index;
     replica->waiting[index.n & (REPLICA_WAITING_MAX - 1)] = client;
     replica->waiting_count++;
-    replica->proposed++;
+    replica->proposed_sizes[replica->proposed++] = (uint32_t)writer_len(&out);
     replica->proposed_bytes += writer_len(&out);
 }
 
@@ -224,6 +240,22 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
 
 /* --- a turn ----------------------------------------------------------------------------------- */
 
+/* Accepted ones leave `proposed` by their verdict; a refusal is of all that are left. */
+static void propose_gathered(struct replica *replica, uint64_t now_ms)
+{
+    const uint32_t *sizes = replica->proposed_sizes;
+    while (replica->proposed > 0) {
+        uint32_t count = replica->proposed;
+        if (count > RAFT_APPEND_ENTRIES_MAX)
+            count = RAFT_APPEND_ENTRIES_MAX;
+        step(replica, &(struct raft_event){.kind = RAFT_PROPOSED,
+                                           .now_ms = now_ms,
+                                           .proposed = {.count = count, .bytes = sizes}});
+        sizes += count;
+    }
+    replica->proposed_bytes = 0;
+}
+
 static void step_gathered(struct replica *replica, uint64_t now_ms)
 {
     if (replica->durable) {
@@ -232,16 +264,7 @@ static void step_gathered(struct replica *replica, uint64_t now_ms)
                                            .now_ms = now_ms,
                                            .persisted = {.mark = replica->mark}});
     }
-    if (replica->proposed > 0) {
-        struct raft_event event = {
-            .kind = RAFT_PROPOSED,
-            .now_ms = now_ms,
-            .proposed = {.count = replica->proposed, .bytes = replica->proposed_bytes},
-        };
-        step(replica, &event);
-        replica->proposed = 0;
-        replica->proposed_bytes = 0;
-    }
+    propose_gathered(replica, now_ms);
     if (replica->readers_count > 0 && replica->asking_count == 0) {
         struct replica_client *asking = replica->readers;
         replica->readers = replica->asking;

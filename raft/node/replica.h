@@ -46,10 +46,10 @@ struct replica_hooks {
 struct replica_options {
     uint64_t node;
     const char *cluster;
-    uint32_t election_ms;
-    uint64_t snapshot_entries; /* log entries between snapshots */
-    uint64_t random;           /* for timeouts, and as generation of a new log */
-    uint32_t segment_bytes;    /* WAL_SEGMENT_BYTES */
+    uint32_t election_ms, heartbeat_ms; /* see raft_options */
+    uint64_t snapshot_entries;          /* log entries between snapshots */
+    uint64_t random;                    /* for timeouts, and as generation of a new log */
+    uint32_t segment_bytes;             /* WAL_SEGMENT_BYTES */
     /* Flush on the calling thread as long as that is quick, not only for a lone write. */
     bool flush_here_while_quick;
     struct disk *disk;

@@ -28,8 +28,9 @@ static int allocate(struct replica *replica)
     replica->waiting = calloc(REPLICA_WAITING_MAX, sizeof(*replica->waiting));
     replica->readers = calloc(REPLICA_WAITING_MAX, sizeof(*replica->readers));
     replica->asking = calloc(REPLICA_WAITING_MAX, sizeof(*replica->asking));
+    replica->proposed_sizes = calloc(REPLICA_WAITING_MAX, sizeof(*replica->proposed_sizes));
     if (replica->raft == NULL || replica->waiting == NULL || replica->readers == NULL ||
-        replica->asking == NULL)
+        replica->asking == NULL || replica->proposed_sizes == NULL)
         return -ENOMEM;
     return entries_init(&replica->entries, REPLICA_WAITING_MAX, ENTRY_BYTES_HELD);
 }
@@ -74,6 +75,7 @@ void replica_close(struct replica *replica)
     if (replica->users != NULL)
         users_free(replica->users);
     entries_done(&replica->entries);
+    free(replica->proposed_sizes);
     free(replica->asking);
     free(replica->readers);
     free(replica->waiting);
@@ -86,8 +88,8 @@ void replica_close(struct replica *replica)
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                          struct bytes payload)
 {
-    (void)index, (void)kind, (void)payload;
-    return raft_restore_entry(context, term);
+    (void)index, (void)kind;
+    return raft_restore_entry(context, term, (uint32_t)payload.len, NULL);
 }
 
 /* The state must lie within the log: what the log lacks before it, or has lost after it, is gone.
@@ -133,6 +135,7 @@ static int restore_core(struct replica *replica, raft_index state)
     struct raft_options options = {
         .self = {replica->options.node},
         .election_ms = replica->options.election_ms,
+        .heartbeat_ms = replica->options.heartbeat_ms,
         .seed = replica->options.random,
     };
     struct raft_saved saved = {

@@ -30,6 +30,7 @@ struct replica {
 
     uint32_t proposed; /* entries gathered this turn, at the end of `entries` */
     uint64_t proposed_bytes;
+    uint32_t *proposed_sizes;       /* of each */
     struct replica_client *readers; /* gathered this turn */
     uint32_t readers_count;
     struct replica_client *asking; /* in the round that the core has */

@@ -121,6 +121,7 @@ static enum call_role role_of(enum raft_role role)
     switch (role) {
     case RAFT_FOLLOWER:
         return CALL_FOLLOWER;
+    case RAFT_PRE_CANDIDATE:
     case RAFT_CANDIDATE:
         return CALL_CANDIDATE;
     case RAFT_LEADER:

@@ -25,7 +25,7 @@ Test(election, the_only_voter_campaigns_at_its_first_tick)
     cr_assert(eq(u64, node.out.persist.term.n, 1));
     cr_assert(node.out.persist.voted);
     cr_assert(eq(u64, node.out.persist.vote.n, 1));
-    cr_assert(eq(u32, node.out.persist.count, 0));
+    cr_assert(eq(u32, raft_runs_entries(&node.out.persist.entries), 0));
     cr_assert(eq(u64, node.out.persist.mark.term.n, 1));
     cr_assert(node.out.persist.mark.voted);
     node_free(&node);
@@ -88,10 +88,11 @@ Test(election, a_leader_opens_its_term_with_a_no_op)
     const struct raft_persist *persist = &node.out.persist;
     cr_assert(persist->wanted);
     cr_assert(not(persist->hard_state), "term and vote are there already");
-    cr_assert(eq(u32, persist->count, 1));
+    cr_assert(eq(u32, raft_runs_entries(&persist->entries), 1));
+    cr_assert(eq(int, persist->from, RAFT_FROM_CORE));
     cr_assert(eq(int, persist->kind, RAFT_NOOP));
     cr_assert(eq(u64, persist->first.n, 4));
-    cr_assert(eq(u64, persist->entry_term.n, 4));
+    cr_assert(eq(u64, persist->entries.at[0].term.n, 4));
     cr_assert(eq(u64, persist->mark.last.n, 4));
     cr_assert(eq(u64, persist->mark.term.n, 4));
     node_free(&node);

@@ -16,14 +16,19 @@ static int start(struct raft_options options, struct raft_saved saved)
 
 Test(raft, refuses_to_start_from_what_cannot_be)
 {
-    const struct raft_options good = {.self = {1}, .election_ms = 100};
+    const struct raft_options good = {.self = {1}, .election_ms = 100, .heartbeat_ms = 20};
     struct raft_options options = good;
     struct raft_saved saved = saved_nothing();
     cr_assert(eq(int, start(options, saved), 0));
     options.self.n = 0;
     cr_assert(eq(int, start(options, saved), -EINVAL), "node 0");
     options.self.n = 2;
-    cr_assert(eq(int, start(options, saved), -EINVAL), "not a voter");
+    cr_assert(eq(int, start(options, saved), 0), "whoever is no voter waits to become one");
+    options = good;
+    options.heartbeat_ms = 0;
+    cr_assert(eq(int, start(options, saved), -EINVAL), "a leader that is never heard");
+    options.heartbeat_ms = 21;
+    cr_assert(eq(int, start(options, saved), -EINVAL), "one lost heartbeat is an election");
     options = good;
     options.election_ms = 0;
     cr_assert(eq(int, start(options, saved), -EINVAL), "no timeout");
@@ -35,6 +40,14 @@ Test(raft, refuses_to_start_from_what_cannot_be)
     cr_assert(eq(int, start(good, saved), -EINVAL), "one node twice");
     saved.configuration = (struct raft_configuration){.voters = 2, .voter = {{1}, {0}}};
     cr_assert(eq(int, start(good, saved), -EINVAL), "node 0 votes");
+    saved.configuration =
+        (struct raft_configuration){.voters = 1, .voter = {{1}}, .learners = 1, .learner = {{1}}};
+    cr_assert(eq(int, start(good, saved), -EINVAL), "voter and learner at once");
+    saved.configuration = (struct raft_configuration){
+        .voters = 1, .voter = {{1}}, .outgoing = 2, .outgoing_voter = {{2}, {2}}};
+    cr_assert(eq(int, start(good, saved), -EINVAL), "one outgoing voter twice");
+    saved.configuration = (struct raft_configuration){.voters = 3, .voter = {{1}, {2}, {3}}};
+    cr_assert(eq(int, start(good, saved), 0));
     saved = saved_nothing();
     saved.log_start.n = 5;
     saved.snapshot_index.n = 4;
@@ -53,11 +66,11 @@ Test(raft, refuses_entries_whose_terms_go_back_or_ahead)
     saved.term.n = 5;
     saved.log_start_term.n = 2;
     struct node node = node_start(&saved, NULL, 0);
-    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){1}), -EINVAL));
-    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){3}), 0));
-    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){2}), -EINVAL));
-    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){6}), -EINVAL));
-    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){5}), 0));
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){1}, 10, NULL), -EINVAL));
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){3}, 10, NULL), 0));
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){2}, 10, NULL), -EINVAL));
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){6}, 10, NULL), -EINVAL));
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){5}, 10, NULL), 0));
     raft_check(node.raft);
     cr_assert(eq(u64, raft_status(node.raft).last.n, 2));
     node_free(&node);
@@ -69,9 +82,9 @@ Test(raft, refuses_more_terms_than_it_has_room_for)
     saved.term.n = RAFT_TERM_RUNS_MAX + 1;
     struct node node = node_start(&saved, NULL, 0);
     for (uint64_t term = 1; term <= RAFT_TERM_RUNS_MAX; term++)
-        must(raft_restore_entry(node.raft, (raft_term){term}) == 0);
-    cr_assert(
-        eq(int, raft_restore_entry(node.raft, (raft_term){RAFT_TERM_RUNS_MAX + 1}), -ENOBUFS));
+        must(raft_restore_entry(node.raft, (raft_term){term}, 10, NULL) == 0);
+    cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){RAFT_TERM_RUNS_MAX + 1}, 10, NULL),
+                 -ENOBUFS));
     node_free(&node);
 }
 
@@ -118,19 +131,24 @@ static void note_persist(struct world *world)
         return;
     must(world->persists < PENDING);
     world->persist[world->persists++] = *persist;
-    must(persist->mark.last.n == world->written + persist->count);
+    uint32_t count = raft_runs_entries(&persist->entries);
+    must(!persist->reset && !persist->truncate);
+    must(persist->mark.last.n == world->written + count);
     must(persist->hard_state || persist->term.n == raft_status(world->node.raft).term.n);
-    if (persist->count == 0)
+    if (count == 0)
         return;
+    uint64_t term = persist->entries.at[0].term.n;
+    must(persist->entries.runs == 1);
     must(persist->first.n == world->written + 1);
     must(persist->kind == RAFT_NOOP || persist->kind == RAFT_COMMAND);
     if (persist->kind == RAFT_NOOP) {
-        must(persist->entry_term.n > world->led); /* one leader a term */
-        world->led = persist->entry_term.n;
+        must(term > world->led); /* one leader a term */
+        world->led = term;
     }
-    must(persist->entry_term.n == world->led);
-    for (uint32_t i = 0; i < persist->count; i++)
-        world->term[++world->written] = persist->entry_term.n;
+    must(term == world->led);
+    must(persist->from == (persist->kind == RAFT_NOOP ? RAFT_FROM_CORE : RAFT_FROM_PROPOSAL));
+    for (uint32_t i = 0; i < count; i++)
+        world->term[++world->written] = term;
 }
 
 static void note_apply(struct world *world)
@@ -185,7 +203,7 @@ static struct raft_mark make_durable(struct world *world, uint32_t count)
             world->saved.voted = persist->voted;
             world->saved.vote = persist->vote;
         }
-        world->durable += persist->count;
+        world->durable += raft_runs_entries(&persist->entries);
     }
     world->persists -= count;
     memmove(world->persist, world->persist + count, world->persists * sizeof(last));
@@ -277,6 +295,8 @@ static bool verdicts_equal(const struct raft_verdict *a, const struct raft_verdi
     case RAFT_READ_REFUSED:
         return a->read_refused.token == b->read_refused.token &&
                a->read_refused.why == b->read_refused.why;
+    case RAFT_SEND_SNAPSHOT:
+        return node_id_equal(a->send_snapshot.to, b->send_snapshot.to);
     }
     return false;
 }
@@ -287,21 +307,35 @@ static bool marks_equal(struct raft_mark a, struct raft_mark b)
            a.voted == b.voted;
 }
 
+static bool runs_equal(const struct raft_runs *a, const struct raft_runs *b)
+{
+    if (a->runs != b->runs)
+        return false;
+    for (uint32_t i = 0; i < a->runs; i++) {
+        if (!term_equal(a->at[i].term, b->at[i].term) || a->at[i].count != b->at[i].count)
+            return false;
+    }
+    return true;
+}
+
 static bool persists_equal(const struct raft_persist *a, const struct raft_persist *b)
 {
-    if (a->wanted != b->wanted || a->hard_state != b->hard_state || a->count != b->count)
+    if (a->wanted != b->wanted || a->hard_state != b->hard_state ||
+        !runs_equal(&a->entries, &b->entries))
         return false;
     if (!a->wanted)
         return true;
-    bool entries = a->count == 0 || (a->kind == b->kind && index_equal(a->first, b->first) &&
-                                     term_equal(a->entry_term, b->entry_term));
-    return entries && term_equal(a->term, b->term) && a->voted == b->voted &&
+    bool entries = a->entries.runs == 0 ||
+                   (a->kind == b->kind && a->from == b->from && index_equal(a->first, b->first));
+    return entries && a->reset == b->reset && a->truncate == b->truncate &&
+           term_equal(a->term, b->term) && a->voted == b->voted &&
            node_id_equal(a->vote, b->vote) && marks_equal(a->mark, b->mark);
 }
 
 static bool outputs_equal(const struct raft_output *a, const struct raft_output *b)
 {
-    if (!persists_equal(&a->persist, &b->persist) || a->verdicts.count != b->verdicts.count)
+    if (!persists_equal(&a->persist, &b->persist) || a->verdicts.count != b->verdicts.count ||
+        a->sends.count != b->sends.count)
         return false;
     for (uint32_t i = 0; i < a->verdicts.count; i++) {
         if (!verdicts_equal(&a->verdicts.at[i], &b->verdicts.at[i]))
@@ -338,12 +372,12 @@ Test(raft, answers_the_same_events_with_the_same_outputs)
 /* A node that was started so often without a snapshot: every start is a term. */
 static struct raft_status started_often(void *memory, uint32_t times)
 {
-    struct raft_options options = {.self = {1}, .election_ms = 100, .seed = 1};
+    struct raft_options options = {.self = {1}, .election_ms = 100, .heartbeat_ms = 10, .seed = 1};
     struct raft_saved saved = {.term = {times}, .configuration = {.voters = 1, .voter = {{1}}}};
     struct raft *raft;
     cr_assert_eq(raft_init(memory, &options, &saved, &raft), 0);
     for (uint32_t i = 1; i <= times; i++)
-        cr_assert_eq(raft_restore_entry(raft, (raft_term){i}), 0);
+        cr_assert_eq(raft_restore_entry(raft, (raft_term){i}, 10, NULL), 0);
     raft_check(raft);
     return raft_status(raft);
 }

@@ -35,7 +35,9 @@ Test(replication, an_accepted_proposal_is_told_its_place_and_handed_to_storage)
     cr_assert(not(persist->hard_state));
     cr_assert(eq(int, persist->kind, RAFT_COMMAND));
     cr_assert(eq(u64, persist->first.n, 2));
-    cr_assert(eq(u32, persist->count, 3));
+    cr_assert(eq(u32, raft_runs_entries(&persist->entries), 3));
+    cr_assert(eq(u64, persist->entries.at[0].term.n, 1));
+    cr_assert(eq(int, persist->from, RAFT_FROM_PROPOSAL));
     cr_assert(eq(u64, persist->mark.last.n, 4));
     node_free(&node);
 }
@@ -136,19 +138,19 @@ Test(replication, who_is_not_leader_refuses_and_writes_nothing)
 Test(replication, over_the_limit_of_bytes_a_proposal_is_refused_and_changes_nothing)
 {
     struct node node = node_leader();
-    node_propose(&node, 1, RAFT_UNCOMMITTED_BYTES_MAX + 1);
+    node_propose(&node, 129, RAFT_UNCOMMITTED_BYTES_MAX + 1);
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_PROPOSAL_REFUSED));
     cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_BUSY));
     cr_assert(not(node.out.persist.wanted));
-    node_propose(&node, 1, RAFT_UNCOMMITTED_BYTES_MAX - 1);
+    node_propose(&node, 129, RAFT_UNCOMMITTED_BYTES_MAX - 1);
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "exactly what fits is taken");
     node_propose(&node, 1, 1);
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED));
     node_propose(&node, 1, 1);
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_PROPOSAL_REFUSED));
-    cr_assert(eq(u64, raft_status(node.raft).last.n, 3));
+    cr_assert(eq(u64, raft_status(node.raft).last.n, 131));
     node_all_durable(&node);
-    node_propose(&node, 1, RAFT_UNCOMMITTED_BYTES_MAX);
+    node_propose(&node, 128, RAFT_UNCOMMITTED_BYTES_MAX);
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "committed bytes are given back");
     node_free(&node);
 }

@@ -295,6 +295,7 @@ static int start_with(struct rig *rig, uint64_t index)
         .node = 1,
         .cluster = "test",
         .election_ms = 100,
+        .heartbeat_ms = 10,
         .snapshot_entries = 100,
         .segment_bytes = RIG_SEGMENT,
         .disk = &rig->disk.disk,

@@ -153,6 +153,7 @@ int rig_start(struct rig *rig)
         .node = 1,
         .cluster = "test",
         .election_ms = 100,
+        .heartbeat_ms = 10,
         .snapshot_entries = rig->snapshot_entries,
         .random = ++rig->random,
         .segment_bytes = RIG_SEGMENT,

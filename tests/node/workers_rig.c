@@ -86,6 +86,7 @@ static void open_replica(struct workers_rig *rig)
         .node = 1,
         .cluster = "test",
         .election_ms = 100,
+        .heartbeat_ms = 10,
         .snapshot_entries = UINT32_MAX,
         .random = 99,
         .segment_bytes = 1u << 20,

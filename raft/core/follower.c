@@ -1,0 +1,209 @@
+/*
+ * A follower's log (§5.3): what the leader sends after an entry that both have replaces whatever
+ * stands there, and is acknowledged when storage has it. An acknowledgement speaks only of what was
+ * compared with this leader's log (`verified`), however much longer the own one is.
+ */
+#include "raft/core/state.h"
+
+static bool runs_are_sane(const struct raft_append *a, raft_term term)
+{
+    raft_term before = a->prev_term;
+    if (a->entries.runs > RAFT_APPEND_RUNS_MAX || term_less(term, a->prev_term))
+        return false;
+    uint64_t count = 0;
+    for (uint32_t i = 0; i < a->entries.runs; i++) {
+        if (a->entries.at[i].count == 0 || term_less(a->entries.at[i].term, before) ||
+            (i > 0 && term_equal(a->entries.at[i].term, before)) ||
+            term_less(term, a->entries.at[i].term))
+            return false;
+        before = a->entries.at[i].term;
+        count += a->entries.at[i].count;
+    }
+    return count <= RAFT_APPEND_ENTRIES_MAX;
+}
+
+static void acknowledge(struct raft *raft, struct raft_output *out)
+{
+    struct raft_follower *f = as_follower(raft);
+    assert(f->leader_known && term_is_durable(raft));
+    raft_index match = index_min(f->verified, raft->durable);
+    struct raft_message *give = add_send(raft, f->leader, RAFT_APPEND_GIVE, out);
+    give->append_give.accepted = true;
+    give->append_give.round = f->round;
+    give->append_give.match = match;
+    f->acked = match;
+    f->owes = index_less(match, f->verified);
+}
+
+static void reject(struct raft *raft, const struct raft_append *a, struct raft_output *out)
+{
+    struct raft_follower *f = as_follower(raft);
+    if (!term_is_durable(raft))
+        return; /* the leader asks again */
+    raft_index below = {a->prev.n - 1};
+    raft_index hint = log_find_term(&raft->log, index_min(below, raft->log.last), a->prev_term);
+    struct raft_message *give = add_send(raft, f->leader, RAFT_APPEND_GIVE, out);
+    give->append_give.round = f->round;
+    give->append_give.prev = a->prev;
+    give->append_give.hint = hint;
+    give->append_give.hint_term = log_term(&raft->log, hint);
+}
+
+static void truncate(struct raft *raft, raft_index first_gone, struct raft_output *out)
+{
+    assert(index_less(raft->commit, first_gone)); /* State Machine Safety: committed stays */
+    raft_index before = {first_gone.n - 1};
+    out->persist.truncate = true;
+    out->persist.first_gone = first_gone;
+    out->persist.term_before = log_term(&raft->log, before);
+    log_truncate(&raft->log, first_gone);
+    configurations_truncated(raft, first_gone);
+    raft->epoch++;
+    raft->durable = index_min(raft->durable, before);
+}
+
+static void add_run(struct raft_runs *runs, raft_term term)
+{
+    if (runs->runs == 0 || !term_equal(runs->at[runs->runs - 1].term, term)) {
+        assert(runs->runs < RAFT_APPEND_RUNS_MAX);
+        runs->at[runs->runs].term = term;
+        runs->at[runs->runs++].count = 0;
+    }
+    runs->at[runs->runs - 1].count++;
+}
+
+/* Entry `index` of the message. False when there is no room: what came before it stands. */
+static bool take_entry(struct raft *raft, raft_index index, raft_term term, uint32_t bytes,
+                       const struct raft_configuration *configuration, struct raft_output *out)
+{
+    if (!index_less(raft->log.last, index)) {
+        if (term_equal(log_term(&raft->log, index), term))
+            return true;
+        truncate(raft, index, out);
+    }
+    if (!log_has_room(&raft->log, term) || (configuration != NULL && !configuration_room(raft)))
+        return false;
+    if (out->persist.entries.runs == 0)
+        out->persist.first = index;
+    log_append(&raft->log, term, bytes);
+    add_run(&out->persist.entries, term);
+    out->persist.from = RAFT_FROM_MESSAGE;
+    if (configuration != NULL)
+        configuration_appended(raft, index, configuration);
+    return true;
+}
+
+/* The last index of the log that is now known to be the leader's. */
+static raft_index take_entries(struct raft *raft, const struct raft_received *received,
+                               struct raft_output *out)
+{
+    const struct raft_append *a = &received->message->append;
+    raft_index index = a->prev;
+    uint32_t place = 0;
+    for (uint32_t i = 0; i < a->entries.runs; i++) {
+        for (uint32_t j = 0; j < a->entries.at[i].count; j++, place++) {
+            index = index_next(index);
+            if (!index_less(raft->commit, index))
+                continue; /* committed: every leader has the same */
+            if (!take_entry(raft, index, a->entries.at[i].term, received->bytes[place],
+                            received->configuration, out))
+                return (raft_index){index.n - 1};
+        }
+    }
+    return index_max(index, index_min(raft->commit, raft->log.last));
+}
+
+void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out)
+{
+    const struct raft_message *m = received->message;
+    const struct raft_append *a = &m->append;
+    assert(raft->role != RAFT_LEADER); /* Election Safety: one leader a term */
+    if (!runs_are_sane(a, m->term))
+        return;
+    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known ||
+        !node_id_equal(raft->follower.leader, m->from))
+        become_follower(raft, true, m->from, out);
+    struct raft_follower *f = as_follower(raft);
+    f->heard_ms = raft->now_ms;
+    redraw_deadline(raft);
+    bool new_round = f->round < a->round;
+    if (new_round)
+        f->round = a->round;
+
+    bool known = !index_less(raft->commit, a->prev) ||
+                 (!index_less(raft->log.last, a->prev) &&
+                  term_equal(log_term(&raft->log, a->prev), a->prev_term));
+    if (!known) {
+        reject(raft, a, out);
+        return;
+    }
+    raft_index checked = take_entries(raft, received, out);
+    if (out->persist.truncate || out->persist.entries.runs > 0)
+        want_persist(raft, out);
+    f->verified = index_max(f->verified, checked);
+    raft->commit = index_max(raft->commit, index_min(a->commit, f->verified));
+
+    bool all_durable = !index_less(raft->durable, f->verified);
+    f->owes = true;
+    if (term_is_durable(raft) && (all_durable || new_round || a->entries.runs == 0))
+        acknowledge(raft, out);
+}
+
+void follower_persisted(struct raft *raft, struct raft_output *out)
+{
+    struct raft_follower *f = as_follower(raft);
+    if (!f->leader_known || !term_is_durable(raft))
+        return;
+    raft_index match = index_min(f->verified, raft->durable);
+    if (f->owes && (index_less(f->acked, match) || index_equal(match, f->verified)))
+        acknowledge(raft, out);
+}
+
+/* The log has the snapshot's last entry: what follows stays, it may have been acknowledged (§7). */
+static void keep_after(struct raft *raft, raft_index index, struct raft_output *out)
+{
+    configurations_compacted(raft, index);
+    log_compact(&raft->log, index);
+    raft->durable = index_max(raft->durable, index);
+    raft->commit = index;
+    if (raft->role != RAFT_FOLLOWER)
+        return;
+    raft->follower.verified = index_max(raft->follower.verified, index);
+    if (raft->follower.leader_known && term_is_durable(raft))
+        acknowledge(raft, out);
+}
+
+static void begin_after(struct raft *raft, const struct raft_snapshot_installed *installed,
+                        struct raft_output *out)
+{
+    log_reset(&raft->log, installed->index, installed->term);
+    raft->configurations = 0;
+    configuration_appended(raft, installed->index, installed->configuration);
+    raft->epoch++;
+    raft->durable = installed->index; /* the snapshot is; the log begins after it */
+    raft->commit = installed->index;
+    if (raft->role == RAFT_FOLLOWER) {
+        raft->follower.verified = installed->index;
+        raft->follower.acked = (raft_index){0};
+        raft->follower.owes = true;
+    }
+    out->persist.reset = true;
+    out->persist.reset_index = installed->index;
+    out->persist.reset_term = installed->term;
+    want_persist(raft, out); /* acknowledged when that is durable: follower_persisted */
+}
+
+void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
+                        struct raft_output *out)
+{
+    if (!index_less(raft->commit, installed->index))
+        return;
+    if (raft->role == RAFT_LEADER || term_less(raft->term, installed->term))
+        return; /* no leader is behind what it sent, and no snapshot is of a term to come */
+    bool held = !index_less(raft->log.last, installed->index) &&
+                term_equal(log_term(&raft->log, installed->index), installed->term);
+    if (held)
+        keep_after(raft, installed->index, out);
+    else
+        begin_after(raft, installed, out);
+}

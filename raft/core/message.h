@@ -1,0 +1,92 @@
+/*
+ * What nodes say to one another: Figure 2's calls and their answers, each a message of its own, so
+ * that losing, doubling and reordering are all that a network can do. Tags are on the wire: never
+ * reused, never changed.
+ *
+ * Every message carries the sender's term, but for pre-votes, which speak of a term that nobody is
+ * in yet. A message leaves only when its sender's storage has what it promises.
+ */
+#ifndef ROLLCALL_CORE_MESSAGE_H
+#define ROLLCALL_CORE_MESSAGE_H
+
+#include "raft/base/schema.h"
+#include "raft/core/types.h"
+
+#define SCHEMA_TYPE_term  raft_term
+#define SCHEMA_TYPE_index raft_index
+#define SCHEMA_TYPE_runs  struct raft_runs
+
+/* The terms of consecutive entries: `count` of the first, then of the next, which is higher … */
+struct raft_runs {
+    uint32_t runs;
+    struct {
+        raft_term term;
+        uint32_t count;
+    } at[RAFT_APPEND_RUNS_MAX];
+};
+
+/* clang-format off */
+#define RAFT_MESSAGES(M) \
+    M(RAFT_PRE_VOTE_ASK,  raft_pre_vote_ask,  pre_vote_ask,  1) \
+    M(RAFT_PRE_VOTE_GIVE, raft_pre_vote_give, pre_vote_give, 2) \
+    M(RAFT_VOTE_ASK,      raft_vote_ask,      vote_ask,      3) \
+    M(RAFT_VOTE_GIVE,     raft_vote_give,     vote_give,     4) \
+    M(RAFT_APPEND,        raft_append,        append,        5) \
+    M(RAFT_APPEND_GIVE,   raft_append_give,   append_give,   6) \
+    M(RAFT_READ_ASK,      raft_read_ask,      read_ask,      7) \
+    M(RAFT_READ_GIVE,     raft_read_give,     read_give,     8) \
+    M(RAFT_CAMPAIGN_NOW,  raft_campaign_now,  campaign_now,  9)
+
+/* Would you vote for me in `term` (thesis §9.6)? The message's own term is the sender's. */
+#define RAFT_PRE_VOTE_ASK_FIELDS(F)  F(term, next_term) F(index, last) F(term, last_term)
+#define RAFT_PRE_VOTE_GIVE_FIELDS(F) F(term, next_term) F(u8, granted)
+
+/* §5.2, §5.4.1. `transfer`: the leader itself wants this election (thesis §3.10). */
+#define RAFT_VOTE_ASK_FIELDS(F)      F(index, last) F(term, last_term) F(u8, transfer)
+#define RAFT_VOTE_GIVE_FIELDS(F)     F(u8, granted)
+
+/*
+ * §5.3: entries after `prev`, none for a heartbeat; their payloads travel beside, unseen by the
+ * core. An entry that is a configuration travels alone. `round` counts the leader's rounds of
+ * asking whether it still is one (thesis §6.4).
+ */
+#define RAFT_APPEND_FIELDS(F) \
+    F(index, prev) F(term, prev_term) F(index, commit) F(u64, round) F(runs, entries)
+
+/*
+ * Accepted: storage has the leader's log up to `match`. Rejected: there is no entry (prev,
+ * prev_term) here; the log may agree at or below `hint`, whose term is `hint_term`.
+ */
+#define RAFT_APPEND_GIVE_FIELDS(F) \
+    F(u8, accepted) F(u64, round) F(index, match) F(index, prev) F(index, hint) F(term, hint_term)
+
+/* A follower's reads: only the index travels. */
+#define RAFT_READ_ASK_FIELDS(F)  F(u64, token)
+#define RAFT_READ_GIVE_FIELDS(F) F(u64, token) F(u8, granted) F(index, index)
+
+/* Leadership is handed to you: campaign without waiting (thesis §3.10). */
+#define RAFT_CAMPAIGN_NOW_FIELDS(F) F(u8, transfer)
+/* clang-format on */
+
+RAFT_MESSAGES(SCHEMA_FAMILY_STRUCT)
+
+enum raft_message_kind { RAFT_MESSAGES(SCHEMA_FAMILY_ENUM) };
+
+struct raft_message {
+    raft_node_id from, to;
+    raft_term term;
+    enum raft_message_kind kind;
+    union {
+        RAFT_MESSAGES(SCHEMA_FAMILY_ARM)
+    };
+};
+
+static inline uint32_t raft_runs_entries(const struct raft_runs *runs)
+{
+    uint32_t sum = 0;
+    for (uint32_t i = 0; i < runs->runs; i++)
+        sum += runs->at[i].count;
+    return sum;
+}
+
+#endif

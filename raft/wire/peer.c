@@ -1,0 +1,210 @@
+#include "raft/wire/peer.h"
+
+#include <errno.h>
+#include <string.h>
+
+static void put_term(struct writer *out, raft_term value)
+{
+    put_u64(out, value.n);
+}
+
+static raft_term get_term(struct reader *in)
+{
+    return (raft_term){get_u64(in)};
+}
+
+static void print_term(struct writer *out, const char *name, raft_term value)
+{
+    print_u64(out, name, value.n);
+}
+
+static void put_index(struct writer *out, raft_index value)
+{
+    put_u64(out, value.n);
+}
+
+static raft_index get_index(struct reader *in)
+{
+    return (raft_index){get_u64(in)};
+}
+
+static void print_index(struct writer *out, const char *name, raft_index value)
+{
+    print_u64(out, name, value.n);
+}
+
+static void put_runs(struct writer *out, struct raft_runs value)
+{
+    put_u32(out, value.runs);
+    for (uint32_t i = 0; i < value.runs && i < RAFT_APPEND_RUNS_MAX; i++) {
+        put_u64(out, value.at[i].term.n);
+        put_u32(out, value.at[i].count);
+    }
+}
+
+static struct raft_runs get_runs(struct reader *in)
+{
+    struct raft_runs runs = {.runs = get_u32(in)};
+    uint64_t entries = 0;
+    if (runs.runs > RAFT_APPEND_RUNS_MAX) {
+        in->bad = true;
+        runs.runs = 0;
+    }
+    for (uint32_t i = 0; i < runs.runs; i++) {
+        runs.at[i].term.n = get_u64(in);
+        runs.at[i].count = get_u32(in);
+        entries += runs.at[i].count;
+    }
+    if (entries > RAFT_APPEND_ENTRIES_MAX)
+        in->bad = true;
+    return runs;
+}
+
+static void print_runs(struct writer *out, const char *name, struct raft_runs value)
+{
+    print_u32(out, name, raft_runs_entries(&value));
+    for (uint32_t i = 0; i < value.runs; i++) {
+        put_text(out, i == 0 ? "@" : ",");
+        put_decimal(out, value.at[i].term.n);
+    }
+}
+
+RAFT_MESSAGES(SCHEMA_FAMILY_CODEC)
+SCHEMA_CODEC(peer_hello, PEER_HELLO_FIELDS)
+
+void peer_hello_frame(struct writer *out, const struct peer_hello *hello)
+{
+    size_t begin = frame_begin(out);
+    peer_hello_put(out, hello);
+    frame_end(out, begin, PEER_HELLO);
+}
+
+int peer_hello_decode(struct frame frame, struct peer_hello *ret_hello)
+{
+    struct reader in = reader_of(frame.payload);
+    struct peer_hello hello;
+    peer_hello_get(&in, &hello);
+    if (frame.kind != PEER_HELLO || !reader_done(&in))
+        return -EBADMSG;
+    *ret_hello = hello;
+    return 0;
+}
+
+static void put_fields(struct writer *out, const struct raft_message *value)
+{
+    switch (value->kind) {
+        RAFT_MESSAGES(SCHEMA_CASE_PUT)
+    }
+    UNREACHABLE();
+}
+
+static void get_fields(struct reader *in, uint16_t kind, struct raft_message *value)
+{
+    switch (kind) {
+        RAFT_MESSAGES(SCHEMA_CASE_GET)
+    default:
+        in->bad = true;
+    }
+}
+
+static void print_fields(struct writer *out, const struct raft_message *value)
+{
+    switch (value->kind) {
+        RAFT_MESSAGES(SCHEMA_CASE_PRINT)
+    }
+    UNREACHABLE();
+}
+
+void peer_message_print(struct writer *out, const struct raft_message *message)
+{
+    put_decimal(out, message->from.n);
+    put_text(out, "->");
+    put_decimal(out, message->to.n);
+    print_u64(out, "term", message->term.n);
+    put_text(out, " ");
+    print_fields(out, message);
+}
+
+void peer_message_frame(struct writer *out, const struct raft_message *message,
+                        struct peer_entry (*entry_of)(const void *context, uint32_t i),
+                        const void *context)
+{
+    size_t begin = frame_begin(out);
+    put_u64(out, message->from.n);
+    put_u64(out, message->to.n);
+    put_u64(out, message->term.n);
+    put_fields(out, message);
+    uint32_t entries = 0;
+    if (message->kind == RAFT_APPEND)
+        entries = raft_runs_entries(&message->append.entries);
+    for (uint32_t i = 0; i < entries; i++) {
+        struct peer_entry entry = entry_of(context, i);
+        put_u8(out, (uint8_t)entry.kind);
+        put_bytes(out, entry.payload);
+    }
+    frame_end(out, begin, (uint16_t)message->kind);
+}
+
+static void get_entry(struct reader *in, struct peer_entry *entry)
+{
+    uint8_t kind = get_u8(in);
+    entry->payload = get_bytes(in);
+    if (kind < RAFT_NOOP || kind > RAFT_CONFIGURATION || entry->payload.len > RAFT_ENTRY_BYTES_MAX)
+        in->bad = true;
+    else
+        entry->kind = (enum raft_entry_kind)kind;
+}
+
+int peer_message_decode(struct frame frame, struct peer_message *ret_message)
+{
+    struct reader in = reader_of(frame.payload);
+    struct raft_message *message = &ret_message->message;
+    memset(message, 0, sizeof(*message));
+    message->from.n = get_u64(&in);
+    message->to.n = get_u64(&in);
+    message->term.n = get_u64(&in);
+    get_fields(&in, frame.kind, message);
+    uint32_t entries = 0;
+    if (!in.bad && message->kind == RAFT_APPEND)
+        entries = raft_runs_entries(&message->append.entries);
+    for (uint32_t i = 0; i < entries && !in.bad; i++)
+        get_entry(&in, &ret_message->entry[i]);
+    return reader_done(&in) ? 0 : -EBADMSG;
+}
+
+static void put_nodes(struct writer *out, const raft_node_id *nodes, uint32_t count)
+{
+    put_u8(out, (uint8_t)count);
+    for (uint32_t i = 0; i < count; i++)
+        put_u64(out, nodes[i].n);
+}
+
+static uint32_t get_nodes(struct reader *in, raft_node_id nodes[RAFT_MEMBERS_MAX])
+{
+    uint32_t count = get_u8(in);
+    if (count > RAFT_MEMBERS_MAX)
+        in->bad = true;
+    for (uint32_t i = 0; i < count && !in->bad; i++)
+        nodes[i].n = get_u64(in);
+    return in->bad ? 0 : count;
+}
+
+void peer_configuration_put(struct writer *out, const struct raft_configuration *configuration)
+{
+    put_nodes(out, configuration->voter, configuration->voters);
+    put_nodes(out, configuration->outgoing_voter, configuration->outgoing);
+    put_nodes(out, configuration->learner, configuration->learners);
+}
+
+int peer_configuration_decode(struct bytes bytes, struct raft_configuration *ret_configuration)
+{
+    struct reader in = reader_of(bytes);
+    struct raft_configuration configuration = {.voters = 0};
+    configuration.voters = get_nodes(&in, configuration.voter);
+    configuration.outgoing = get_nodes(&in, configuration.outgoing_voter);
+    configuration.learners = get_nodes(&in, configuration.learner);
+    if (!reader_done(&in))
+        return -EBADMSG;
+    *ret_configuration = configuration;
+    return 0;
+}

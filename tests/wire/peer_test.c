@@ -1,0 +1,138 @@
+#include "raft/wire/peer.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct peer_entry entry_of(const void *context, uint32_t i)
+{
+    static const char *const texts[] = {"one", "", "three"};
+    (void)context;
+    return (struct peer_entry){.kind = i == 1 ? RAFT_NOOP : RAFT_COMMAND,
+                               .payload = bytes_of_text(texts[i])};
+}
+
+static struct raft_message an_append(void)
+{
+    struct raft_message m = {.from = {1}, .to = {2}, .term = {7}, .kind = RAFT_APPEND};
+    m.append.prev.n = 41;
+    m.append.prev_term.n = 5;
+    m.append.commit.n = 40;
+    m.append.round = 3;
+    m.append.entries.runs = 2;
+    m.append.entries.at[0].term.n = 6;
+    m.append.entries.at[0].count = 2;
+    m.append.entries.at[1].term.n = 7;
+    m.append.entries.at[1].count = 1;
+    return m;
+}
+
+static struct frame frame_of(struct writer *out)
+{
+    struct frame frame;
+    cr_assert_not(out->bad);
+    cr_assert_eq(frame_decode(writer_bytes(out), &frame), (int64_t)writer_len(out));
+    return frame;
+}
+
+Test(peer, carries_an_append_with_its_entries)
+{
+    uint8_t buffer[1024];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    struct raft_message m = an_append();
+    peer_message_frame(&out, &m, entry_of, NULL);
+    struct peer_message *got = calloc(1, sizeof(*got));
+    cr_assert_eq(peer_message_decode(frame_of(&out), got), 0);
+    cr_assert_eq(got->message.term.n, 7);
+    cr_assert_eq(got->message.append.prev.n, 41);
+    cr_assert_eq(got->message.append.entries.at[1].term.n, 7);
+    cr_assert(bytes_equal(got->entry[2].payload, bytes_of_text("three")));
+    cr_assert_eq(got->entry[1].kind, RAFT_NOOP);
+    free(got);
+}
+
+Test(peer, carries_every_kind_of_message)
+{
+    struct peer_message *got = calloc(1, sizeof(*got));
+    for (uint16_t kind = RAFT_PRE_VOTE_ASK; kind <= RAFT_CAMPAIGN_NOW; kind++) {
+        uint8_t buffer[1024], text[512];
+        struct writer out = writer_of(buffer, sizeof(buffer));
+        struct raft_message m = {.from = {1}, .to = {2}, .term = {kind}};
+        m.kind = (enum raft_message_kind)kind;
+        peer_message_frame(&out, &m, entry_of, NULL);
+        cr_assert_eq(peer_message_decode(frame_of(&out), got), 0, "kind %u", kind);
+        cr_assert_eq(got->message.kind, m.kind);
+        cr_assert_eq(got->message.term.n, kind);
+        struct writer printed = writer_of(text, sizeof(text));
+        peer_message_print(&printed, &m);
+        cr_assert_not(printed.bad);
+    }
+    free(got);
+}
+
+Test(peer, refuses_every_prefix_and_what_announces_too_much)
+{
+    uint8_t buffer[1024];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    struct raft_message m = an_append();
+    peer_message_frame(&out, &m, entry_of, NULL);
+    struct frame whole = frame_of(&out);
+    struct peer_message *got = calloc(1, sizeof(*got));
+    for (size_t len = 0; len < whole.payload.len; len++) {
+        struct frame cut = {.kind = whole.kind, .payload = bytes_of(whole.payload.at, len)};
+        cr_assert_neq(peer_message_decode(cut, got), 0, "cut to %zu", len);
+    }
+    struct frame other = {.kind = 63, .payload = whole.payload};
+    cr_assert_neq(peer_message_decode(other, got), 0);
+    m.append.entries.at[0].count = RAFT_APPEND_ENTRIES_MAX + 1;
+    uint8_t *large = malloc(1 << 16);
+    struct writer too_many = writer_of(large, 1 << 16);
+    put_u64(&too_many, 1);
+    put_u64(&too_many, 2);
+    put_u64(&too_many, 7);
+    for (int i = 0; i < 4; i++)
+        put_u64(&too_many, 1);
+    put_u32(&too_many, 1);
+    put_u64(&too_many, 7);
+    put_u32(&too_many, RAFT_APPEND_ENTRIES_MAX + 1);
+    struct frame greedy = {.kind = RAFT_APPEND, .payload = writer_bytes(&too_many)};
+    cr_assert_neq(peer_message_decode(greedy, got), 0);
+    free(large);
+    free(got);
+}
+
+Test(peer, greets_with_who_it_is)
+{
+    uint8_t buffer[256];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    struct peer_hello hello = {
+        .version = PEER_VERSION, .from = 1, .to = 2, .cluster = bytes_of_text("here")};
+    peer_hello_frame(&out, &hello);
+    struct peer_hello got;
+    struct frame frame = frame_of(&out);
+    cr_assert_eq(peer_hello_decode(frame, &got), 0);
+    cr_assert_eq(got.to, 2);
+    cr_assert(bytes_equal(got.cluster, hello.cluster));
+    frame.kind = RAFT_APPEND;
+    cr_assert_neq(peer_hello_decode(frame, &got), 0);
+}
+
+Test(peer, carries_configurations)
+{
+    struct raft_configuration c = {.voters = 2,
+                                   .voter = {{1}, {2}},
+                                   .outgoing = 1,
+                                   .outgoing_voter = {{3}},
+                                   .learners = 1,
+                                   .learner = {{4}}};
+    uint8_t buffer[PEER_CONFIGURATION_BYTES_MAX];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    peer_configuration_put(&out, &c);
+    struct raft_configuration got;
+    cr_assert_eq(peer_configuration_decode(writer_bytes(&out), &got), 0);
+    cr_assert_eq(got.voter[1].n, 2);
+    cr_assert_eq(got.outgoing_voter[0].n, 3);
+    cr_assert_eq(got.learner[0].n, 4);
+    for (size_t len = 0; len < writer_len(&out); len++)
+        cr_assert_neq(peer_configuration_decode(bytes_of(buffer, len), &got), 0);
+}
