@@ -52,7 +52,8 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) raft/users/command.c raft/wire/frame.c raft/wire/call.c
-NODE := $(filter-out raft/node/main.c,$(call src,raft/node))
+PROCESS := raft/node/main.c raft/node/boot.c
+NODE := $(filter-out $(PROCESS),$(call src,raft/node))
 APP  := $(filter-out app/main.c,$(call src,app))
 OURS := $(PURE) $(call src,raft/node app)
 
@@ -70,7 +71,7 @@ LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@
 .PHONY: all
 all: $(PROGRAMS) ## build both programs (the default)
 
-$(B)/rollcall-node: $(call obj,raft/node/main.c $(PURE) $(NODE))
+$(B)/rollcall-node: $(call obj,$(PROCESS) $(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS)
 
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))

@@ -1,5 +1,7 @@
 #include "raft/node/config.h"
 
+#include "raft/node/peers.h"
+
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -34,7 +36,8 @@ static const struct setting settings[] = {
      PLACE(redis), 1, sizeof(((struct sockaddr_un *)0)->sun_path) - 1},
     {"cluster", "ROLLCALL_CLUSTER", "NAME", "rollcall", "name of the cluster", TEXT, PLACE(cluster),
      1, CONFIG_CLUSTER_BYTES_MAX},
-    {"raft", "ROLLCALL_RAFT", "ADDR:PORT", "", "where other nodes call", TEXT, PLACE(raft), 0, 255},
+    {"raft", "ROLLCALL_RAFT", "ADDR:PORT", "", "where other nodes call; empty: as in --members",
+     TEXT, PLACE(raft), 0, 255},
     {"members", "ROLLCALL_MEMBERS", "1=ADDR:PORT,…", "",
      "all nodes of the cluster; empty: this one", TEXT, PLACE(members), 0, 4000},
     {"pid-file", "ROLLCALL_PID_FILE", "PATH", "", "written at start, removed at stop", TEXT,
@@ -110,8 +113,76 @@ static bool set(const struct setting *setting, const char *from, const char *val
     return true;
 }
 
+static bool refuse_members(const struct config *config, const char *why)
+{
+    fprintf(stderr,
+            "rollcall-node: --members \"%s\" is no good: %s; wanted is 1=ADDR:PORT,2=ADDR:PORT …\n",
+            config->members, why);
+    return false;
+}
+
+/* One "ID=ADDR:PORT" of `len` bytes. */
+static const char *read_member(struct config *config, const char *text, size_t len)
+{
+    char host[PEERS_HOST_BYTES];
+    uint16_t port;
+    char *end;
+    if (config->member_count == CONFIG_MEMBERS_MAX)
+        return "at most 7 nodes make a cluster";
+    struct config_member *member = &config->member[config->member_count];
+    unsigned long long id = strtoull(text, &end, 10);
+    if (text[0] < '1' || text[0] > '9' || *end != '=' || id > UINT32_MAX)
+        return "an id is missing, or is not a number from 1 to 4294967295";
+    size_t address_len = len - (size_t)(end + 1 - text);
+    if (address_len >= sizeof(member->address))
+        return "an address is too long";
+    memcpy(member->address, end + 1, address_len);
+    member->address[address_len] = '\0';
+    member->id = id;
+    if (peers_address(member->address, host, &port) != 0)
+        return "an address is missing, or is not ADDR:PORT";
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        if (config->member[i].id == id)
+            return "an id is there twice";
+        if (strcmp(config->member[i].address, member->address) == 0)
+            return "an address is there twice";
+    }
+    config->member_count++;
+    return NULL;
+}
+
+static bool read_members(struct config *config)
+{
+    const char *text = config->members;
+    bool self = text[0] == '\0';
+    while (*text != '\0') {
+        size_t len = strcspn(text, ",");
+        const char *why = read_member(config, text, len);
+        if (why != NULL)
+            return refuse_members(config, why);
+        self = self || config->member[config->member_count - 1].id == config->id;
+        text += len;
+        if (*text == ',' && *++text == '\0')
+            return refuse_members(config, "it ends with a comma");
+    }
+    if (!self)
+        return refuse_members(config, "it does not name this node (--id)");
+    char host[PEERS_HOST_BYTES];
+    uint16_t port;
+    if (config->raft[0] != '\0' && peers_address(config->raft, host, &port) != 0) {
+        fprintf(stderr, "rollcall-node: --raft \"%s\" is no good: wanted is ADDR:PORT\n",
+                config->raft);
+        return false;
+    }
+    for (uint32_t i = 0; config->raft[0] == '\0' && i < config->member_count; i++) {
+        if (config->member[i].id == config->id)
+            config->raft = config->member[i].address;
+    }
+    return true;
+}
+
 /* What no single setting can say of itself. */
-static bool judge(const struct config *config)
+static bool judge(struct config *config)
 {
     if (strspn(config->cluster,
                "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") !=
@@ -129,24 +200,7 @@ static bool judge(const struct config *config)
                 config->election_ms, config->heartbeat_ms);
         return false;
     }
-    char self[32];
-    snprintf(self, sizeof(self), "%" PRIu64 "=", config->id);
-    if (config->members[0] != '\0' && strchr(config->members, ',') == NULL &&
-        strncmp(config->members, self, strlen(self)) != 0) {
-        fprintf(stderr,
-                "rollcall-node: --members \"%s\" is no good: it does not name this node, --id "
-                "%" PRIu64 "\n",
-                config->members, config->id);
-        return false;
-    }
-    if (strchr(config->members, ',') != NULL) {
-        fprintf(stderr,
-                "rollcall-node: --members \"%s\" is no good: this version runs clusters of "
-                "one node\n",
-                config->members);
-        return false;
-    }
-    return true;
+    return read_members(config);
 }
 
 static bool set_all(int argc, char **argv, struct config *config, bool *ret_shown)

@@ -8,15 +8,22 @@
 #include "raft/base/attr.h"
 
 #define CONFIG_CLUSTER_BYTES_MAX 63u
+#define CONFIG_MEMBERS_MAX       7u
+#define CONFIG_ADDRESS_BYTES     256u
 
 struct config {
     uint64_t id;
-    const char *dir;      /* of the log */
-    const char *socket;   /* where workers call */
-    const char *redis;    /* Redis' unix socket */
-    const char *cluster;  /* its name: letters, digits, '-', '_' and '.' */
-    const char *raft;     /* address for peers; empty: none */
-    const char *members;  /* "1=ADDR:PORT,2=…"; empty: this node alone */
+    const char *dir;       /* of the log */
+    const char *socket;    /* where workers call */
+    const char *redis;     /* Redis' unix socket */
+    const char *cluster;   /* its name: letters, digits, '-', '_' and '.' */
+    const char *raft;      /* address for peers; empty: none */
+    const char *members;   /* "1=ADDR:PORT,2=…"; empty: this node alone */
+    uint32_t member_count; /* as read from `members`; 0: none */
+    struct config_member {
+        uint64_t id;
+        char address[CONFIG_ADDRESS_BYTES];
+    } member[CONFIG_MEMBERS_MAX];
     const char *pid_file; /* empty: none */
     uint64_t snapshot_entries;
     uint32_t election_ms;

@@ -53,17 +53,21 @@ static uint64_t place(const struct entries *entries, size_t len)
     return entries->end + (entries->bytes_max - offset);
 }
 
-bool entries_room(const struct entries *entries, size_t len)
+bool entries_room(const struct entries *entries, uint32_t count, size_t bytes)
 {
+    if (count > entries->count_max - entries->count)
+        return false;
     if (entries->count == 0)
-        return len <= entries->bytes_max;
-    return entries->count < entries->count_max &&
-           place(entries, len) + len - entries->begin <= entries->bytes_max;
+        return bytes <= entries->bytes_max;
+    uint64_t used = place(entries, count == 1 ? bytes : 0) - entries->begin;
+    /* Of several, one may not fit the ring's end, and begin at its start. */
+    uint64_t wasted = count > 1 && bytes > 0 ? RAFT_ENTRY_BYTES_MAX : 0;
+    return used + bytes + wasted <= entries->bytes_max;
 }
 
 raft_index entries_push(struct entries *entries, enum raft_entry_kind kind, struct bytes payload)
 {
-    assert(entries_room(entries, payload.len));
+    assert(entries_room(entries, 1, payload.len));
     if (entries->count == 0)
         entries->begin = entries->end = 0; /* a log at rest uses the same few pages */
     raft_index index = {entries->first.n + entries->count};

@@ -31,8 +31,8 @@ void entries_done(struct entries *entries);
 /* Holds nothing; the next push is entry `first`. */
 void entries_reset(struct entries *entries, raft_index first);
 
-/* Whether an entry of `len` bytes can be pushed. */
-bool entries_room(const struct entries *entries, size_t len);
+/* Whether `count` entries of together `bytes` can be pushed; wrong only to the safe side. */
+bool entries_room(const struct entries *entries, uint32_t count, size_t bytes);
 raft_index entries_push(struct entries *entries, enum raft_entry_kind kind, struct bytes payload);
 
 /* False when the entry is not held. The payload is borrowed until the entry is dropped. */

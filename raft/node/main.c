@@ -3,14 +3,8 @@
  * Each iteration of the loop is a turn: events are gathered while it polls, replica_turn does the
  * work, workers_flush sends what came of it. Stop: SIGTERM, and what waits is answered first.
  */
-#include "raft/node/config.h"
 #include "raft/node/diag.h"
-#include "raft/node/disk_posix.h"
-#include "raft/node/redis.h"
-#include "raft/node/replica.h"
-#include "raft/node/runner_uv.h"
-#include "raft/node/snapshots.h"
-#include "raft/node/workers.h"
+#include "raft/node/node.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -22,40 +16,10 @@
 #include <time.h>
 #include <unistd.h>
 
-/* How long a start waits for a Redis that the log cannot do without. */
-#define REDIS_WAIT_MS 10000u
 /* How long a stop waits for what is under way. */
 #define STOP_WAIT_MS 5000u
 
-enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
-
-struct node {
-    struct config config;
-    enum node_phase phase;
-    uint64_t started_ms;
-    uint64_t stop_ms;
-    int exit_code;
-    uv_loop_t loop;
-    uv_prepare_t prepare;
-    uv_check_t check;
-    uv_timer_t timer;
-    uint64_t timer_ms; /* when it fires; 0: not set */
-    uv_signal_t sigterm, sigint, sigusr1;
-    struct disk_posix disk;
-    struct runner_uv runner;
-    struct redis *redis;
-    struct snapshots *snapshots;
-    struct replica *replica;
-    struct workers *workers;
-    struct wal_recovered recovered;
-    struct users *loading;
-    bool load_asked;
-    uint64_t saving_since_ms;
-    enum call_snapshot snapshot_state;
-    bool redis_was_down;
-};
-
-static uint64_t now_ms(void *context)
+uint64_t node_now_ms(void *context)
 {
     (void)context;
     struct timespec now;
@@ -87,7 +51,7 @@ static void begin_stop(struct node *node, int exit_code)
     diag("stopping", "exit=%d", exit_code);
     node->phase = NODE_STOPPING;
     node->exit_code = exit_code;
-    node->stop_ms = now_ms(NULL);
+    node->stop_ms = node_now_ms(NULL);
     if (node->workers != NULL)
         workers_stop_listening(node->workers);
     if (node->replica != NULL)
@@ -98,6 +62,7 @@ static void close_handles(struct node *node)
 {
     if (node->workers != NULL)
         workers_close(node->workers);
+    peers_close(node->peers);
     if (node->redis != NULL)
         redis_close(node->redis);
     uv_close((uv_handle_t *)&node->prepare, NULL);
@@ -113,13 +78,13 @@ static void stop_when_idle(struct node *node)
     bool started = node->replica != NULL && replica_users(node->replica) != NULL;
     bool busy = runner_uv_busy(&node->runner) || (started && replica_busy(node->replica)) ||
                 (node->workers != NULL && !workers_idle(node->workers));
-    if (busy && now_ms(NULL) - node->stop_ms < STOP_WAIT_MS)
+    if (busy && node_now_ms(NULL) - node->stop_ms < STOP_WAIT_MS)
         return;
     if (!uv_is_closing((uv_handle_t *)&node->check))
         close_handles(node);
 }
 
-static void refuse_start(struct node *node, const char *text)
+void node_refuse_start(struct node *node, const char *text)
 {
     diag("refused", "text=\"%s\"", text);
     fprintf(stderr, "rollcall-node: cannot start: %s\n", text);
@@ -141,38 +106,42 @@ static void on_refused(void *context, struct replica_client client, enum call_re
     workers_refused(node->workers, client, reason);
 }
 
+static void on_unknown(void *context, struct replica_client client)
+{
+    struct node *node = context;
+    workers_unknown(node->workers, client);
+}
+
 static void on_readable(void *context, struct replica_client client)
 {
     struct node *node = context;
     workers_readable(node->workers, client);
 }
 
-static void on_save(void *context, struct users_view *take_view, uint64_t term)
+static void on_save(void *context, struct users_view *take_view, raft_term term,
+                    const struct raft_configuration *configuration)
 {
     struct node *node = context;
-    node->saving_since_ms = now_ms(NULL);
-    snapshots_save(node->snapshots, take_view, term);
+    node->saving_since_ms = node_now_ms(NULL);
+    snapshots_save(node->snapshots, take_view, term, configuration);
 }
 
 static void on_ready(void *context)
 {
-    struct node *node = context;
-    int result = workers_listen(node->workers, node->config.socket);
-    if (result != 0) {
-        char text[512];
-        snprintf(text, sizeof(text), "the workers' socket %s cannot be made: %s%s",
-                 node->config.socket, strerror(-result),
-                 result == -EADDRINUSE ? " (another process listens there)" : "");
-        refuse_start(node, text);
-        return;
-    }
+    const struct node *node = context;
     struct replica_status status = replica_status(node->replica);
     struct users_meta meta = users_meta(replica_users(node->replica));
     diag("ready",
-         "node=%" PRIu64 " cluster=%s term=%" PRIu64 " applied=%" PRIu64 " users=%" PRIu64
-         " start_ms=%" PRIu64 " socket=%s",
-         node->config.id, node->config.cluster, status.raft.term.n, status.applied, meta.count,
-         now_ms(NULL) - node->started_ms, node->config.socket);
+         "node=%" PRIu64 " cluster=%s term=%" PRIu64 " leader=%" PRIu64 " applied=%" PRIu64
+         " users=%" PRIu64 " start_ms=%" PRIu64 " socket=%s",
+         node->config.id, node->config.cluster, status.raft.term.n, status.raft.leader.n,
+         status.applied, meta.count, node_now_ms(NULL) - node->started_ms, node->config.socket);
+}
+
+static void on_note(void *context, const char *fact, const char *text)
+{
+    (void)context;
+    diag(fact, "text=\"%s\"", text);
 }
 
 static void on_failed(void *context, const char *what, int error)
@@ -187,147 +156,17 @@ static void on_failed(void *context, const char *what, int error)
 }
 
 static const struct replica_hooks replica_hooks = {
-    .now_ms = now_ms,
+    .now_ms = node_now_ms,
     .wall_ms = wall_ms,
     .written = on_written,
     .refused = on_refused,
+    .unknown = on_unknown,
     .readable = on_readable,
     .save = on_save,
     .ready = on_ready,
+    .note = on_note,
     .failed = on_failed,
 };
-
-/* --- snapshots -------------------------------------------------------------------------------- */
-
-static void on_saved(void *context, const struct snapshots_saved *saved)
-{
-    struct node *node = context;
-    uint64_t ms = now_ms(NULL) - node->saving_since_ms;
-    if (saved->durable) {
-        node->snapshot_state = CALL_SNAPSHOT_OK;
-        diag("snapshot_done",
-             "kind=%s index=%" PRIu64 " users=%" PRIu64 " answers=%" PRIu64 " bytes=%" PRIu64
-             " ms=%" PRIu64,
-             saved->full ? "full" : "incremental", saved->index, saved->users, saved->answers,
-             saved->bytes, ms);
-    } else {
-        if (node->snapshot_state == CALL_SNAPSHOT_OK || redis_connected(node->redis))
-            diag("snapshot_failed", "index=%" PRIu64 " ms=%" PRIu64 " text=\"%s\"", saved->index,
-                 ms, saved->text);
-        node->snapshot_state =
-            redis_connected(node->redis) ? CALL_SNAPSHOT_NOT_DURABLE : CALL_SNAPSHOT_DOWN;
-    }
-    replica_saved(node->replica, saved->durable, saved->index);
-}
-
-static void start_replica(struct node *node)
-{
-    char text[512];
-    if (replica_start(node->replica, node->loading, text, sizeof(text)) != 0) {
-        refuse_start(node, text);
-        return;
-    }
-    node->loading = NULL;
-    node->phase = NODE_RUNNING;
-}
-
-/* The log alone holds everything: no snapshot is needed to start. */
-static bool log_is_whole(const struct node *node)
-{
-    return node->recovered.start.n == 0;
-}
-
-static void new_state(struct node *node)
-{
-    if (node->loading != NULL)
-        users_free(node->loading);
-    node->loading = users_new(USERS_ANSWERS_MAX);
-}
-
-static void on_loaded(void *context, enum snapshots_found found, const char *text)
-{
-    struct node *node = context;
-    char why[700];
-    node->load_asked = false;
-    switch (found) {
-    case SNAPSHOTS_NONE:
-    case SNAPSHOTS_LOADED:
-        start_replica(node);
-        return;
-    case SNAPSHOTS_AWAY:
-        new_state(node); /* asked again when Redis is back, see on_redis_connected */
-        return;
-    case SNAPSHOTS_DAMAGED:
-        if (log_is_whole(node)) {
-            diag("snapshot_damaged", "text=\"%s; the log holds everything and is replayed\"", text);
-            new_state(node);
-            start_replica(node);
-            return;
-        }
-        snprintf(why, sizeof(why),
-                 "the snapshot in Redis cannot be used: %s; bring back the Redis data of this node "
-                 "from a copy, or restore the node from its peers or a backup",
-                 text);
-        refuse_start(node, why);
-        return;
-    }
-    UNREACHABLE();
-}
-
-static const struct snapshots_hooks snapshots_hooks = {.loaded = on_loaded, .saved = on_saved};
-
-static void on_redis_connected(void *context)
-{
-    struct node *node = context;
-    if (node->redis_was_down)
-        diag("redis_up", "socket=%s", node->config.redis);
-    if (node->redis_was_down && node->phase == NODE_RUNNING)
-        replica_store_is_back(node->replica);
-    node->redis_was_down = false;
-    if (node->phase == NODE_LOADING && !node->load_asked) {
-        node->load_asked = true;
-        snapshots_load(node->snapshots, node->loading);
-    }
-}
-
-static void on_redis_disconnected(void *context, const char *why)
-{
-    struct node *node = context;
-    if (!node->redis_was_down && node->phase != NODE_STOPPING)
-        diag("redis_down", "socket=%s text=\"%s\"", node->config.redis, why);
-    node->redis_was_down = true;
-}
-
-static const struct redis_hooks redis_hooks = {
-    .connected = on_redis_connected,
-    .disconnected = on_redis_disconnected,
-};
-
-/* While Redis is away at start: go on without it if the log allows, else give up in time. */
-static void consider_start_without_redis(struct node *node)
-{
-    uint64_t waited_ms = now_ms(NULL) - node->started_ms;
-    if (node->load_asked || waited_ms < REDIS_WAIT_MS / 10)
-        return;
-    if (log_is_whole(node)) {
-        diag("redis_down", "socket=%s text=\"starting without: the log holds everything\"",
-             node->config.redis);
-        start_replica(node);
-    } else if (waited_ms >= REDIS_WAIT_MS) {
-        char text[512];
-        snprintf(text, sizeof(text),
-                 "Redis does not answer on %s, and the log begins after entry %" PRIu64
-                 ": start Redis with the data of this node first",
-                 node->config.redis, node->recovered.start.n);
-        refuse_start(node, text);
-    }
-}
-
-static enum call_snapshot snapshot_state(void *context)
-{
-    const struct node *node = context;
-    return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
-}
 
 /* --- the loop --------------------------------------------------------------------------------- */
 
@@ -341,7 +180,7 @@ static void on_timer(uv_timer_t *timer)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct node *node = prepare->data;
-    uint64_t now = now_ms(NULL);
+    uint64_t now = node_now_ms(NULL);
     uint64_t deadline = now + 100;
     if (node->phase == NODE_RUNNING && replica_deadline_ms(node->replica) < deadline)
         deadline = replica_deadline_ms(node->replica);
@@ -358,9 +197,11 @@ static void on_check(uv_check_t *check)
 {
     struct node *node = check->data;
     if (node->phase == NODE_LOADING)
-        consider_start_without_redis(node);
+        boot_without_redis(node);
     if (replica_users(node->replica) != NULL) {
         replica_turn(node->replica);
+        if (node->peers != NULL)
+            peers_resume(node->peers);
         workers_flush(node->workers);
     }
     if (node->phase == NODE_STOPPING)
@@ -422,12 +263,17 @@ static int open_log(struct node *node)
         .snapshot_entries = config->snapshot_entries,
         .random = random,
         .segment_bytes = WAL_SEGMENT_BYTES,
-        .flush_here_while_quick = true, /* alone, it has no heartbeats to be late with */
+        .answers_max = USERS_ANSWERS_MAX,
+        .flush_here_while_quick = true,
+        .members = config->member_count,
+        .network = node->peers != NULL ? peers_network(node->peers) : NULL,
         .disk = &node->disk.disk,
         .runner = &node->runner.runner,
         .hooks = &replica_hooks,
         .context = node,
     };
+    for (uint32_t i = 0; i < config->member_count; i++)
+        options.member[i].n = config->member[i].id;
     int result = replica_open(&options, &node->replica, &node->recovered);
     const struct wal_recovered *recovered = &node->recovered;
     if (result != 0) {
@@ -443,6 +289,52 @@ static int open_log(struct node *node)
     diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64,
          recovered->fresh, recovered->term.n, recovered->start.n, recovered->last.n);
     return 0;
+}
+
+static int received(void *context, raft_node_id from, struct frame frame)
+{
+    struct node *node = context;
+    return replica_receive(node->replica, from, frame);
+}
+
+static void peer_up(void *context, raft_node_id peer)
+{
+    struct node *node = context;
+    replica_peer_up(node->replica, peer);
+}
+
+static void peer_lost(void *context, raft_node_id peer)
+{
+    struct node *node = context;
+    replica_peer_lost(node->replica, peer);
+}
+
+static const struct peers_hooks peers_hooks = {
+    .received = received,
+    .up = peer_up,
+    .lost = peer_lost,
+};
+
+static int make_peers(struct node *node)
+{
+    const struct config *config = &node->config;
+    struct peers_options options = {
+        .loop = &node->loop,
+        .node = config->id,
+        .cluster = config->cluster,
+        .listen = config->raft,
+        .members = config->member_count,
+        .dead_ms = 3 * config->election_ms,
+        .hooks = &peers_hooks,
+        .context = node,
+    };
+    if (config->member_count <= 1)
+        return 0;
+    for (uint32_t i = 0; i < config->member_count; i++)
+        options.member[i] = (struct peers_member){.id = {config->member[i].id},
+                                                  .address = config->member[i].address};
+    node->peers = peers_new(&options);
+    return node->peers != NULL ? 0 : -ENOMEM;
 }
 
 static int open_directory(struct node *node)
@@ -474,7 +366,7 @@ static int write_pid_file(const char *path)
 
 static int start(struct node *node)
 {
-    node->started_ms = now_ms(NULL);
+    node->started_ms = node_now_ms(NULL);
     int result = open_directory(node);
     if (result == 0)
         result = write_pid_file(node->config.pid_file);
@@ -482,27 +374,22 @@ static int start(struct node *node)
         return result;
     start_loop(node);
     runner_uv_init(&node->runner, &node->loop);
-    result = open_log(node);
+    result = make_peers(node);
+    if (result == 0)
+        result = open_log(node);
     if (result != 0)
         return result;
-    new_state(node);
-    node->snapshot_state = CALL_SNAPSHOT_OK;
     struct workers_options workers = {
         .loop = &node->loop,
         .replica = node->replica,
         .node = node->config.id,
         .cluster = node->config.cluster,
         .address = node->config.raft,
-        .snapshot_state = snapshot_state,
+        .snapshot_state = boot_snapshot_state,
         .context = node,
     };
     node->workers = workers_new(&workers);
-    node->redis = redis_open(&node->loop, node->config.redis, &redis_hooks, node);
-    if (node->workers == NULL || node->redis == NULL)
-        return -ENOMEM;
-    node->snapshots = snapshots_new(redis_store(node->redis), node->config.cluster, node->config.id,
-                                    &snapshots_hooks, node);
-    return node->snapshots != NULL ? 0 : -ENOMEM;
+    return node->workers != NULL ? boot_open(node) : -ENOMEM;
 }
 
 static void tidy_up(struct node *node)
@@ -514,6 +401,7 @@ static void tidy_up(struct node *node)
         users_free(node->loading);
     replica_close(node->replica);
     workers_free(node->workers);
+    peers_free(node->peers);
     redis_free(node->redis);
     disk_posix_close(&node->disk);
 }

@@ -1,149 +1,163 @@
 /* The driver's turn: gather, step, carry out. */
 #include "raft/node/replica_state.h"
 
+#include <errno.h>
+#include <string.h>
+
 /* A flush that takes so long holds the loop up: for a while the next ones go off it. */
 #define FLUSH_SLOW_MS 10u
 #define FLUSH_AWAY_MS 1000u
 /* How often the log looks whether there is room again. */
 #define WAL_TICK_MS 200u
+/* Entries that are applied before the loop gets its turn again. */
+#define APPLY_PER_TURN 4096u
+/* Applied entries that stay in memory for peers that are a little behind. */
+#define ENTRIES_KEPT 4096u
 
-/* --- carrying out ----------------------------------------------------------------------------- */
-
-static void append_entry(struct replica *replica, raft_index index, raft_term term,
-                         const struct raft_persist *persist)
+uint64_t replica_now_ms(const struct replica *replica)
 {
-    enum raft_entry_kind kind = RAFT_COMMAND;
-    struct bytes payload = bytes_of(NULL, 0);
-    if (persist->from == RAFT_FROM_CORE) {
-        kind = persist->kind;
-        raft_index pushed = entries_push(&replica->entries, kind, payload);
-        assert(index_equal(pushed, index));
-    } else if (!entries_get(&replica->entries, index, &kind, &payload)) {
-        UNREACHABLE(); /* it was pushed when it was gathered */
-    }
+    return replica->options.hooks->now_ms(replica->options.context);
+}
+
+bool replica_alone(const struct replica *replica)
+{
+    return replica->options.members <= 1;
+}
+
+bool replica_lacks_state(const struct replica *replica)
+{
+    return replica->applied < replica->log_start;
+}
+
+size_t replica_room(const struct replica *replica)
+{
+    size_t room = wal_room(replica->wal);
+    return room > ROOM_RESERVE_BYTES ? room - ROOM_RESERVE_BYTES : 0;
+}
+
+/* Entries up to here are not needed in memory: applied, and to be read from disk. */
+static raft_index spent(const struct replica *replica)
+{
+    raft_index durable = raft_status(replica->raft).durable;
+    return index_min(durable, (raft_index){replica->applied});
+}
+
+bool replica_make_room(struct replica *replica, uint32_t count, size_t bytes)
+{
+    struct entries *entries = &replica->entries;
+    raft_index last = spent(replica);
+    while (!entries_room(entries, count, bytes) && entries->count > 0 &&
+           !index_less(last, entries->first))
+        entries_drop_to(entries, entries->first);
+    return entries_room(entries, count, bytes);
+}
+
+/* --- persist ---------------------------------------------------------------------------------- */
+
+static void append_entry(struct replica *replica, raft_index index, raft_term term)
+{
+    enum raft_entry_kind kind;
+    struct bytes payload;
+    if (!entries_get(&replica->entries, index, &kind, &payload))
+        UNREACHABLE(); /* it was pushed just before, or when it was gathered */
     wal_append(replica->wal, index, term, kind, payload);
+}
+
+static void push_entry(struct replica *replica, raft_index index, enum raft_entry_kind kind,
+                       struct bytes payload)
+{
+    if (!replica_make_room(replica, 1, payload.len))
+        UNREACHABLE(); /* looked at before it was let in; the core's own are few and small */
+    raft_index pushed = entries_push(&replica->entries, kind, payload);
+    assert(index_equal(pushed, index));
+}
+
+/* Into memory, from where they are. Those of a proposal are there since they were gathered. */
+static void push_new(struct replica *replica, const struct raft_persist *persist)
+{
+    uint32_t count = raft_runs_entries(&persist->entries);
+    uint8_t encoded[PEER_CONFIGURATION_BYTES_MAX];
+    struct writer out = writer_of(encoded, sizeof(encoded));
+    switch (persist->from) {
+    case RAFT_FROM_PROPOSAL:
+        return;
+    case RAFT_FROM_MESSAGE: {
+        uint32_t all = raft_runs_entries(&replica->inbound.message.append.entries);
+        for (uint32_t i = 0; i < count; i++) {
+            const struct peer_entry *entry = &replica->inbound.entry[all - count + i];
+            push_entry(replica, (raft_index){persist->first.n + i}, entry->kind, entry->payload);
+        }
+        return;
+    }
+    case RAFT_FROM_CORE:
+        if (persist->kind == RAFT_CONFIGURATION)
+            peer_configuration_put(&out, &persist->configuration);
+        if (count > 0)
+            push_entry(replica, persist->first, persist->kind, writer_bytes(&out));
+        return;
+    }
+    UNREACHABLE();
 }
 
 static void carry_persist(struct replica *replica, const struct raft_persist *persist)
 {
     if (!persist->wanted)
         return;
-    assert(!persist->reset && !persist->truncate); /* what others make one do */
     if (persist->hard_state)
         wal_hard_state(replica->wal, persist->term, persist->voted, persist->vote);
+    if (persist->reset) {
+        wal_reset(replica->wal, persist->reset_index, persist->reset_term);
+        entries_reset(&replica->entries, index_next(persist->reset_index));
+        replica->log_start = persist->reset_index.n;
+    }
+    if (persist->truncate) {
+        wal_truncate(replica->wal, persist->first_gone, persist->term_before);
+        entries_drop_from(&replica->entries, persist->first_gone);
+        raft_index next = {replica->entries.first.n + replica->entries.count};
+        if (!index_equal(next, persist->first_gone)) /* all of them were older than what is held */
+            entries_reset(&replica->entries, persist->first_gone);
+    }
+    push_new(replica, persist);
     raft_index index = persist->first;
     for (uint32_t i = 0; i < persist->entries.runs; i++) {
         for (uint32_t j = 0; j < persist->entries.at[i].count; j++) {
-            append_entry(replica, index, persist->entries.at[i].term, persist);
+            append_entry(replica, index, persist->entries.at[i].term);
             index = index_next(index);
         }
     }
     wal_mark(replica->wal, persist->mark);
 }
 
-/* What was gathered this turn is not in the log and never was. */
-static void refuse_proposed(struct replica *replica, enum call_reason reason)
-{
-    raft_index first = {replica->entries.first.n + replica->entries.count - replica->proposed};
-    for (uint32_t i = 0; i < replica->proposed; i++) {
-        uint64_t slot = (first.n + i) & (REPLICA_WAITING_MAX - 1);
-        replica->options.hooks->refused(replica->options.context, replica->waiting[slot], reason);
-    }
-    replica->waiting_count -= replica->proposed;
-    if (replica->proposed > 0)
-        entries_drop_from(&replica->entries, first);
-    replica->proposed = 0;
-}
+/* --- apply ------------------------------------------------------------------------------------ */
 
-static enum call_reason reason_of(enum raft_refusal why)
+static int apply(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
+                 struct bytes payload)
 {
-    switch (why) {
-    case RAFT_NOT_LEADER:
-        return CALL_NO_LEADER;
-    case RAFT_BUSY:
-    case RAFT_NOT_ALLOWED:
-        return CALL_BUSY;
-    }
-    UNREACHABLE();
-}
-
-static void end_round(struct replica *replica, uint64_t token, bool granted,
-                      enum call_reason reason)
-{
-    assert(token == replica->round);
-    uint32_t count = replica->asking_count;
-    replica->asking_count = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        if (granted)
-            replica->options.hooks->readable(replica->options.context, replica->asking[i]);
-        else
-            replica->options.hooks->refused(replica->options.context, replica->asking[i], reason);
-    }
-}
-
-/* Reads end after apply: their index is at most the commit index, which is applied by then. */
-static void carry_verdict(struct replica *replica, const struct raft_verdict *verdict)
-{
-    switch (verdict->kind) {
-    case RAFT_ACCEPTED:
-        replica->proposed -= verdict->accepted.count;
-        return;
-    case RAFT_PROPOSAL_REFUSED:
-        refuse_proposed(replica, reason_of(verdict->refused.why));
-        return;
-    case RAFT_READ_READY:
-        assert(verdict->read_ready.index.n <= replica->applied);
-        end_round(replica, verdict->read_ready.token, true, CALL_NO_LEADER);
-        return;
-    case RAFT_READ_REFUSED:
-        end_round(replica, verdict->read_refused.token, false,
-                  reason_of(verdict->read_refused.why));
-        return;
-    case RAFT_SEND_SNAPSHOT:
-        break; /* there is nobody to send it to */
-    }
-    UNREACHABLE();
-}
-
-static void apply(struct replica *replica, raft_index index, enum raft_entry_kind kind,
-                  struct bytes payload)
-{
+    struct replica *replica = context;
+    struct users_request request;
+    (void)term;
     assert(index.n == replica->applied + 1);
     replica->applied = index.n;
-    if (kind == RAFT_NOOP) {
-        users_skip(replica->users, index.n);
-        return;
-    }
-    struct users_request request;
-    struct users_answer answer = {.kind = USERS_REJECTED, .rejected = {.index = index.n}};
-    if (users_request_decode(payload, &request) == 0)
-        answer = users_apply(replica->users, index.n, &request);
-    else
+    if (kind != RAFT_COMMAND || users_request_decode(payload, &request) != 0) {
         users_skip(replica->users, index.n); /* the same on every replica */
-    if (replica->waiting_count == 0 || index_less(index, replica->waiting_first))
-        return;
-    struct replica_client client = replica->waiting[index.n & (REPLICA_WAITING_MAX - 1)];
-    replica->waiting_first = index_next(index);
-    replica->waiting_count--;
-    replica->options.hooks->written(replica->options.context, client, index.n, &answer);
-}
-
-static int replay(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
-                  struct bytes payload)
-{
-    (void)term;
-    apply(context, index, kind, payload);
+        return 0;
+    }
+    struct users_answer answer = users_apply(replica->users, index.n, &request);
+    writes_applied(replica, &request.id, index.n, &answer);
     return 0;
 }
 
-static void carry_apply(struct replica *replica, raft_index first, raft_index last)
+static void apply_committed(struct replica *replica)
 {
-    if (index_less(last, first))
+    if (replica->applied >= replica->committed || replica_lacks_state(replica))
         return;
+    raft_index first = {replica->applied + 1}, last = {replica->committed};
+    if (last.n - first.n >= APPLY_PER_TURN)
+        last.n = first.n + APPLY_PER_TURN - 1;
     raft_index held = replica->entries.first;
     if (index_less(first, held)) { /* from before the start: they are only on disk */
         raft_index to = index_min(last, (raft_index){held.n - 1});
-        int result = wal_read(replica->wal, first, to, replay, replica);
+        int result = wal_read(replica->wal, first, to, apply, replica);
         if (result != 0) {
             replica_failed(replica, "reading the log back", result);
             return;
@@ -155,192 +169,190 @@ static void carry_apply(struct replica *replica, raft_index first, raft_index la
         struct bytes payload;
         if (!entries_get(&replica->entries, i, &kind, &payload))
             UNREACHABLE(); /* dropped only when applied */
-        apply(replica, i, kind, payload);
+        (void)apply(replica, i, (raft_term){0}, kind, payload);
     }
-    entries_drop_to(&replica->entries, last);
+    raft_index kept = spent(replica);
+    uint64_t keep = replica_alone(replica) ? 0 : ENTRIES_KEPT;
+    if (kept.n > keep)
+        entries_drop_to(&replica->entries, (raft_index){kept.n - keep});
 }
 
-static void step(struct replica *replica, const struct raft_event *event)
-{
-    struct raft_output output;
-    raft_step(replica->raft, event, &output);
-    assert(output.sends.count == 0);
-    carry_persist(replica, &output.persist);
-    carry_apply(replica, output.apply.first, output.apply.last);
-    for (uint32_t i = 0; i < output.verdicts.count; i++)
-        carry_verdict(replica, &output.verdicts.at[i]);
-    replica->deadline_ms = output.deadline_ms;
-}
+/* --- a step ----------------------------------------------------------------------------------- */
 
-/* --- gathering -------------------------------------------------------------------------------- */
-
-static bool refusal_for(struct replica *replica, size_t request_bytes, enum call_reason *ret_reason)
+static void carry_verdict(struct replica *replica, const struct raft_verdict *verdict)
 {
-    /* What is gathered is not in the WAL's own count yet. */
-    size_t gathered = replica->proposed_bytes + replica->proposed * (wal_entry_bytes(0) + 8) +
-                      wal_entry_bytes(request_bytes);
-    if (replica->stopping)
-        *ret_reason = CALL_STOPPING;
-    else if (!replica->ready)
-        *ret_reason = CALL_NO_LEADER;
-    else if (gathered > wal_room(replica->wal))
-        *ret_reason = wal_full(replica->wal) ? CALL_DISK_FULL : CALL_BUSY;
-    else if (replica->waiting_count == REPLICA_WAITING_MAX ||
-             !entries_room(&replica->entries, request_bytes))
-        *ret_reason = CALL_BUSY;
-    else
-        return false;
-    return true;
-}
-
-void replica_write(struct replica *replica, struct replica_client client,
-                   const struct request_id *request, struct bytes command)
-{
-    const struct replica_hooks *hooks = replica->options.hooks;
-    struct users_request entry = {.id = *request};
-    uint8_t encoded[USERS_REQUEST_BYTES_MAX];
-    struct writer out = writer_of(encoded, sizeof(encoded));
-    struct users_answer answer;
-    if (users_command_decode(command, &entry.command) != 0) {
-        hooks->refused(replica->options.context, client, CALL_INVALID);
+    switch (verdict->kind) {
+    case RAFT_ACCEPTED:
+        replica->proposal_accepted = verdict->accepted.count;
+        return;
+    case RAFT_PROPOSAL_REFUSED:
+        return; /* it stays unsent */
+    case RAFT_READ_READY:
+        reads_ready(replica, verdict->read_ready.token, verdict->read_ready.index);
+        return;
+    case RAFT_READ_REFUSED:
+        reads_refused(replica, verdict->read_refused.token);
+        return;
+    case RAFT_SEND_SNAPSHOT:
+        offers_begin(replica, verdict->send_snapshot.to, true);
         return;
     }
-    if (replica->ready && users_answered(replica->users, request, &answer)) {
-        hooks->written(replica->options.context, client, replica->applied, &answer);
-        return;
-    }
-    entry.time_ms = hooks->wall_ms(replica->options.context);
-    users_request_put(&out, &entry);
-    enum call_reason reason = CALL_INVALID;
-    if (out.bad || refusal_for(replica, writer_len(&out), &reason)) {
-        hooks->refused(replica->options.context, client, reason);
-        return;
-    }
-    raft_index index = entries_push(&replica->entries, RAFT_COMMAND, writer_bytes(&out));
-    if (replica->waiting_count == 0)
-        replica->waiting_first = index;
-    replica->waiting[index.n & (REPLICA_WAITING_MAX - 1)] = client;
-    replica->waiting_count++;
-    replica->proposed_sizes[replica->proposed++] = (uint32_t)writer_len(&out);
-    replica->proposed_bytes += writer_len(&out);
+    UNREACHABLE();
 }
 
-void replica_read(struct replica *replica, struct replica_client client, bool stale)
+void replica_step(struct replica *replica, const struct raft_event *event)
 {
-    const struct replica_hooks *hooks = replica->options.hooks;
-    if (replica->stopping)
-        hooks->refused(replica->options.context, client, CALL_STOPPING);
-    else if (replica->ready && stale)
-        hooks->readable(replica->options.context, client);
-    else if (replica->readers_count == REPLICA_WAITING_MAX)
-        hooks->refused(replica->options.context, client, CALL_BUSY);
-    else
-        replica->readers[replica->readers_count++] = client;
+    struct raft_output *output = &replica->output;
+    raft_step(replica->raft, event, output);
+    carry_persist(replica, &output->persist);
+    for (uint32_t i = 0; i < output->sends.count; i++)
+        replica_send(replica, &output->sends.at[i]);
+    if (!index_less(output->apply.last, output->apply.first))
+        replica->committed = output->apply.last.n;
+    for (uint32_t i = 0; i < output->verdicts.count; i++)
+        carry_verdict(replica, &output->verdicts.at[i]);
+    replica->deadline_ms = output->deadline_ms;
 }
 
 /* --- a turn ----------------------------------------------------------------------------------- */
 
-/* Accepted ones leave `proposed` by their verdict; a refusal is of all that are left. */
-static void propose_gathered(struct replica *replica, uint64_t now_ms)
+/* Who leads has changed: what was sent to the one before may be lost. */
+static void look_for_leader(struct replica *replica)
 {
-    const uint32_t *sizes = replica->proposed_sizes;
-    while (replica->proposed > 0) {
-        uint32_t count = replica->proposed;
-        if (count > RAFT_APPEND_ENTRIES_MAX)
-            count = RAFT_APPEND_ENTRIES_MAX;
-        step(replica, &(struct raft_event){.kind = RAFT_PROPOSED,
-                                           .now_ms = now_ms,
-                                           .proposed = {.count = count, .bytes = sizes}});
-        sizes += count;
-    }
-    replica->proposed_bytes = 0;
+    struct raft_status status = raft_status(replica->raft);
+    if (status.leader_known == replica->leader_known &&
+        node_id_equal(status.leader, replica->leader) &&
+        term_equal(status.term, replica->leader_term))
+        return;
+    replica->leader_known = status.leader_known;
+    replica->leader = status.leader;
+    replica->leader_term = status.term;
+    writes_unsend(replica, false, (raft_node_id){0});
+    reads_again(replica);
+}
+
+static void ask_transfer(struct replica *replica, uint64_t now_ms)
+{
+    if (replica->transfer_asked_ms != 0 &&
+        now_ms - replica->transfer_asked_ms < replica->options.election_ms)
+        return;
+    replica->transfer_asked_ms = now_ms;
+    replica_step(replica, &(struct raft_event){.kind = RAFT_TRANSFER_ASKED, .now_ms = now_ms});
+}
+
+/* A leader that stops, or whose disk stalls, is to be followed by another. */
+static void hand_over(struct replica *replica, uint64_t now_ms)
+{
+    if (replica_alone(replica) || raft_status(replica->raft).role != RAFT_LEADER)
+        return;
+    bool stalled = wal_flushing(replica->wal) &&
+                   now_ms - replica->flush_began_ms >= replica->options.election_ms;
+    if (replica->stopping || stalled)
+        ask_transfer(replica, now_ms);
 }
 
 static void step_gathered(struct replica *replica, uint64_t now_ms)
 {
     if (replica->durable) {
         replica->durable = false;
-        step(replica, &(struct raft_event){.kind = RAFT_PERSISTED,
-                                           .now_ms = now_ms,
-                                           .persisted = {.mark = replica->mark}});
-    }
-    propose_gathered(replica, now_ms);
-    if (replica->readers_count > 0 && replica->asking_count == 0) {
-        struct replica_client *asking = replica->readers;
-        replica->readers = replica->asking;
-        replica->asking = asking;
-        replica->asking_count = replica->readers_count;
-        replica->readers_count = 0;
-        replica->round++;
-        step(replica, &(struct raft_event){.kind = RAFT_READ_ASKED,
-                                           .now_ms = now_ms,
-                                           .read_asked = {.token = replica->round}});
+        replica_step(replica, &(struct raft_event){.kind = RAFT_PERSISTED,
+                                                   .now_ms = now_ms,
+                                                   .persisted = {.mark = replica->mark}});
     }
     /* A leader opens its term with an entry: no campaign while there is no room for one. */
-    if (now_ms >= replica->deadline_ms && wal_room(replica->wal) > 0)
-        step(replica, &(struct raft_event){.kind = RAFT_TICKED, .now_ms = now_ms});
+    bool leads = raft_status(replica->raft).role == RAFT_LEADER;
+    if (now_ms >= replica->deadline_ms && (leads || replica_room(replica) > 0))
+        replica_step(replica, &(struct raft_event){.kind = RAFT_TICKED, .now_ms = now_ms});
+    look_for_leader(replica);
+    writes_send(replica);
+    reads_ask(replica, now_ms);
+    apply_committed(replica);
+    reads_deliver(replica);
 }
 
 static void save_if_due(struct replica *replica, uint64_t now_ms)
 {
+    struct raft_status status = raft_status(replica->raft);
     bool due = replica->applied - replica->saved_index >= replica->options.snapshot_entries ||
-               (raft_status(replica->raft).crowded && replica->applied > replica->saved_index);
+               (status.crowded && replica->applied > replica->saved_index);
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
-        now_ms < replica->save_after_ms || replica->applied == 0)
-        return;
+        now_ms < replica->save_after_ms || replica->applied == 0 ||
+        replica->install.phase != INSTALL_NONE || replica_lacks_state(replica) ||
+        replica->applied > status.durable.n)
+        return; /* a snapshot never runs ahead of the log on disk */
     replica->saving = true;
     replica->save_wanted = false;
-    struct users_view *view = users_pin(replica->users);
-    raft_term term = raft_entry_term(replica->raft, (raft_index){replica->applied});
-    replica->options.hooks->save(replica->options.context, view, term.n);
+    raft_index index = {replica->applied};
+    replica->options.hooks->save(replica->options.context, users_pin(replica->users),
+                                 raft_entry_term(replica->raft, index),
+                                 raft_configuration_at(replica->raft, index));
 }
 
 /*
- * A lone write is flushed here and now: handing it to another thread and hearing back costs two
- * wake-ups, which is as long as the flush itself. With company the flush may go off the loop, so
- * that the next batch gathers meanwhile; but where processors are few the wake-ups cost more than
- * that gains (measured on two: a tenth of all processor time), so a replica of its own may be told
- * to flush here as long as the disk is quick. One flush that is not sends the next off the loop.
+ * Flushing on this thread saves two wake-ups, which is as long as the flush itself; off it, the
+ * next batch gathers meanwhile. A leader with peers flushes off it, since its heartbeats do not
+ * wait for a disk, and it may count the others' disks before its own. Everybody else flushes here
+ * as long as the disk is quick (measured on two processors: a tenth less of all their time). One
+ * flush that is not sends those of the next second off the loop.
  */
 static void flush(struct replica *replica)
 {
-    const struct replica_hooks *hooks = replica->options.hooks;
-    uint64_t before_ms = hooks->now_ms(replica->options.context);
-    bool here = (replica->waiting_count <= 1 || replica->options.flush_here_while_quick) &&
+    uint64_t before_ms = replica_now_ms(replica);
+    bool leads = !replica_alone(replica) && raft_status(replica->raft).role == RAFT_LEADER;
+    bool lone = replica_alone(replica) && replica->writes.count <= 1;
+    bool here = !leads && (lone || replica->options.flush_here_while_quick) &&
                 before_ms >= replica->flush_away_until_ms;
+    if (!wal_flushing(replica->wal))
+        replica->flush_began_ms = before_ms;
     wal_flush(replica->wal, here);
     if (!here)
         return;
-    uint64_t after_ms = hooks->now_ms(replica->options.context);
+    uint64_t after_ms = replica_now_ms(replica);
     if (after_ms - before_ms >= FLUSH_SLOW_MS)
         replica->flush_away_until_ms = after_ms + FLUSH_AWAY_MS;
 }
 
+static void flush_network(struct replica *replica)
+{
+    if (replica->options.network != NULL)
+        replica->options.network->flush(replica->options.network);
+}
+
 void replica_turn(struct replica *replica)
 {
-    uint64_t now_ms = replica->options.hooks->now_ms(replica->options.context);
+    uint64_t now_ms = replica_now_ms(replica);
     if (now_ms >= replica->wal_tick_ms) {
         wal_tick(replica->wal);
         replica->wal_tick_ms = now_ms + WAL_TICK_MS;
     }
+    if (now_ms >= replica->look_ms) {
+        replica->look_ms = now_ms + LOOK_MS;
+        writes_look(replica, now_ms);
+        reads_look(replica, now_ms);
+        offers_look(replica, now_ms);
+        install_look(replica, now_ms);
+    }
+    hand_over(replica, now_ms);
     do {
         step_gathered(replica, now_ms);
+        flush_network(replica);
         flush(replica);
     } while (replica->durable);
-
-    if (!replica->ready && raft_status(replica->raft).settled) {
-        replica->ready = true;
-        replica->options.hooks->ready(replica->options.context);
-    }
+    flush_network(replica);
     save_if_due(replica, now_ms);
 }
 
 uint64_t replica_deadline_ms(const struct replica *replica)
 {
-    bool waits_for_room = wal_room(replica->wal) == 0;
-    if (waits_for_room || replica->wal_tick_ms < replica->deadline_ms)
-        return replica->wal_tick_ms;
-    return replica->deadline_ms;
+    uint64_t deadline_ms = replica->look_ms;
+    if (replica->applied < replica->committed && !replica_lacks_state(replica))
+        return 0;
+    if (replica->wal_tick_ms < deadline_ms)
+        deadline_ms = replica->wal_tick_ms;
+    bool leads = raft_status(replica->raft).role == RAFT_LEADER;
+    if (replica->deadline_ms < deadline_ms && (leads || replica_room(replica) > 0))
+        deadline_ms = replica->deadline_ms;
+    return deadline_ms;
 }
 
 /* --- snapshots, stop, looking in -------------------------------------------------------------- */
@@ -357,11 +369,28 @@ void replica_store_is_back(struct replica *replica)
     replica->save_retry_ms = SAVE_RETRY_MS_MIN;
 }
 
+static void compact(struct replica *replica, uint64_t now_ms)
+{
+    /* The log back to the snapshot before is kept: a store that loses the newest is no loss. */
+    raft_index gone = {replica->saved_before};
+    wal_compact(replica->wal, gone);
+    if (gone.n <= replica->log_start)
+        return;
+    replica->log_start = gone.n;
+    replica_step(replica, &(struct raft_event){.kind = RAFT_COMPACTED,
+                                               .now_ms = now_ms,
+                                               .compacted = {.index = gone}});
+}
+
 void replica_saved(struct replica *replica, bool durable, uint64_t index)
 {
     assert(replica->saving);
     replica->saving = false;
-    uint64_t now_ms = replica->options.hooks->now_ms(replica->options.context);
+    if (replica->install.phase == INSTALL_SAVING) {
+        install_saved(replica, durable);
+        return;
+    }
+    uint64_t now_ms = replica_now_ms(replica);
     if (!durable) {
         replica->save_wanted = true;
         replica->save_after_ms = now_ms + replica->save_retry_ms;
@@ -371,18 +400,11 @@ void replica_saved(struct replica *replica, bool durable, uint64_t index)
         return;
     }
     replica->save_retry_ms = SAVE_RETRY_MS_MIN;
-    if (index == replica->saved_index)
+    if (index <= replica->saved_index)
         return; /* the same again, because the store may have lost it */
     replica->saved_before = replica->saved_index;
     replica->saved_index = index;
-    /* The log back to the snapshot before is kept: a store that loses the newest is no loss. */
-    raft_index gone = {replica->saved_before};
-    wal_compact(replica->wal, gone);
-    if (index_less(replica->recovered.start, gone)) {
-        replica->recovered.start = gone;
-        step(replica, &(struct raft_event){
-                          .kind = RAFT_COMPACTED, .now_ms = now_ms, .compacted = {.index = gone}});
-    }
+    compact(replica, now_ms);
 }
 
 void replica_stop(struct replica *replica)
@@ -392,8 +414,9 @@ void replica_stop(struct replica *replica)
 
 bool replica_busy(const struct replica *replica)
 {
-    return wal_flushing(replica->wal) || replica->waiting_count > 0 || replica->readers_count > 0 ||
-           replica->asking_count > 0;
+    bool leads = !replica_alone(replica) && raft_status(replica->raft).role == RAFT_LEADER;
+    return leads || wal_flushing(replica->wal) || replica->writes.count > 0 ||
+           replica->reads.gathered_count > 0 || replica->reads.asking_count > 0;
 }
 
 struct users *replica_users(struct replica *replica)
@@ -401,15 +424,23 @@ struct users *replica_users(struct replica *replica)
     return replica->users;
 }
 
+const struct raft *replica_raft(const struct replica *replica)
+{
+    return replica->raft;
+}
+
 struct replica_status replica_status(const struct replica *replica)
 {
+    struct raft_status status = raft_status(replica->raft);
     return (struct replica_status){
-        .raft = raft_status(replica->raft),
+        .raft = status,
+        .ready = replica->ready && status.leader_known && !replica_lacks_state(replica) &&
+                 replica->committed - replica->applied < APPLY_PER_TURN,
         .applied = replica->applied,
         .snapshot_index = replica->saved_index,
         .snapshot_wanted = replica->save_wanted,
         .wal_full = wal_full(replica->wal),
         .wal_bytes = wal_disk_bytes(replica->wal),
-        .waiting = replica->waiting_count,
+        .waiting = replica->writes.count,
     };
 }

@@ -1,23 +1,34 @@
 /*
  * The driver: one replica of the directory. It gathers what a turn of the loop brought, steps the
- * core, and carries its output out: log to the WAL, committed entries to the users, answers to who
- * asked. No libuv, no sockets, no clock: all that reaches it through its options, so that a
- * simulator runs the same code.
+ * core, and carries its output out: log to the WAL, messages to the other nodes, committed entries
+ * to the users, answers to who asked. No libuv, no sockets, no clock: all that reaches it through
+ * its options, so that a simulator runs the same code.
  *
- * A turn: replica_write and replica_read gather; replica_turn does the rest, with at most one flush
- * of the disk under way however many requests wait (group commit falls out of that).
+ * A turn: replica_write, replica_read and replica_receive gather; replica_turn does the rest, with
+ * at most one flush of the disk under way however many requests wait (group commit falls out of
+ * that).
+ *
+ * A write may be asked of any replica. It waits here, under its request id, until an entry with
+ * this id is applied here; meanwhile it is proposed, or sent to the leader, and again whenever the
+ * leader changes: the state remembers the answers of recent ids, so it happens once. A read asks
+ * the leader for an index and is answered here when that is applied (ReadIndex).
  *
  * Who asks is named by a struct replica_client, which comes back in the hooks unread.
  */
 #ifndef ROLLCALL_NODE_REPLICA_H
 #define ROLLCALL_NODE_REPLICA_H
 
+#include "raft/node/network.h"
 #include "raft/node/wal.h"
 #include "raft/users/users.h"
 #include "raft/wire/call.h"
 
-/* Writes that may wait for their entry, and reads for their index, at once. A power of two. */
-#define REPLICA_WAITING_MAX (1u << 16)
+/* Writes that may wait for their entry, and reads for their index, at once; and the writes' bytes.
+ */
+#define REPLICA_WAITING_MAX       (1u << 16)
+#define REPLICA_WAITING_BYTES_MAX (16u << 20)
+/* They wait so long for a leader, or for a majority. */
+#define REPLICA_WAIT_MS 4000u
 
 struct replica;
 
@@ -26,19 +37,32 @@ struct replica_client {
     uint64_t call;
 };
 
+/* The state as of its last entry: its term, and the configuration in effect. */
+struct replica_state {
+    struct users *users;
+    raft_term term;
+    struct raft_configuration configuration;
+};
+
 /* All are called from within replica_turn or a replica_… call, on the loop. */
 struct replica_hooks {
     uint64_t (*now_ms)(void *context);  /* monotonic */
     uint64_t (*wall_ms)(void *context); /* since 1970, for the entries */
     void (*written)(void *context, struct replica_client client, uint64_t index,
                     const struct users_answer *answer);
+    /* Certainly not executed. */
     void (*refused)(void *context, struct replica_client client, enum call_reason reason);
+    /* A write that may have been executed, or may be yet. */
+    void (*unknown)(void *context, struct replica_client client);
     /* The state is as fresh as the read asked for: read it now, with replica_users. */
     void (*readable)(void *context, struct replica_client client);
-    /* Save this version, term of its last entry beside it; then replica_saved. Unpins the view. */
-    void (*save)(void *context, struct users_view *take_view, uint64_t term);
-    /* Leader, and an entry of its term is applied: the node answers from now on. Once. */
+    /* Save this version; then replica_saved. Unpins the view. */
+    void (*save)(void *context, struct users_view *take_view, raft_term term,
+                 const struct raft_configuration *configuration);
+    /* A leader is known, and what it had committed then is applied here. Once. */
     void (*ready)(void *context);
+    /* Something that an operator wants to know. */
+    void (*note)(void *context, const char *fact, const char *text);
     /* The process must end now: storage failed. */
     void (*failed)(void *context, const char *what, int error);
 };
@@ -46,14 +70,19 @@ struct replica_hooks {
 struct replica_options {
     uint64_t node;
     const char *cluster;
+    uint32_t members; /* this node among them; 0: it is alone */
+    raft_node_id member[RAFT_MEMBERS_MAX];
     uint32_t election_ms, heartbeat_ms; /* see raft_options */
     uint64_t snapshot_entries;          /* log entries between snapshots */
+    uint64_t answers_max;               /* USERS_ANSWERS_MAX */
     uint64_t random;                    /* for timeouts, and as generation of a new log */
     uint32_t segment_bytes;             /* WAL_SEGMENT_BYTES */
-    /* Flush on the calling thread as long as that is quick, not only for a lone write. */
+    /* Flush on the calling thread as long as that is quick, not only for a lone write; a leader
+     * with peers never does. */
     bool flush_here_while_quick;
     struct disk *disk;
     struct runner *runner;
+    struct network *network; /* NULL when it is alone */
     const struct replica_hooks *hooks;
     void *context;
 };
@@ -67,19 +96,30 @@ NODISCARD int replica_open(const struct replica_options *options, struct replica
 void replica_close(struct replica *replica); /* not while replica_busy; NULL is fine */
 
 /*
- * Takes the state that the snapshot held (or a fresh one), and starts to take part. When it cannot,
- * `ret_text` says why, for people, and the state is still the caller's.
- * -ESTALE: the log begins after what the state holds, or ends before it.
+ * Takes the state that the snapshot held (or a fresh one, of index 0), and starts to take part.
+ * When it cannot, `ret_text` says why, for people, and the state is still the caller's.
+ * -ESTALE: the log begins after what the state holds, or ends before it, and there is no other
+ * node: with others, the state is fetched from one of them, or the log begins again after it.
  */
-NODISCARD int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
-                            size_t text_bytes);
+NODISCARD int replica_start(struct replica *replica, const struct replica_state *take_state,
+                            char *ret_text, size_t text_bytes);
 
-/* Asks for a write: ends in `written` or `refused`. The command is borrowed for the call. */
+/* Asks for a write: ends in `written`, `refused` or `unknown`. The command is borrowed. */
 void replica_write(struct replica *replica, struct replica_client client,
                    const struct request_id *request, struct bytes command);
 
 /* Asks to read: ends in `readable` or `refused`; at once when staleness is fine. */
 void replica_read(struct replica *replica, struct replica_client client, bool stale);
+
+/*
+ * A frame came from another node (not a HELLO). -EBADMSG: it makes no sense, nothing was done, and
+ * what else its sender says is not to be trusted. -EAGAIN: there is no room for it until the flush
+ * under way is done: nothing was done, hand it in again after the next turn.
+ */
+NODISCARD int replica_receive(struct replica *replica, raft_node_id from, struct frame frame);
+/* A connection to another node stands; has ended. */
+void replica_peer_up(struct replica *replica, raft_node_id peer);
+void replica_peer_lost(struct replica *replica, raft_node_id peer);
 
 void replica_turn(struct replica *replica);
 
@@ -93,15 +133,18 @@ void replica_store_is_back(struct replica *replica);
 /* What hooks.save began has ended; durable: the state at `index` survives a crash of the store. */
 void replica_saved(struct replica *replica, bool durable, uint64_t index);
 
-/* No more writes and reads are taken; those that wait are still answered. */
+/* No more writes and reads are taken, those that wait are still answered; leadership is handed
+ * over, if there is anybody to take it. */
 void replica_stop(struct replica *replica);
-/* Something still waits, for the disk or for an answer. */
+/* Something still waits, for the disk or for an answer; or leadership is not handed over yet. */
 bool replica_busy(const struct replica *replica);
 
+/* The state. May change from one turn to the next, when another node's snapshot is installed. */
 struct users *replica_users(struct replica *replica);
 
 struct replica_status {
     struct raft_status raft;
+    bool ready; /* now: see hooks.ready */
     uint64_t applied;
     uint64_t snapshot_index; /* of the last durable snapshot */
     bool snapshot_wanted;    /* one is due and not yet saved */
@@ -110,5 +153,8 @@ struct replica_status {
     uint32_t waiting;
 };
 struct replica_status replica_status(const struct replica *replica);
+
+/* The core, to look into: raft_status, raft_peer_status, raft_configuration. */
+const struct raft *replica_raft(const struct replica *replica);
 
 #endif

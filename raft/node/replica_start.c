@@ -25,14 +25,14 @@ void replica_failed(void *context, const char *what, int error)
 static int allocate(struct replica *replica)
 {
     replica->raft = calloc(1, raft_size());
-    replica->waiting = calloc(REPLICA_WAITING_MAX, sizeof(*replica->waiting));
-    replica->readers = calloc(REPLICA_WAITING_MAX, sizeof(*replica->readers));
-    replica->asking = calloc(REPLICA_WAITING_MAX, sizeof(*replica->asking));
-    replica->proposed_sizes = calloc(REPLICA_WAITING_MAX, sizeof(*replica->proposed_sizes));
-    if (replica->raft == NULL || replica->waiting == NULL || replica->readers == NULL ||
-        replica->asking == NULL || replica->proposed_sizes == NULL)
+    if (replica->raft == NULL)
         return -ENOMEM;
-    return entries_init(&replica->entries, REPLICA_WAITING_MAX, ENTRY_BYTES_HELD);
+    int result = writes_init(&replica->writes, replica->options.random);
+    if (result == 0)
+        result = reads_init(&replica->reads);
+    if (result == 0)
+        result = entries_init(&replica->entries, REPLICA_WAITING_MAX, ENTRY_BYTES_HELD);
+    return result;
 }
 
 int replica_open(const struct replica_options *options, struct replica **ret_replica,
@@ -72,13 +72,13 @@ void replica_close(struct replica *replica)
     if (replica == NULL)
         return;
     wal_close(replica->wal);
+    offers_drop_all(replica);
+    install_give_up(replica);
     if (replica->users != NULL)
         users_free(replica->users);
     entries_done(&replica->entries);
-    free(replica->proposed_sizes);
-    free(replica->asking);
-    free(replica->readers);
-    free(replica->waiting);
+    reads_done(&replica->reads);
+    writes_done(&replica->writes);
     free(replica->raft);
     free(replica);
 }
@@ -88,17 +88,25 @@ void replica_close(struct replica *replica)
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                          struct bytes payload)
 {
-    (void)index, (void)kind;
-    return raft_restore_entry(context, term, (uint32_t)payload.len, NULL);
+    struct raft_configuration configuration;
+    (void)index;
+    if (kind != RAFT_CONFIGURATION)
+        return raft_restore_entry(context, term, (uint32_t)payload.len, NULL);
+    int result = peer_configuration_decode(payload, &configuration);
+    if (result == 0)
+        result = raft_restore_entry(context, term, (uint32_t)payload.len, &configuration);
+    return result;
 }
 
-/* The state must lie within the log: what the log lacks before it, or has lost after it, is gone.
+/*
+ * Alone, the state must lie within the log: what the log lacks before it, or has lost after it, is
+ * gone. Among others both can be had from them.
  */
 static int state_fits_log(const struct replica *replica, uint64_t state, char *ret_text,
                           size_t text_bytes)
 {
     uint64_t start = replica->recovered.start.n, last = replica->recovered.last.n;
-    if (state >= start && state <= last)
+    if (!replica_alone(replica) || (state >= start && state <= last))
         return 0;
     if (state < start)
         snprintf(ret_text, text_bytes,
@@ -124,47 +132,105 @@ static int note_term(void *context, raft_index index, raft_term term, enum raft_
     return 0;
 }
 
-/* The core starts at the state: of the log before it nothing is asked any more. */
-static int restore_core(struct replica *replica, raft_index state)
+/* The term of the state's last entry in the log, if the log has it. */
+static int term_in_log(const struct replica *replica, raft_index state, bool *ret_has,
+                       raft_term *ret_term)
 {
     const struct wal_recovered *recovered = &replica->recovered;
-    raft_term state_term = recovered->start_term;
-    int result = 0;
-    if (index_less(recovered->start, state))
-        result = wal_read(replica->wal, state, state, note_term, &state_term);
+    *ret_has = !index_less(state, recovered->start) && !index_less(recovered->last, state);
+    *ret_term = recovered->start_term;
+    if (!*ret_has || index_equal(state, recovered->start))
+        return 0;
+    return wal_read(replica->wal, state, state, note_term, ret_term);
+}
+
+static struct raft_configuration first_configuration(const struct replica *replica)
+{
+    const struct replica_options *options = &replica->options;
+    if (replica_alone(replica))
+        return (struct raft_configuration){.voters = 1, .voter = {{options->node}}};
+    struct raft_configuration configuration = {.voters = options->members};
+    memcpy(configuration.voter, options->member, options->members * sizeof(options->member[0]));
+    return configuration;
+}
+
+/*
+ * Where the core begins: at the state, of the log before it nothing is asked any more. Where the
+ * state does not reach the log, at the log's start: the state is to come from another node. Where
+ * the log does not have the state's last entry, the log goes: the crash came between a snapshot
+ * from another node and the log that belongs to it.
+ */
+static int place_start(struct replica *replica, const struct replica_state *state,
+                       struct raft_saved *saved, bool *ret_drop_log)
+{
+    const struct wal_recovered *recovered = &replica->recovered;
+    raft_index index = {users_meta(state->users).index};
+    bool has = false;
+    raft_term term;
+    int result = term_in_log(replica, index, &has, &term);
+    if (result != 0)
+        return result;
+    *saved = (struct raft_saved){
+        .term = recovered->term,
+        .voted = recovered->voted,
+        .vote = recovered->vote,
+        .snapshot_index = index,
+        .log_start = index,
+        .log_start_term = has ? term : state->term,
+        .configuration = index.n > 0 && state->configuration.voters > 0
+                             ? state->configuration
+                             : first_configuration(replica),
+    };
+    *ret_drop_log =
+        !replica_alone(replica) && (index_less(recovered->last, index) ||
+                                    (has && index.n > 0 && !term_equal(term, state->term)));
+    if (*ret_drop_log)
+        saved->log_start_term = state->term;
+    if (index_less(index, recovered->start) && !*ret_drop_log) {
+        saved->snapshot_index = saved->log_start = recovered->start;
+        saved->log_start_term = recovered->start_term;
+    }
+    if (term_less(saved->term, saved->log_start_term))
+        saved->term = saved->log_start_term; /* known from the snapshot: see the wiped node */
+    return 0;
+}
+
+static int restore_core(struct replica *replica, const struct replica_state *state,
+                        raft_index *ret_last)
+{
     struct raft_options options = {
         .self = {replica->options.node},
         .election_ms = replica->options.election_ms,
         .heartbeat_ms = replica->options.heartbeat_ms,
         .seed = replica->options.random,
     };
-    struct raft_saved saved = {
-        .term = recovered->term,
-        .voted = recovered->voted,
-        .vote = recovered->vote,
-        .snapshot_index = state,
-        .log_start = state,
-        .log_start_term = state_term,
-        .configuration = {.voters = 1, .voter = {{replica->options.node}}},
-    };
+    struct raft_saved saved;
+    bool drop_log = false;
+    int result = place_start(replica, state, &saved, &drop_log);
     if (result == 0)
         result = raft_init(replica->raft, &options, &saved, &replica->raft);
-    if (result == 0 && index_less(state, recovered->last))
-        result = wal_read(replica->wal, index_next(state), recovered->last, restore_entry,
+    *ret_last = drop_log ? saved.log_start : replica->recovered.last;
+    if (result == 0 && !drop_log && index_less(saved.log_start, *ret_last))
+        result = wal_read(replica->wal, index_next(saved.log_start), *ret_last, restore_entry,
                           replica->raft);
+    if (result == 0 && drop_log)
+        wal_reset(replica->wal, saved.log_start, saved.log_start_term);
     if (result == 0 && raft_status(replica->raft).stuck)
         result = -ENOBUFS;
+    replica->log_start = drop_log ? saved.log_start.n : replica->recovered.start.n;
+    replica->committed = saved.log_start.n;
     return result;
 }
 
-int replica_start(struct replica *replica, struct users *take_users, char *ret_text,
+int replica_start(struct replica *replica, const struct replica_state *take_state, char *ret_text,
                   size_t text_bytes)
 {
-    uint64_t state = users_meta(take_users).index;
-    int result = state_fits_log(replica, state, ret_text, text_bytes);
+    uint64_t index = users_meta(take_state->users).index;
+    raft_index last;
+    int result = state_fits_log(replica, index, ret_text, text_bytes);
     if (result != 0)
         return result;
-    result = restore_core(replica, (raft_index){state});
+    result = restore_core(replica, take_state, &last);
     if (result == -ENOBUFS) {
         snprintf(
             ret_text, text_bytes,
@@ -178,9 +244,9 @@ int replica_start(struct replica *replica, struct users *take_users, char *ret_t
         snprintf(ret_text, text_bytes, "the log cannot be read back: %s", strerror(-result));
         return result;
     }
-    entries_reset(&replica->entries, index_next(replica->recovered.last));
-    replica->users = take_users;
-    replica->applied = state;
-    replica->saved_index = replica->saved_before = state;
+    entries_reset(&replica->entries, index_next(last));
+    replica->users = take_state->users;
+    replica->applied = index;
+    replica->saved_index = replica->saved_before = index;
     return 0;
 }

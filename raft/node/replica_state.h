@@ -2,12 +2,117 @@
 #ifndef ROLLCALL_NODE_REPLICA_STATE_H
 #define ROLLCALL_NODE_REPLICA_STATE_H
 
+#include "raft/base/siphash.h"
 #include "raft/node/entries.h"
 #include "raft/node/replica.h"
+#include "raft/wire/peer.h"
 
 /* A failed save is tried again after this, doubling up to the second. */
 #define SAVE_RETRY_MS_MIN 200u
 #define SAVE_RETRY_MS_MAX 10000u
+/* How often what waits is looked through: for a leader, an answer, a piece of a snapshot. */
+#define LOOK_MS 100u
+/* The log's last room, for the entries that the core makes itself. */
+#define ROOM_RESERVE_BYTES 2048u
+
+/* --- replica_writes.c: writes that wait --------------------------------------------------------
+ *
+ *             no leader, or it refused
+ *                ┌──────────────┐
+ *                ▼              │
+ *   write ──▶ UNSENT ──▶ SENT (proposed here, or at the leader) ──▶ an entry with its id is applied
+ *                ▲              │
+ *                └──────────────┘
+ *             another leader or term
+ */
+struct pending {
+    struct pending *hash_next;
+    struct pending *prev, *next; /* in its list, oldest first */
+    struct request_id id;
+    struct replica_client client;
+    raft_node_id from; /* who forwarded it; 0: the client is here */
+    uint64_t born_ms;
+    bool sent;
+    raft_node_id sent_to;
+    uint64_t sent_ms;
+    uint32_t in_doubt;       /* sendings of which nobody said that they are in no log */
+    enum call_reason reason; /* of the last refusal */
+    uint32_t len;
+    uint8_t request[]; /* a users_request */
+};
+
+struct pending_list {
+    struct pending *first, *last;
+};
+
+struct writes {
+    struct pending **bucket;
+    struct siphash_key key;
+    uint32_t count; /* of clients here: those in the hash */
+    uint64_t bytes;
+    struct pending_list unsent, sent;
+    uint64_t forward_after_ms; /* the leader refused: not before */
+};
+
+/* --- replica_reads.c: reads that wait ----------------------------------------------------------
+ */
+
+struct waiting_read {
+    struct replica_client client;
+    uint64_t born_ms;
+};
+
+enum round_phase {
+    ROUND_NONE,
+    ROUND_WANTED, /* to be asked for, again perhaps */
+    ROUND_ASKED,
+    ROUND_READY, /* once its index is applied */
+};
+
+struct reads {
+    struct waiting_read *gathered; /* for the next round */
+    uint32_t gathered_count;
+    struct waiting_read *asking; /* in the round */
+    uint32_t asking_count;
+    enum round_phase phase;
+    uint64_t token;
+    uint64_t asked_ms, retry_ms;
+    raft_index index;
+};
+
+/* --- replica_offers.c, replica_install.c: snapshots from node to node ----------------------------
+ */
+
+/* A snapshot that this node holds for another. */
+struct offer {
+    bool active;
+    bool for_core; /* it asked, and wants to hear the end */
+    raft_node_id to;
+    struct users_view *view;
+    raft_index index;
+    raft_term term;
+    struct raft_configuration configuration;
+    uint64_t heard_ms, sent_ms;
+};
+
+enum install_phase { INSTALL_NONE, INSTALL_FETCHING, INSTALL_TO_SAVE, INSTALL_SAVING };
+
+/* A snapshot that this node fetches. */
+struct install {
+    enum install_phase phase;
+    raft_node_id from;
+    raft_node_id also; /* offered another one meanwhile; 0: nobody */
+    raft_index index;
+    raft_term term;
+    struct users_meta meta;
+    struct raft_configuration configuration;
+    struct users *users;
+    uint64_t after, answers_page; /* to ask for next */
+    uint64_t asked_ms, heard_ms;
+    uint64_t save_after_ms, save_retry_ms;
+    uint64_t please_ms;  /* when a node without its state last asked for one */
+    uint32_t please_who; /* and whom */
+};
 
 struct replica {
     struct replica_options options;
@@ -16,37 +121,123 @@ struct replica {
     struct raft *raft;
     struct users *users;
     struct entries entries;
-    uint64_t applied;
+    uint64_t applied, committed;
+    uint64_t log_start;   /* the entry before the log's first */
     uint64_t deadline_ms; /* the core's */
     uint64_t wal_tick_ms;
-    uint64_t flush_away_until_ms;
+    uint64_t look_ms;
+    uint64_t flush_began_ms, flush_away_until_ms, transfer_asked_ms;
     bool ready;
     bool stopping;
 
-    /* Who waits for entry i is in waiting[i modulo its size]. */
-    struct replica_client *waiting;
-    raft_index waiting_first; /* entries from here on to the last have somebody waiting */
-    uint32_t waiting_count;
+    /* Whom this replica took for the leader when it last looked. */
+    bool leader_known;
+    raft_node_id leader;
+    raft_term leader_term;
 
-    uint32_t proposed; /* entries gathered this turn, at the end of `entries` */
-    uint64_t proposed_bytes;
-    uint32_t *proposed_sizes;       /* of each */
-    struct replica_client *readers; /* gathered this turn */
-    uint32_t readers_count;
-    struct replica_client *asking; /* in the round that the core has */
-    uint32_t asking_count;
-    uint64_t round;
+    struct writes writes;
+    struct reads reads;
+    struct offer offer[RAFT_MEMBERS_MAX];
+    struct install install;
 
-    bool durable; /* the WAL reached this mark */
+    uint32_t proposal_accepted; /* of the proposal under way */
+    bool durable;               /* the WAL reached this mark */
     struct raft_mark mark;
 
     bool saving;
     bool save_wanted;
     uint64_t save_retry_ms, save_after_ms;
     uint64_t saved_index, saved_before; /* durable snapshots: the last, and the one before */
+
+    struct raft_output output;
+    uint32_t sizes[RAFT_APPEND_ENTRIES_MAX];
+    struct peer_message inbound;
+    struct peer_entry outbound[RAFT_APPEND_ENTRIES_MAX];
+    uint8_t frame[PEER_CHUNK_FRAME_BYTES > PEER_MESSAGE_BYTES_MAX ? PEER_CHUNK_FRAME_BYTES
+                                                                  : PEER_MESSAGE_BYTES_MAX];
+    uint8_t read_back[RAFT_APPEND_BYTES_MAX + RAFT_ENTRY_BYTES_MAX];
 };
 
-/* replica_start.c: the WAL's hook, and whatever else ends the process. */
+/* --- replica.c ----------------------------------------------------------------------------------
+ */
+
+/* Steps the core and carries its output out. Not from within a hook. */
+void replica_step(struct replica *replica, const struct raft_event *event);
+uint64_t replica_now_ms(const struct replica *replica);
+bool replica_alone(const struct replica *replica);
+/* Bytes of records that entries from outside may take. */
+size_t replica_room(const struct replica *replica);
+/* The state does not reach the log: it is to come from another node. */
+bool replica_lacks_state(const struct replica *replica);
+/* Makes room in memory for so many entries of together so many bytes, by forgetting old ones. */
+bool replica_make_room(struct replica *replica, uint32_t count, size_t bytes);
+
+/* --- replica_peers.c ----------------------------------------------------------------------------
+ */
+
+void replica_send(struct replica *replica, const struct raft_message *message);
+void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note);
+
+/* --- replica_start.c ----------------------------------------------------------------------------
+ */
+
+/* The WAL's hook, and whatever else ends the process. */
 void replica_failed(void *context, const char *what, int error);
+
+/* --- replica_writes.c ---------------------------------------------------------------------------
+ */
+
+NODISCARD int writes_init(struct writes *writes, uint64_t random);
+void writes_done(struct writes *writes);
+/* Proposes or forwards what can be. */
+void writes_send(struct replica *replica);
+/* Somebody else leads, or nobody, or in another term: what was sent may be lost. */
+void writes_unsend(struct replica *replica, bool only_to, raft_node_id to);
+void writes_applied(struct replica *replica, const struct request_id *id, uint64_t index,
+                    const struct users_answer *answer);
+/* The state is another: it may hold what waits. */
+void writes_installed(struct replica *replica);
+/* What has waited too long ends; what was sent long ago is sent again. */
+void writes_look(struct replica *replica, uint64_t now_ms);
+NODISCARD int writes_forwarded(struct replica *replica, raft_node_id from,
+                               const struct peer_forward *forward);
+void writes_forward_refused(struct replica *replica, raft_node_id from,
+                            const struct peer_forward_refused *refused);
+
+/* --- replica_reads.c ----------------------------------------------------------------------------
+ */
+
+NODISCARD int reads_init(struct reads *reads);
+void reads_done(struct reads *reads);
+/* Asks the core for the next round, when one is wanted. */
+void reads_ask(struct replica *replica, uint64_t now_ms);
+void reads_ready(struct replica *replica, uint64_t token, raft_index index);
+void reads_refused(struct replica *replica, uint64_t token);
+/* Answers the round, when the state has got there. */
+void reads_deliver(struct replica *replica);
+/* Another leader: ask again at once. */
+void reads_again(struct replica *replica);
+void reads_look(struct replica *replica, uint64_t now_ms);
+
+/* --- replica_offers.c ---------------------------------------------------------------------------
+ */
+
+void offers_begin(struct replica *replica, raft_node_id to, bool for_core);
+void offers_wanted(struct replica *replica, raft_node_id from,
+                   const struct peer_snapshot_want *want);
+void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);
+void offers_look(struct replica *replica, uint64_t now_ms);
+void offers_drop_all(struct replica *replica);
+
+/* --- replica_install.c --------------------------------------------------------------------------
+ */
+
+NODISCARD int install_offered(struct replica *replica, raft_node_id from,
+                              const struct peer_snapshot_offer *offer);
+NODISCARD int install_chunk(struct replica *replica, raft_node_id from,
+                            const struct peer_snapshot_chunk *chunk);
+void install_saved(struct replica *replica, bool durable);
+void install_look(struct replica *replica, uint64_t now_ms);
+void install_give_up(struct replica *replica);
 
 #endif

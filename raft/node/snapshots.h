@@ -9,6 +9,9 @@
  *     meta     hash   format cluster node index term configuration users next_id answers_first
  *                     answers_next digest checksum
  *
+ * The configuration is "1,2,3", the voters; then "/1,2" while joint, the outgoing ones; then "+4",
+ * the learners.
+ *
  * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. The first
  * snapshot is complete: written beside the old one under "new:…" and renamed over it. Later ones
  * write the difference of two versions, if meta says that the older is what Redis holds: it is
@@ -24,6 +27,7 @@
 #ifndef ROLLCALL_NODE_SNAPSHOTS_H
 #define ROLLCALL_NODE_SNAPSHOTS_H
 
+#include "raft/core/types.h"
 #include "raft/node/store.h"
 #include "raft/users/users.h"
 
@@ -57,7 +61,15 @@ void snapshots_free(struct snapshots *snapshots);
 /* Loads into a fresh state; ends in hooks.loaded. */
 void snapshots_load(struct snapshots *snapshots, struct users *users);
 
-/* Saves the view, which it unpins when it is done with it; ends in hooks.saved. One at a time. */
-void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, uint64_t term);
+/* What was loaded, beside the users: after LOADED. */
+raft_term snapshots_loaded_term(const struct snapshots *snapshots);
+struct raft_configuration snapshots_loaded_configuration(const struct snapshots *snapshots);
+
+/*
+ * Saves the view, which it unpins when it is done with it; ends in hooks.saved. One at a time.
+ * `term` is that of its last entry, `configuration` the one in effect there.
+ */
+void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
+                    const struct raft_configuration *configuration);
 
 #endif

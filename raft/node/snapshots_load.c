@@ -173,6 +173,17 @@ static bool meta_digest(struct snapshots *snapshots, const struct store_reply *h
     return good;
 }
 
+static bool meta_configuration(struct snapshots *snapshots, const struct store_reply *hash)
+{
+    struct bytes text;
+    if (snapshots_field(hash, "configuration", &text) &&
+        snapshots_get_configuration(text, &snapshots->load.configuration) == 0)
+        return true;
+    snapshots_fail(snapshots, "%s field \"configuration\" is missing or no list of nodes",
+                   snapshots->key[KEY_META]);
+    return false;
+}
+
 /* A number changed by hand, or by rot, could make a replay leave out what it must not. */
 static bool meta_is_whole(struct snapshots *snapshots, const struct store_reply *hash)
 {
@@ -210,6 +221,8 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
         return false;
     }
     return meta_is_whole(snapshots, hash) && meta_number(snapshots, hash, "index", &meta->index) &&
+           meta_number(snapshots, hash, "term", &snapshots->load.term.n) &&
+           meta_configuration(snapshots, hash) &&
            meta_number(snapshots, hash, "users", &meta->count) &&
            meta_number(snapshots, hash, "next_id", &meta->next_id) &&
            meta_number(snapshots, hash, "answers_first", &meta->answers_first) &&
@@ -263,4 +276,14 @@ void snapshots_load(struct snapshots *snapshots, struct users *users)
     snapshots->failed = snapshots->away = false;
     snapshots->load = (struct snapshots_load){.users = users};
     ask_meta(snapshots);
+}
+
+raft_term snapshots_loaded_term(const struct snapshots *snapshots)
+{
+    return snapshots->load.term;
+}
+
+struct raft_configuration snapshots_loaded_configuration(const struct snapshots *snapshots)
+{
+    return snapshots->load.configuration;
 }

@@ -252,14 +252,17 @@ static void write_meta(struct snapshots *snapshots)
     struct users_meta meta = users_view_meta(snapshots->attempt);
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     char digest[17];
+    uint8_t nodes[SNAPSHOTS_CONFIGURATION_BYTES];
+    struct writer configuration = writer_of(nodes, sizeof(nodes));
     snapshots_digest(meta.digest, digest);
+    snapshots_put_configuration(&configuration, &snapshots->save.configuration);
     const struct bytes value[SNAPSHOTS_META_FIELDS] = {
         bytes_of_text(SNAPSHOTS_FORMAT),
         bytes_of_text(snapshots->cluster),
         decimal(&scratch, snapshots->node),
         decimal(&scratch, meta.index),
-        decimal(&scratch, snapshots->save.term),
-        decimal(&scratch, snapshots->node), /* the configuration: this voter */
+        decimal(&scratch, snapshots->save.term.n),
+        writer_bytes(&configuration),
         decimal(&scratch, meta.count),
         decimal(&scratch, meta.next_id),
         decimal(&scratch, meta.answers_first),
@@ -477,13 +480,15 @@ static void on_watched(void *context, const struct store_reply *reply)
     (void)snapshots_take(context, reply);
 }
 
-void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, uint64_t term)
+void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
+                    const struct raft_configuration *configuration)
 {
     assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
     snapshots->phase = SNAPSHOTS_ASKING;
     snapshots->failed = snapshots->away = false;
     memset(&snapshots->save, 0, sizeof(snapshots->save));
     snapshots->save.term = term;
+    snapshots->save.configuration = *configuration;
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;
 

@@ -39,7 +39,8 @@ enum snapshots_phase {
 };
 
 struct snapshots_save {
-    uint64_t term;
+    raft_term term;
+    struct raft_configuration configuration;
     bool full;
     bool aof_always;
     uint64_t next_page; /* of users, then of answers */
@@ -52,6 +53,8 @@ struct snapshots_save {
 struct snapshots_load {
     struct users *users;
     struct users_meta meta;
+    raft_term term;
+    struct raft_configuration configuration;
     uint64_t next_page; /* to ask for: of users, then of answers */
     bool users_asked, answers_asked;
     uint64_t users_page, answers_page; /* that the next reply is of */
@@ -116,6 +119,10 @@ void snapshots_put_indexes(struct writer *out, const struct users_page *page);
 /* By place in the page, 0 where there is none. */
 NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page,
                                     uint64_t ret_index[USERS_PAGE]);
+/* "1,2,3/1,2+4": who votes. */
+#define SNAPSHOTS_CONFIGURATION_BYTES (3 * RAFT_MEMBERS_MAX * 21u)
+void snapshots_put_configuration(struct writer *out, const struct raft_configuration *value);
+NODISCARD int snapshots_get_configuration(struct bytes text, struct raft_configuration *ret_value);
 /* A line for each answer of a page. */
 void snapshots_put_answers(struct writer *out, const struct users_past_page *page);
 /* Hands each answer of the text to the state. */

@@ -35,7 +35,7 @@ static uint64_t next_offset(const struct wal *wal)
  */
 size_t wal_room(const struct wal *wal)
 {
-    if (wal->failed)
+    if (wal->failed || wal->truncations == WAL_TRUNCATIONS_MAX)
         return 0;
     size_t room = (size_t)(wal->size - next_offset(wal));
     if (wal->next_state == WAL_NEXT_READY && wal->gathered->parts < 2) {

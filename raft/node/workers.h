@@ -40,6 +40,7 @@ void workers_written(struct workers *workers, struct replica_client client, uint
                      const struct users_answer *answer);
 void workers_refused(struct workers *workers, struct replica_client client,
                      enum call_reason reason);
+void workers_unknown(struct workers *workers, struct replica_client client);
 void workers_readable(struct workers *workers, struct replica_client client);
 
 /* Sends what was gathered: once, at the end of each turn. */

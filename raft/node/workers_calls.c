@@ -140,7 +140,7 @@ static void on_status(struct connection *connection, const struct call_status *a
         .status_is = {.call = asked->call,
                       .node = options->node,
                       .role = (uint8_t)role_of(status.raft.role),
-                      .ready = status.raft.settled,
+                      .ready = status.ready,
                       .term = status.raft.term.n,
                       .leader = status.raft.leader_known ? status.raft.leader.n : 0,
                       .commit = status.raft.commit.n,
@@ -245,6 +245,14 @@ void workers_refused(struct workers *workers, struct replica_client client, enum
     if (!list->dropped)
         refuse(connection, list->call, reason);
     close_list(list);
+}
+
+void workers_unknown(struct workers *workers, struct replica_client client)
+{
+    struct connection *connection = connection_of(workers, client);
+    struct call answer = {.kind = CALL_UNKNOWN, .unknown = {.call = client.call}};
+    if (connection != NULL)
+        workers_send(connection, &answer, 0);
 }
 
 void workers_readable(struct workers *workers, struct replica_client client)

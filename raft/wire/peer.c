@@ -71,6 +71,7 @@ static void print_runs(struct writer *out, const char *name, struct raft_runs va
 
 RAFT_MESSAGES(SCHEMA_FAMILY_CODEC)
 SCHEMA_CODEC(peer_hello, PEER_HELLO_FIELDS)
+PEER_NOTES(SCHEMA_FAMILY_CODEC)
 
 void peer_hello_frame(struct writer *out, const struct peer_hello *hello)
 {
@@ -87,6 +88,46 @@ int peer_hello_decode(struct frame frame, struct peer_hello *ret_hello)
     if (frame.kind != PEER_HELLO || !reader_done(&in))
         return -EBADMSG;
     *ret_hello = hello;
+    return 0;
+}
+
+bool peer_is_note(uint16_t kind)
+{
+    return kind > PEER_HELLO;
+}
+
+static void put_note(struct writer *out, const struct peer_note *value)
+{
+    switch (value->kind) {
+        PEER_NOTES(SCHEMA_CASE_PUT)
+    }
+    UNREACHABLE();
+}
+
+void peer_note_frame(struct writer *out, const struct peer_note *value)
+{
+    size_t begin = frame_begin(out);
+    put_note(out, value);
+    frame_end(out, begin, (uint16_t)value->kind);
+}
+
+static void get_note(struct reader *in, uint16_t kind, struct peer_note *value)
+{
+    switch (kind) {
+        PEER_NOTES(SCHEMA_CASE_GET)
+    default:
+        in->bad = true;
+    }
+}
+
+int peer_note_decode(struct frame frame, struct peer_note *ret_note)
+{
+    struct reader in = reader_of(frame.payload);
+    struct peer_note note;
+    get_note(&in, frame.kind, &note);
+    if (!reader_done(&in))
+        return -EBADMSG;
+    *ret_note = note;
     return 0;
 }
 

@@ -14,14 +14,90 @@
 
 #define PEER_VERSION 1u
 
-/* The frame's kind of a greeting; those of messages are their tags. */
-#define PEER_HELLO           64u
-
+/*
+ * What drivers say to one another beside the core's messages. Tags share the frame's kind with
+ * those of the core's messages (core/message.h), and begin above them.
+ *
+ *   HELLO      the first frame of a connection, from who called
+ *   STANDING   whether the sender's storage may have forgotten a vote, and its term
+ *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
+ *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
+ *
+ * A snapshot is the state as of an entry, sent in pieces that the receiver asks for, so that it can
+ * go on after a broken connection:
+ *
+ *   holder                          receiver
+ *                         <--       SNAPSHOT_PLEASE            its store lost what the log builds
+ * on SNAPSHOT_OFFER        -->
+ *                         <--       SNAPSHOT_WANT  position    again and again, until END
+ *   SNAPSHOT_CHUNK        -->                                  from that position to the next
+ *                         <--       SNAPSHOT_END               installed durably, or never will be
+ *
+ * A position is a user id (users above it) and a page of answers (from there on).
+ */
+#define PEER_HELLO 64u
+/* clang-format off */
 #define PEER_HELLO_FIELDS(F) F(u32, version) F(u64, from) F(u64, to) F(bytes, cluster)
+
+#define PEER_NOTES(M) \
+    M(PEER_STANDING,        peer_standing,        standing,        65) \
+    M(PEER_FORWARD,         peer_forward,         forward,         66) \
+    M(PEER_FORWARD_REFUSED, peer_forward_refused, forward_refused, 67) \
+    M(PEER_SNAPSHOT_PLEASE, peer_snapshot_please, snapshot_please, 68) \
+    M(PEER_SNAPSHOT_OFFER,  peer_snapshot_offer,  snapshot_offer,  69) \
+    M(PEER_SNAPSHOT_WANT,   peer_snapshot_want,   snapshot_want,   70) \
+    M(PEER_SNAPSHOT_CHUNK,  peer_snapshot_chunk,  snapshot_chunk,  71) \
+    M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72)
+
+/* `answer`: the receiver is asked for its own standing. */
+#define PEER_STANDING_FIELDS(F)        F(u8, unsure) F(u64, term) F(u64, last) F(u8, answer)
+#define PEER_FORWARD_FIELDS(F)         F(bytes, request)
+/* `reason`: enum call_reason, or 0 when the receiver does not lead. */
+#define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)
+/* Wanted is a state at least as new as `least`. */
+#define PEER_SNAPSHOT_PLEASE_FIELDS(F) F(u64, least)
+#define PEER_SNAPSHOT_OFFER_FIELDS(F) \
+    F(u64, index) F(u64, term) F(u64, users) F(u64, next_id) F(u64, answers_first) \
+    F(u64, answers_next) F(u64, digest) F(bytes, configuration)
+#define PEER_SNAPSHOT_WANT_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_page)
+/* `users`: see user_put. `answers`: u64 sequence, request id, bytes answer, one after another. */
+#define PEER_SNAPSHOT_CHUNK_FIELDS(F) \
+    F(u64, index) F(u64, after) F(u64, answers_page) F(u64, next_after) \
+    F(u64, next_answers_page) F(u8, last) F(bytes, users) F(bytes, answers)
+#define PEER_SNAPSHOT_END_FIELDS(F)    F(u64, index) F(u8, installed)
+/* clang-format on */
+
 SCHEMA_STRUCT(peer_hello, PEER_HELLO_FIELDS)
+PEER_NOTES(SCHEMA_FAMILY_STRUCT)
+
+enum peer_note_kind { PEER_NOTES(SCHEMA_FAMILY_ENUM) };
+
+struct peer_note {
+    enum peer_note_kind kind;
+    union {
+        PEER_NOTES(SCHEMA_FAMILY_ARM)
+    };
+};
+
+/* The packed users and the packed answers of a chunk take at most so many bytes each. */
+#define PEER_CHUNK_BYTES_MAX (256u << 10)
+/* A note but a chunk takes at most so many bytes as a frame; a message, see PEER_MESSAGE_…. */
+#define PEER_NOTE_BYTES_MAX    (FRAME_HEADER_BYTES + 4096u)
+#define PEER_CHUNK_FRAME_BYTES (PEER_NOTE_BYTES_MAX + 2 * PEER_CHUNK_BYTES_MAX)
+#define PEER_MESSAGE_BYTES_MAX \
+    (FRAME_HEADER_BYTES + 512u + RAFT_APPEND_BYTES_MAX + 5u * RAFT_APPEND_ENTRIES_MAX)
+_Static_assert(PEER_CHUNK_FRAME_BYTES <= FRAME_PAYLOAD_BYTES_MAX, "a chunk fits a frame");
+_Static_assert(PEER_MESSAGE_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX, "a message fits a frame");
 
 void peer_hello_frame(struct writer *out, const struct peer_hello *hello);
 NODISCARD int peer_hello_decode(struct frame frame, struct peer_hello *ret_hello);
+
+/* Appends the note as one frame. */
+void peer_note_frame(struct writer *out, const struct peer_note *value);
+/* -EBADMSG when it is none. Slices point into the frame. */
+NODISCARD int peer_note_decode(struct frame frame, struct peer_note *ret_note);
+/* Whether a frame of this kind is a note, else it is a message of the core's (or nothing). */
+bool peer_is_note(uint16_t kind);
 
 /* An entry as it travels: its kind, and its payload. */
 struct peer_entry {

@@ -87,6 +87,7 @@ Test(config, takes_every_option_with_its_limits)
         {"--cluster", "a-B_9.z", "a", NULL},
         {"--raft", "127.0.0.1:7001", "", NULL},
         {"--members", "1=127.0.0.1:7001", "", NULL},
+        {"--members", "2=[::1]:7001,1=host.example:7001", "", NULL},
         {"--pid-file", "/x", "", NULL},
     };
     struct config config;
@@ -135,7 +136,21 @@ Test(config, refuses_what_is_no_good_wherever_it_comes_from)
         {"--cluster", "ROLLCALL_CLUSTER", "a:b"},
         {"--cluster", "ROLLCALL_CLUSTER", "Zo\xc3\xab"},
         {"--cluster", "ROLLCALL_CLUSTER", long_text},
-        {"--members", "ROLLCALL_MEMBERS", "1=a:1,2=b:2"},
+        {"--members", "ROLLCALL_MEMBERS", "2=b:2"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,4711=b:2"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=a:1"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=b"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=b:0"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=b:65536"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=::1:7"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,2=:7"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,b:2"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,0=b:2"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,"},
+        {"--members", "ROLLCALL_MEMBERS", ",4711=a:1"},
+        {"--members", "ROLLCALL_MEMBERS", "4711=a:1,1=a:2,2=a:3,3=a:4,4=a:5,5=a:6,6=a:7,7=a:8"},
+        {"--raft", "ROLLCALL_RAFT", "127.0.0.1"},
+        {"--raft", "ROLLCALL_RAFT", "127.0.0.1:x"},
         {"--pid-file", "ROLLCALL_PID_FILE", long_text},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

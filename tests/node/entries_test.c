@@ -44,7 +44,7 @@ static void play(struct model *model, struct chance *chance, uint32_t *stamp)
     uint8_t buffer[512];
     if (dice < 14) {
         struct bytes payload = payload_of(*stamp, buffer);
-        if (!entries_room(&model->entries, payload.len))
+        if (!entries_room(&model->entries, 1, payload.len))
             return;
         enum raft_entry_kind kind = *stamp % 11 == 0 ? RAFT_NOOP : RAFT_COMMAND;
         raft_index index = entries_push(&model->entries, kind, payload);
@@ -90,12 +90,12 @@ Test(entries, refuse_one_more_than_so_many)
     struct entries entries;
     must(entries_init(&entries, 8, 1000) == 0);
     for (int i = 0; i < 8; i++) {
-        must(entries_room(&entries, 0));
+        must(entries_room(&entries, 1, 0));
         (void)entries_push(&entries, RAFT_NOOP, bytes_of(NULL, 0));
     }
-    cr_assert(not(entries_room(&entries, 0)));
+    cr_assert(not(entries_room(&entries, 1, 0)));
     entries_drop_to(&entries, (raft_index){1});
-    cr_assert(entries_room(&entries, 0));
+    cr_assert(entries_room(&entries, 1, 0));
     entries_done(&entries);
 }
 
@@ -104,17 +104,17 @@ Test(entries, refuse_more_bytes_than_there_are)
     static const uint8_t bytes[128];
     struct entries entries;
     must(entries_init(&entries, 8, 100) == 0);
-    cr_assert(not(entries_room(&entries, 101)));
-    cr_assert(entries_room(&entries, 100));
+    cr_assert(not(entries_room(&entries, 1, 101)));
+    cr_assert(entries_room(&entries, 1, 100));
     (void)entries_push(&entries, RAFT_COMMAND, bytes_of(bytes, 60));
-    cr_assert(entries_room(&entries, 40));
-    cr_assert(not(entries_room(&entries, 41)), "an entry is not split over the end");
+    cr_assert(entries_room(&entries, 1, 40));
+    cr_assert(not(entries_room(&entries, 1, 41)), "an entry is not split over the end");
     (void)entries_push(&entries, RAFT_COMMAND, bytes_of(bytes, 30));
     entries_drop_to(&entries, (raft_index){1});
-    cr_assert(entries_room(&entries, 60), "at the beginning again");
-    cr_assert(not(entries_room(&entries, 61)));
+    cr_assert(entries_room(&entries, 1, 60), "at the beginning again");
+    cr_assert(not(entries_room(&entries, 1, 61)));
     (void)entries_push(&entries, RAFT_COMMAND, bytes_of(bytes, 60));
-    cr_assert(not(entries_room(&entries, 11)));
+    cr_assert(not(entries_room(&entries, 1, 11)));
     entries_done(&entries);
 }
 

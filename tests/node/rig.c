@@ -49,13 +49,26 @@ static void hook_readable(void *context, struct replica_client client)
     ((struct rig *)context)->readable++;
 }
 
-static void hook_save(void *context, struct users_view *take_view, uint64_t term)
+static void hook_unknown(void *context, struct replica_client client)
+{
+    struct rig *rig = context;
+    must(client.connection == 1);
+    rig->request[client.call].unknown++;
+}
+
+static void hook_note(void *context, const char *fact, const char *text)
+{
+    (void)context, (void)fact, (void)text;
+}
+
+static void hook_save(void *context, struct users_view *take_view, raft_term term,
+                      const struct raft_configuration *configuration)
 {
     struct rig *rig = context;
     rig->saves++;
-    rig->view_term = term;
+    rig->view_term = term.n;
     if (rig->snapshots != NULL)
-        snapshots_save(rig->snapshots, take_view, term);
+        snapshots_save(rig->snapshots, take_view, term, configuration);
     else
         rig->view = take_view;
 }
@@ -79,7 +92,9 @@ static const struct replica_hooks hooks = {
     .wall_ms = hook_wall_ms,
     .written = hook_written,
     .refused = hook_refused,
+    .unknown = hook_unknown,
     .readable = hook_readable,
+    .note = hook_note,
     .save = hook_save,
     .ready = hook_ready,
     .failed = hook_failed,
@@ -155,6 +170,7 @@ int rig_start(struct rig *rig)
         .election_ms = 100,
         .heartbeat_ms = 10,
         .snapshot_entries = rig->snapshot_entries,
+        .answers_max = RIG_ANSWERS_MAX,
         .random = ++rig->random,
         .segment_bytes = RIG_SEGMENT,
         .disk = &rig->disk.disk,
@@ -174,7 +190,12 @@ int rig_start(struct rig *rig)
     struct users *users = load(rig);
     if (users == NULL)
         return -EBADMSG;
-    result = replica_start(rig->replica, users, rig->text, sizeof(rig->text));
+    struct replica_state state = {.users = users};
+    if (users_meta(users).index > 0) {
+        state.term = snapshots_loaded_term(rig->snapshots);
+        state.configuration = snapshots_loaded_configuration(rig->snapshots);
+    }
+    result = replica_start(rig->replica, &state, rig->text, sizeof(rig->text));
     if (result != 0)
         users_free(users);
     return result;

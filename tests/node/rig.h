@@ -21,7 +21,7 @@ struct rig_request {
     bool written;
     uint64_t id, index; /* of the user, as told */
     uint32_t times;     /* told */
-    uint32_t refused;
+    uint32_t refused, unknown;
     enum call_reason reason; /* the last */
 };
 

@@ -38,6 +38,11 @@ static void on_readable(void *context, struct replica_client client)
     workers_readable(((struct workers_rig *)context)->workers, client);
 }
 
+static void on_unknown(void *context, struct replica_client client)
+{
+    workers_unknown(((struct workers_rig *)context)->workers, client);
+}
+
 static void on_ready(void *context)
 {
     struct workers_rig *rig = context;
@@ -56,6 +61,7 @@ static const struct replica_hooks hooks = {
     .wall_ms = now_ms,
     .written = on_written,
     .refused = on_refused,
+    .unknown = on_unknown,
     .readable = on_readable,
     .ready = on_ready,
     .failed = on_failed,
@@ -88,6 +94,7 @@ static void open_replica(struct workers_rig *rig)
         .election_ms = 100,
         .heartbeat_ms = 10,
         .snapshot_entries = UINT32_MAX,
+        .answers_max = 4096,
         .random = 99,
         .segment_bytes = 1u << 20,
         .disk = &rig->disk.disk,
@@ -98,7 +105,8 @@ static void open_replica(struct workers_rig *rig)
     struct wal_recovered recovered;
     char text[512];
     must(replica_open(&options, &rig->replica, &recovered) == 0);
-    must(replica_start(rig->replica, users_new(4096), text, sizeof(text)) == 0);
+    struct replica_state state = {.users = users_new(4096)};
+    must(replica_start(rig->replica, &state, text, sizeof(text)) == 0);
 }
 
 struct workers_rig *workers_rig_new(void)

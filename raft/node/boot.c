@@ -1,0 +1,184 @@
+/*
+ * Putting log, Redis and state together: the snapshot is loaded, the replica starts from it and the
+ * log, and from then on other nodes and workers may call. And saving, which is the same backwards.
+ */
+#include "raft/node/diag.h"
+#include "raft/node/node.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+/* How long a start waits for a Redis that the log cannot do without. */
+#define REDIS_WAIT_MS 10000u
+
+static void on_saved(void *context, const struct snapshots_saved *saved)
+{
+    struct node *node = context;
+    uint64_t ms = node_now_ms(NULL) - node->saving_since_ms;
+    if (saved->durable) {
+        node->snapshot_state = CALL_SNAPSHOT_OK;
+        diag("snapshot_done",
+             "kind=%s index=%" PRIu64 " users=%" PRIu64 " answers=%" PRIu64 " bytes=%" PRIu64
+             " ms=%" PRIu64,
+             saved->full ? "full" : "incremental", saved->index, saved->users, saved->answers,
+             saved->bytes, ms);
+    } else {
+        if (node->snapshot_state == CALL_SNAPSHOT_OK || redis_connected(node->redis))
+            diag("snapshot_failed", "index=%" PRIu64 " ms=%" PRIu64 " text=\"%s\"", saved->index,
+                 ms, saved->text);
+        node->snapshot_state =
+            redis_connected(node->redis) ? CALL_SNAPSHOT_NOT_DURABLE : CALL_SNAPSHOT_DOWN;
+    }
+    replica_saved(node->replica, saved->durable, saved->index);
+}
+
+static void refuse_address(struct node *node, const char *what, const char *address, int error)
+{
+    char text[512];
+    snprintf(text, sizeof(text), "%s %s cannot be used: %s%s", what, address, strerror(-error),
+             error == -EADDRINUSE ? " (another process listens there)" : "");
+    node_refuse_start(node, text);
+}
+
+/* From here on it takes part, and workers may call: they wait until a leader is known. */
+static void start_replica(struct node *node)
+{
+    char text[512];
+    struct replica_state state = {.users = node->loading};
+    if (users_meta(node->loading).index > 0) {
+        state.term = snapshots_loaded_term(node->snapshots);
+        state.configuration = snapshots_loaded_configuration(node->snapshots);
+    }
+    if (replica_start(node->replica, &state, text, sizeof(text)) != 0) {
+        node_refuse_start(node, text);
+        return;
+    }
+    node->loading = NULL;
+    node->phase = NODE_RUNNING;
+    int result = node->peers != NULL ? peers_start(node->peers) : 0;
+    if (result != 0) {
+        refuse_address(node, "the address for other nodes (--raft)", node->config.raft, result);
+        return;
+    }
+    result = workers_listen(node->workers, node->config.socket);
+    if (result != 0) {
+        refuse_address(node, "the workers' socket", node->config.socket, result);
+        return;
+    }
+    diag("started", "node=%" PRIu64 " cluster=%s members=%" PRIu32 " socket=%s", node->config.id,
+         node->config.cluster, node->config.member_count, node->config.socket);
+}
+
+/* The log alone holds everything: no snapshot is needed to start. */
+static bool log_is_whole(const struct node *node)
+{
+    return node->recovered.start.n == 0;
+}
+
+static void new_state(struct node *node)
+{
+    if (node->loading != NULL)
+        users_free(node->loading);
+    node->loading = users_new(USERS_ANSWERS_MAX);
+}
+
+static void on_loaded(void *context, enum snapshots_found found, const char *text)
+{
+    struct node *node = context;
+    char why[700];
+    node->load_asked = false;
+    switch (found) {
+    case SNAPSHOTS_NONE:
+    case SNAPSHOTS_LOADED:
+        start_replica(node);
+        return;
+    case SNAPSHOTS_AWAY:
+        new_state(node); /* asked again when Redis is back, see on_redis_connected */
+        return;
+    case SNAPSHOTS_DAMAGED:
+        if (log_is_whole(node) || node->peers != NULL) {
+            diag("snapshot_damaged", "text=\"%s; %s\"", text,
+                 log_is_whole(node) ? "the log holds everything and is replayed"
+                                    : "the state is fetched from another node");
+            new_state(node);
+            start_replica(node);
+            return;
+        }
+        snprintf(why, sizeof(why),
+                 "the snapshot in Redis cannot be used: %s; bring back the Redis data of this node "
+                 "from a copy, or restore the node from its peers or a backup",
+                 text);
+        node_refuse_start(node, why);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static const struct snapshots_hooks snapshots_hooks = {.loaded = on_loaded, .saved = on_saved};
+
+static void on_redis_connected(void *context)
+{
+    struct node *node = context;
+    if (node->redis_was_down)
+        diag("redis_up", "socket=%s", node->config.redis);
+    if (node->redis_was_down && node->phase == NODE_RUNNING)
+        replica_store_is_back(node->replica);
+    node->redis_was_down = false;
+    if (node->phase == NODE_LOADING && !node->load_asked) {
+        node->load_asked = true;
+        snapshots_load(node->snapshots, node->loading);
+    }
+}
+
+static void on_redis_disconnected(void *context, const char *why)
+{
+    struct node *node = context;
+    if (!node->redis_was_down && node->phase != NODE_STOPPING)
+        diag("redis_down", "socket=%s text=\"%s\"", node->config.redis, why);
+    node->redis_was_down = true;
+}
+
+static const struct redis_hooks redis_hooks = {
+    .connected = on_redis_connected,
+    .disconnected = on_redis_disconnected,
+};
+
+void boot_without_redis(struct node *node)
+{
+    uint64_t waited_ms = node_now_ms(NULL) - node->started_ms;
+    if (node->load_asked || waited_ms < REDIS_WAIT_MS / 10)
+        return;
+    if (log_is_whole(node) || (node->peers != NULL && waited_ms >= REDIS_WAIT_MS)) {
+        diag("redis_down", "socket=%s text=\"starting without: %s\"", node->config.redis,
+             log_is_whole(node) ? "the log holds everything"
+                                : "the state is fetched from another node");
+        start_replica(node);
+    } else if (waited_ms >= REDIS_WAIT_MS) {
+        char text[512];
+        snprintf(text, sizeof(text),
+                 "Redis does not answer on %s, and the log begins after entry %" PRIu64
+                 ": start Redis with the data of this node first",
+                 node->config.redis, node->recovered.start.n);
+        node_refuse_start(node, text);
+    }
+}
+
+enum call_snapshot boot_snapshot_state(void *context)
+{
+    const struct node *node = context;
+    return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
+}
+
+int boot_open(struct node *node)
+{
+    new_state(node);
+    node->snapshot_state = CALL_SNAPSHOT_OK;
+    node->redis = redis_open(&node->loop, node->config.redis, &redis_hooks, node);
+    if (node->redis == NULL)
+        return -ENOMEM;
+    node->snapshots = snapshots_new(redis_store(node->redis), node->config.cluster, node->config.id,
+                                    &snapshots_hooks, node);
+    return node->snapshots != NULL ? 0 : -ENOMEM;
+}

@@ -1,0 +1,54 @@
+/* struct node: the process, for main.c and boot.c. */
+#ifndef ROLLCALL_NODE_NODE_H
+#define ROLLCALL_NODE_NODE_H
+
+#include "raft/node/config.h"
+#include "raft/node/disk_posix.h"
+#include "raft/node/peers.h"
+#include "raft/node/redis.h"
+#include "raft/node/replica.h"
+#include "raft/node/runner_uv.h"
+#include "raft/node/snapshots.h"
+#include "raft/node/workers.h"
+
+enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
+
+struct node {
+    struct config config;
+    enum node_phase phase;
+    uint64_t started_ms;
+    uint64_t stop_ms;
+    int exit_code;
+    uv_loop_t loop;
+    uv_prepare_t prepare;
+    uv_check_t check;
+    uv_timer_t timer;
+    uint64_t timer_ms; /* when it fires; 0: not set */
+    uv_signal_t sigterm, sigint, sigusr1;
+    struct disk_posix disk;
+    struct runner_uv runner;
+    struct redis *redis;
+    struct snapshots *snapshots;
+    struct replica *replica;
+    struct workers *workers;
+    struct peers *peers; /* NULL when it is alone */
+    struct wal_recovered recovered;
+    struct users *loading;
+    bool load_asked;
+    uint64_t saving_since_ms;
+    enum call_snapshot snapshot_state;
+    bool redis_was_down;
+};
+
+/* --- main.c */
+uint64_t node_now_ms(void *context);
+/* Says why on stderr, and begins to stop. */
+void node_refuse_start(struct node *node, const char *text);
+
+/* --- boot.c: log, Redis and state, put together */
+NODISCARD int boot_open(struct node *node); /* Redis, and what loads from it */
+/* While Redis is away at start: go on without it if the log allows, else give up in time. */
+void boot_without_redis(struct node *node);
+enum call_snapshot boot_snapshot_state(void *context);
+
+#endif

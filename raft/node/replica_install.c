@@ -1,0 +1,267 @@
+/*
+ * A snapshot from another node: fetched into a state beside the one that serves, saved in the store
+ * so that a crash finds it, then put in its place.
+ */
+#include "raft/node/replica_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* A piece is asked for again after this; the fetch is given up when nothing came for so long. */
+#define PIECE_AGAIN_MS    200u
+#define PIECE_LOST_MS     3000u
+#define PLEASE_MS         300u
+#define SAVE_AGAIN_MS     500u
+#define SAVE_AGAIN_MS_MAX 5000u
+
+static void send_want(struct replica *replica)
+{
+    struct install *install = &replica->install;
+    struct peer_note note = {
+        .kind = PEER_SNAPSHOT_WANT,
+        .snapshot_want = {.index = install->index.n,
+                          .after = install->after,
+                          .answers_page = install->answers_page},
+    };
+    install->asked_ms = replica_now_ms(replica);
+    replica_send_note(replica, install->from, &note);
+}
+
+static void send_end(struct replica *replica, raft_node_id to, uint64_t index, bool installed)
+{
+    struct peer_note note = {
+        .kind = PEER_SNAPSHOT_END,
+        .snapshot_end = {.index = index, .installed = installed},
+    };
+    if (to.n != 0)
+        replica_send_note(replica, to, &note);
+}
+
+void install_give_up(struct replica *replica)
+{
+    struct install *install = &replica->install;
+    if (install->users != NULL)
+        users_free(install->users);
+    install->users = NULL;
+    install->phase = INSTALL_NONE;
+}
+
+/* Nothing that this node has, or will have by itself. */
+static bool is_news(const struct replica *replica, uint64_t index)
+{
+    if (replica_lacks_state(replica))
+        return index >= replica->log_start;
+    return index > replica->committed;
+}
+
+int install_offered(struct replica *replica, raft_node_id from,
+                    const struct peer_snapshot_offer *offer)
+{
+    struct install *install = &replica->install;
+    struct raft_configuration configuration;
+    if (peer_configuration_decode(offer->configuration, &configuration) != 0 || offer->index == 0)
+        return -EBADMSG;
+    if (!is_news(replica, offer->index)) {
+        send_end(replica, from, replica->applied, !replica_lacks_state(replica));
+        return 0;
+    }
+    if (install->phase != INSTALL_NONE) {
+        bool same = node_id_equal(install->from, from) && install->index.n == offer->index;
+        if (same && install->phase == INSTALL_FETCHING)
+            install->heard_ms = replica_now_ms(replica);
+        if (!same)
+            install->also = from; /* hears of the end of this one */
+        return 0;
+    }
+    struct users *users = users_new(replica->options.answers_max);
+    if (users == NULL)
+        return 0;
+    *install = (struct install){
+        .phase = INSTALL_FETCHING,
+        .from = from,
+        .index = {offer->index},
+        .term = {offer->term},
+        .meta = {.index = offer->index,
+                 .count = offer->users,
+                 .next_id = offer->next_id,
+                 .answers_first = offer->answers_first,
+                 .answers_next = offer->answers_next,
+                 .digest = offer->digest},
+        .configuration = configuration,
+        .users = users,
+        .answers_page = offer->answers_first / USERS_PAGE,
+        .heard_ms = replica_now_ms(replica),
+        .save_retry_ms = SAVE_AGAIN_MS,
+    };
+    send_want(replica);
+    return 0;
+}
+
+/* --- pieces ----------------------------------------------------------------------------------- */
+
+static int load_users(struct users *users, struct bytes packed)
+{
+    struct reader in = reader_of(packed);
+    int result = 0;
+    while (result == 0 && reader_left(&in) > 0) {
+        struct user user = user_get(&in);
+        result = in.bad ? -EBADMSG : users_load_user(users, &user);
+    }
+    return result;
+}
+
+static int load_answers(struct users *users, struct bytes packed)
+{
+    struct reader in = reader_of(packed);
+    int result = 0;
+    while (result == 0 && reader_left(&in) > 0) {
+        struct users_past past = {.sequence = get_u64(&in), .id = get_request_id(&in)};
+        result = users_answer_decode(get_bytes(&in), &past.answer);
+        if (result == 0)
+            result = in.bad ? -EBADMSG : users_load_answer(users, &past);
+    }
+    return result;
+}
+
+int install_chunk(struct replica *replica, raft_node_id from,
+                  const struct peer_snapshot_chunk *chunk)
+{
+    struct install *install = &replica->install;
+    if (install->phase != INSTALL_FETCHING || !node_id_equal(install->from, from) ||
+        chunk->index != install->index.n || chunk->after != install->after ||
+        chunk->answers_page != install->answers_page)
+        return 0; /* late, or twice */
+    int result = load_users(install->users, chunk->users);
+    if (result == 0)
+        result = load_answers(install->users, chunk->answers);
+    if (result == 0 && chunk->last)
+        result = users_load_done(install->users, &install->meta);
+    if (result != 0) {
+        replica->options.hooks->note(replica->options.context, "snapshot_refused",
+                                     "what another node sent is not what it offered");
+        install_give_up(replica);
+        return -EBADMSG;
+    }
+    install->after = chunk->next_after;
+    install->answers_page = chunk->next_answers_page;
+    install->heard_ms = replica_now_ms(replica);
+    if (chunk->last)
+        install->phase = INSTALL_TO_SAVE;
+    else
+        send_want(replica);
+    return 0;
+}
+
+/* --- to the store, and into its place --------------------------------------------------------- */
+
+static void take_its_place(struct replica *replica)
+{
+    struct install *install = &replica->install;
+    raft_index index = install->index;
+    struct raft_event event = {
+        .kind = RAFT_SNAPSHOT_INSTALLED,
+        .now_ms = replica_now_ms(replica),
+        .snapshot_installed = {.index = index,
+                               .term = install->term,
+                               .configuration = &install->configuration},
+    };
+    struct users *old = replica->users;
+    replica->users = install->users;
+    replica->applied = index.n;
+    install->users = NULL;
+    install->phase = INSTALL_NONE;
+    replica->saved_index = replica->saved_before = index.n;
+    offers_drop_all(replica); /* of the old state */
+    bool is_news_to_core = replica->committed < index.n;
+    replica_step(replica, &event);
+    if (is_news_to_core) {
+        replica->committed = raft_status(replica->raft).commit.n;
+        wal_compact(replica->wal, index);
+        if (replica->log_start < index.n)
+            replica->log_start = index.n;
+    }
+    writes_installed(replica);
+    users_free(old);
+    replica->options.hooks->note(replica->options.context, "snapshot_installed",
+                                 "the state of another node took the place of this one's");
+}
+
+void install_saved(struct replica *replica, bool durable)
+{
+    struct install *install = &replica->install;
+    if (install->phase != INSTALL_SAVING)
+        return;
+    if (!durable) {
+        install->phase = INSTALL_TO_SAVE;
+        install->save_after_ms = replica_now_ms(replica) + install->save_retry_ms;
+        if (install->save_retry_ms < SAVE_AGAIN_MS_MAX)
+            install->save_retry_ms *= 2;
+        return;
+    }
+    bool wanted = is_news(replica, install->index.n);
+    /* What the core would not take: a leader knows best, and no snapshot is of a term to come. */
+    struct raft_status status = raft_status(replica->raft);
+    if (install->index.n > replica->committed &&
+        (status.role == RAFT_LEADER || term_less(status.term, install->term)))
+        wanted = false;
+    if (wanted)
+        take_its_place(replica);
+    else
+        install_give_up(replica);
+    replica->save_wanted = replica->save_wanted || !wanted; /* the store holds another state */
+    send_end(replica, install->from, replica->applied, true);
+    if (!node_id_equal(install->also, install->from))
+        send_end(replica, install->also, replica->applied, true);
+}
+
+static void save(struct replica *replica)
+{
+    struct install *install = &replica->install;
+    replica->saving = true;
+    install->phase = INSTALL_SAVING;
+    replica->options.hooks->save(replica->options.context, users_pin(install->users), install->term,
+                                 &install->configuration);
+}
+
+/* A node whose store lost what the log builds on asks the others in turn. */
+static void say_please(struct replica *replica, uint64_t now_ms)
+{
+    struct install *install = &replica->install;
+    if (!replica_lacks_state(replica) || install->phase != INSTALL_NONE ||
+        now_ms - install->please_ms < PLEASE_MS)
+        return;
+    install->please_ms = now_ms;
+    install->please_who = (install->please_who + 1) % replica->options.members;
+    raft_node_id who = replica->options.member[install->please_who];
+    struct peer_note note = {
+        .kind = PEER_SNAPSHOT_PLEASE,
+        .snapshot_please = {.least = replica->log_start},
+    };
+    if (who.n != replica->options.node)
+        replica_send_note(replica, who, &note);
+}
+
+void install_look(struct replica *replica, uint64_t now_ms)
+{
+    struct install *install = &replica->install;
+    say_please(replica, now_ms);
+    switch (install->phase) {
+    case INSTALL_NONE:
+    case INSTALL_SAVING:
+        break;
+    case INSTALL_FETCHING:
+        if (now_ms - install->heard_ms >= PIECE_LOST_MS)
+            install_give_up(replica);
+        else if (now_ms - install->asked_ms >= PIECE_AGAIN_MS)
+            send_want(replica);
+        break;
+    case INSTALL_TO_SAVE:
+        if (!replica->saving && now_ms >= install->save_after_ms && replica_room(replica) > 0)
+            save(replica);
+        break;
+    }
+    /* The holder keeps what it offered as long as it hears of us. */
+    bool saves = install->phase == INSTALL_TO_SAVE || install->phase == INSTALL_SAVING;
+    if (saves && now_ms - install->asked_ms >= PIECE_AGAIN_MS)
+        send_want(replica);
+}

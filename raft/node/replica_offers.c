@@ -1,0 +1,172 @@
+/* Snapshots for others: a version of the state, handed out piece by piece as they ask. */
+#include "raft/node/replica_state.h"
+
+/* An offer is said again so often, and given up when nobody has asked for so long. */
+#define OFFER_AGAIN_MS 200u
+#define OFFER_LOST_MS  5000u
+
+static struct offer *find(struct replica *replica, raft_node_id to)
+{
+    for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
+        if (replica->offer[i].active && node_id_equal(replica->offer[i].to, to))
+            return &replica->offer[i];
+    }
+    return NULL;
+}
+
+static struct offer *new_offer(struct replica *replica)
+{
+    for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
+        if (!replica->offer[i].active)
+            return &replica->offer[i];
+    }
+    return NULL;
+}
+
+static void say(struct replica *replica, struct offer *offer)
+{
+    uint8_t configuration[PEER_CONFIGURATION_BYTES_MAX];
+    struct writer out = writer_of(configuration, sizeof(configuration));
+    struct users_meta meta = users_view_meta(offer->view);
+    peer_configuration_put(&out, &offer->configuration);
+    struct peer_note note = {
+        .kind = PEER_SNAPSHOT_OFFER,
+        .snapshot_offer = {.index = offer->index.n,
+                           .term = offer->term.n,
+                           .users = meta.count,
+                           .next_id = meta.next_id,
+                           .answers_first = meta.answers_first,
+                           .answers_next = meta.answers_next,
+                           .digest = meta.digest,
+                           .configuration = writer_bytes(&out)},
+    };
+    offer->sent_ms = replica_now_ms(replica);
+    replica_send_note(replica, offer->to, &note);
+}
+
+static void drop(struct offer *offer)
+{
+    users_unpin(offer->view);
+    *offer = (struct offer){.active = false};
+}
+
+void offers_begin(struct replica *replica, raft_node_id to, bool for_core)
+{
+    struct offer *offer = find(replica, to);
+    if (offer != NULL) { /* the same one goes on */
+        offer->for_core = offer->for_core || for_core;
+        return;
+    }
+    offer = new_offer(replica);
+    if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica)) {
+        if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
+            *offer = (struct offer){.active = true, .for_core = true, .to = to};
+        return;
+    }
+    raft_index index = {replica->applied};
+    *offer = (struct offer){
+        .active = true,
+        .for_core = for_core,
+        .to = to,
+        .view = users_pin(replica->users),
+        .index = index,
+        .term = raft_entry_term(replica->raft, index),
+        .configuration = *raft_configuration_at(replica->raft, index),
+        .heard_ms = replica_now_ms(replica),
+    };
+    say(replica, offer);
+}
+
+static void put_answers(struct writer *out, const struct users_past_page *page)
+{
+    for (uint32_t i = 0; i < page->count; i++) {
+        uint8_t encoded[64];
+        struct writer answer = writer_of(encoded, sizeof(encoded));
+        users_answer_put(&answer, &page->at[i].answer);
+        put_u64(out, page->at[i].sequence);
+        put_request_id(out, page->at[i].id);
+        put_bytes(out, writer_bytes(&answer));
+    }
+}
+
+/* Bytes that a page of answers takes at most. */
+#define ANSWERS_PAGE_BYTES (USERS_PAGE * 96u)
+
+void offers_wanted(struct replica *replica, raft_node_id from,
+                   const struct peer_snapshot_want *want)
+{
+    static uint8_t users[PEER_CHUNK_BYTES_MAX], answers[PEER_CHUNK_BYTES_MAX];
+    struct offer *offer = find(replica, from);
+    if (offer == NULL || offer->view == NULL || want->index != offer->index.n)
+        return;
+    offer->heard_ms = offer->sent_ms = replica_now_ms(replica);
+    struct writer users_out = writer_of(users, sizeof(users));
+    struct writer answers_out = writer_of(answers, sizeof(answers));
+    bool last = false;
+    uint64_t after = users_view_list(offer->view, want->after, 0, &users_out, &last);
+    uint64_t page_number = want->answers_page;
+    while (last && writer_room(&answers_out) >= ANSWERS_PAGE_BYTES) {
+        struct users_past_page page;
+        if (!users_diff_answers(NULL, offer->view, page_number, &page))
+            break;
+        put_answers(&answers_out, &page);
+        page_number = page.number + 1;
+    }
+    assert(!answers_out.bad && !users_out.bad);
+    struct peer_note note = {
+        .kind = PEER_SNAPSHOT_CHUNK,
+        .snapshot_chunk = {.index = want->index,
+                           .after = want->after,
+                           .answers_page = want->answers_page,
+                           .next_after = after,
+                           .next_answers_page = page_number,
+                           .last = last && writer_room(&answers_out) >= ANSWERS_PAGE_BYTES,
+                           .users = writer_bytes(&users_out),
+                           .answers = writer_bytes(&answers_out)},
+    };
+    replica_send_note(replica, from, &note);
+}
+
+static void tell_core(struct replica *replica, raft_node_id to, bool installed, raft_index index)
+{
+    struct raft_event event = {
+        .kind = RAFT_SNAPSHOT_SENT,
+        .now_ms = replica_now_ms(replica),
+        .snapshot_sent = {.to = to, .installed = installed, .index = index},
+    };
+    replica_step(replica, &event);
+}
+
+void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end)
+{
+    struct offer *offer = find(replica, from);
+    if (offer == NULL)
+        return;
+    bool for_core = offer->for_core;
+    drop(offer);
+    if (for_core)
+        tell_core(replica, from, end->installed != 0, (raft_index){end->index});
+}
+
+void offers_look(struct replica *replica, uint64_t now_ms)
+{
+    for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
+        struct offer *offer = &replica->offer[i];
+        if (!offer->active)
+            continue;
+        if (offer->view == NULL || now_ms - offer->heard_ms >= OFFER_LOST_MS) {
+            struct peer_snapshot_end lost = {.installed = 0};
+            offers_ended(replica, offer->to, &lost);
+        } else if (now_ms - offer->sent_ms >= OFFER_AGAIN_MS) {
+            say(replica, offer);
+        }
+    }
+}
+
+void offers_drop_all(struct replica *replica)
+{
+    for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
+        if (replica->offer[i].active)
+            drop(&replica->offer[i]);
+    }
+}

@@ -1,0 +1,195 @@
+/* What goes to other nodes, and what comes from them. */
+#include "raft/node/replica_state.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* --- send ------------------------------------------------------------------------------------- */
+
+void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note)
+{
+    struct writer out = writer_of(replica->frame, sizeof(replica->frame));
+    peer_note_frame(&out, note);
+    assert(!out.bad);
+    if (replica->options.network != NULL)
+        replica->options.network->send(replica->options.network, to, writer_bytes(&out));
+}
+
+struct read_back {
+    struct replica *replica;
+    uint32_t count;
+    size_t used;
+};
+
+static int take_back(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
+                     struct bytes payload)
+{
+    struct read_back *back = context;
+    struct replica *replica = back->replica;
+    (void)index, (void)term;
+    if (payload.len > sizeof(replica->read_back) - back->used)
+        return -ENOBUFS;
+    uint8_t *to = replica->read_back + back->used;
+    if (payload.len > 0)
+        memcpy(to, payload.at, payload.len);
+    replica->outbound[back->count++] =
+        (struct peer_entry){.kind = kind, .payload = bytes_of(to, payload.len)};
+    back->used += payload.len;
+    return 0;
+}
+
+/* The entries of an append: those that memory has forgotten are read from the disk. */
+static int gather_entries(struct replica *replica, raft_index first, uint32_t count)
+{
+    struct read_back back = {.replica = replica};
+    raft_index last = {first.n + count - 1}, held = replica->entries.first;
+    if (count > 0 && index_less(first, held)) {
+        raft_index to = index_min(last, (raft_index){held.n - 1});
+        int result = wal_read(replica->wal, first, to, take_back, &back);
+        if (result != 0)
+            return result;
+    }
+    for (uint32_t i = back.count; i < count; i++) {
+        struct peer_entry *entry = &replica->outbound[i];
+        if (!entries_get(&replica->entries, (raft_index){first.n + i}, &entry->kind,
+                         &entry->payload))
+            UNREACHABLE();
+    }
+    return 0;
+}
+
+static struct peer_entry entry_of(const void *context, uint32_t i)
+{
+    const struct replica *replica = context;
+    return replica->outbound[i];
+}
+
+void replica_send(struct replica *replica, const struct raft_message *message)
+{
+    struct writer out = writer_of(replica->frame, sizeof(replica->frame));
+    if (message->kind == RAFT_APPEND &&
+        gather_entries(replica, index_next(message->append.prev),
+                       raft_runs_entries(&message->append.entries)) != 0) {
+        replica->options.hooks->note(replica->options.context, "log_unreadable",
+                                     "entries for another node cannot be read back");
+        return;
+    }
+    peer_message_frame(&out, message, entry_of, replica);
+    assert(!out.bad);
+    replica->options.network->send(replica->options.network, message->to, writer_bytes(&out));
+}
+
+/* --- what comes from other nodes -------------------------------------------------------------- */
+
+static int receive_note(struct replica *replica, raft_node_id from, struct frame frame)
+{
+    struct peer_note note;
+    if (peer_note_decode(frame, &note) != 0)
+        return -EBADMSG;
+    switch (note.kind) {
+    case PEER_STANDING:
+        return 0;
+    case PEER_FORWARD:
+        return writes_forwarded(replica, from, &note.forward);
+    case PEER_FORWARD_REFUSED:
+        writes_forward_refused(replica, from, &note.forward_refused);
+        return 0;
+    case PEER_SNAPSHOT_PLEASE:
+        if (replica->applied >= note.snapshot_please.least)
+            offers_begin(replica, from, false);
+        return 0;
+    case PEER_SNAPSHOT_OFFER:
+        return install_offered(replica, from, &note.snapshot_offer);
+    case PEER_SNAPSHOT_WANT:
+        offers_wanted(replica, from, &note.snapshot_want);
+        return 0;
+    case PEER_SNAPSHOT_CHUNK:
+        return install_chunk(replica, from, &note.snapshot_chunk);
+    case PEER_SNAPSHOT_END:
+        offers_ended(replica, from, &note.snapshot_end);
+        return 0;
+    }
+    UNREACHABLE();
+}
+
+/* What the entries of an append would take; false when a configuration is not alone, or is none. */
+static bool measure(struct replica *replica, uint32_t *ret_count, size_t *ret_bytes,
+                    size_t *ret_log_bytes, struct raft_configuration *ret_configuration,
+                    bool *ret_is_configuration)
+{
+    const struct peer_message *inbound = &replica->inbound;
+    uint32_t count = raft_runs_entries(&inbound->message.append.entries);
+    size_t bytes = 0, log_bytes = 0;
+    *ret_is_configuration = false;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct peer_entry *entry = &inbound->entry[i];
+        replica->sizes[i] = (uint32_t)entry->payload.len;
+        bytes += entry->payload.len;
+        log_bytes += wal_entry_bytes(entry->payload.len);
+        if (entry->kind != RAFT_CONFIGURATION)
+            continue;
+        if (count != 1 || peer_configuration_decode(entry->payload, ret_configuration) != 0)
+            return false;
+        *ret_is_configuration = true;
+    }
+    *ret_count = count;
+    *ret_bytes = bytes;
+    *ret_log_bytes = log_bytes;
+    return true;
+}
+
+static bool gives_vote(enum raft_message_kind kind)
+{
+    return kind == RAFT_VOTE_GIVE || kind == RAFT_PRE_VOTE_GIVE || kind == RAFT_CAMPAIGN_NOW;
+}
+
+static int receive_message(struct replica *replica, raft_node_id from, struct frame frame)
+{
+    struct peer_message *inbound = &replica->inbound;
+    struct raft_received received = {.message = &inbound->message};
+    struct raft_configuration configuration;
+    if (peer_message_decode(frame, inbound) != 0 || !node_id_equal(inbound->message.from, from) ||
+        inbound->message.to.n != replica->options.node)
+        return -EBADMSG;
+    size_t room = replica_room(replica);
+    if (inbound->message.kind == RAFT_APPEND) {
+        uint32_t count = 0;
+        size_t bytes = 0, log_bytes = 0;
+        bool is_configuration = false;
+        if (!measure(replica, &count, &bytes, &log_bytes, &configuration, &is_configuration))
+            return -EBADMSG;
+        if (count > 0 && (log_bytes > room || !replica_make_room(replica, count, bytes)))
+            return wal_flushing(replica->wal) ? -EAGAIN : 0; /* else as if it were lost */
+        received.bytes = replica->sizes;
+        received.configuration = is_configuration ? &configuration : NULL;
+    } else if (room == 0 && gives_vote(inbound->message.kind)) {
+        return 0; /* a leader opens its term with an entry */
+    }
+    replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED,
+                                               .now_ms = replica_now_ms(replica),
+                                               .received = received});
+    return 0;
+}
+
+int replica_receive(struct replica *replica, raft_node_id from, struct frame frame)
+{
+    if (replica->users == NULL)
+        return 0; /* not started yet */
+    if (peer_is_note(frame.kind))
+        return receive_note(replica, from, frame);
+    return receive_message(replica, from, frame);
+}
+
+void replica_peer_up(struct replica *replica, raft_node_id peer)
+{
+    if (replica->users != NULL)
+        writes_unsend(replica, true, peer); /* what went over the connection before is lost */
+}
+
+void replica_peer_lost(struct replica *replica, raft_node_id peer)
+{
+    if (replica->users != NULL)
+        replica_step(replica, &(struct raft_event){.kind = RAFT_PEER_LOST,
+                                                   .now_ms = replica_now_ms(replica),
+                                                   .peer_lost = {.peer = peer}});
+}
