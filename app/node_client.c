@@ -13,8 +13,9 @@ struct node_client {
     uv_loop_t *loop;
     uint64_t deadline_ms;
     struct node_link *link;
-    uint64_t away_since_ms; /* while the link is not up */
-    uv_timer_t grace_timer;
+    bool leaving; /* the node on the connection that stands has said that it is stopping */
+    uint64_t away_since_ms; /* while there is no node that takes calls */
+    uv_timer_t leaving_timer;
     uv_timer_t deadline_timer;
     uv_prepare_t before_wait;
     uv_check_t after_wait;
@@ -125,10 +126,10 @@ static void refuse(struct node_client *client, struct node_call *call, const cha
     end_call(client, call, (struct node_answer){.kind = NODE_REFUSED, .refused = why});
 }
 
-/* Without an answer to hope for: what is known about its outcome? */
+/* Without its result to hope for: what is known about its outcome? */
 static void give_up(struct node_client *client, struct node_call *call, const char *why)
 {
-    if (call->ask.kind == CALL_WRITE && call->sent_once)
+    if (call->in_doubt)
         end_call(client, call, (struct node_answer){.kind = NODE_UNKNOWN});
     else
         refuse(client, call, why);
@@ -153,7 +154,6 @@ static bool put_call(struct node_client *client, struct node_call *call)
     if (!node_link_put(client->link, call->in_stream ? &more : &call->ask, false))
         return false;
     call->state = NODE_CALL_SENT;
-    call->sent_once = true;
     call->session = node_link_session(client->link);
     return true;
 }
@@ -179,7 +179,7 @@ static void end_hung_up(struct node_client *client)
     unsigned count = 0;
     for (struct node_call *call = client->queue_first; call != NULL && count < WATCHED_MAX;
          call = call->queue_next) {
-        if (call->ask.kind != CALL_WRITE || call->sent_once || call->watch_fd < 0)
+        if (call->ask.kind != CALL_WRITE || call->in_doubt || call->watch_fd < 0)
             continue;
         fds[count] = (struct pollfd){.fd = call->watch_fd, .events = POLLRDHUP};
         calls[count++] = call;
@@ -215,6 +215,70 @@ static void on_before_wait(uv_prepare_t *prepare)
 static void on_after_wait(uv_check_t *check)
 {
     flush(CONTAINER_OF(check, struct node_client, after_wait));
+}
+
+/* --- losing the node -----------------------------------------------------------------------------
+ */
+
+/* Does no node take calls? */
+static bool is_away(const struct node_client *client)
+{
+    return client->leaving || !node_link_is_up(client->link);
+}
+
+static void on_leaving_timer(uv_timer_t *timer)
+{
+    struct node_client *client = CONTAINER_OF(timer, struct node_client, leaving_timer);
+    node_link_drop(client->link, "it said that it is stopping, and does not end");
+}
+
+/* What it has taken it answers still, on this connection; the rest is for who comes after it. */
+static void begin_leaving(struct node_client *client)
+{
+    if (client->leaving)
+        return;
+    client->leaving = true;
+    client->away_since_ms = uv_now(client->loop);
+    uv_timer_start(&client->leaving_timer, on_leaving_timer, client->deadline_ms, 0);
+}
+
+/* For the next connection, all but lists already begun: their state is gone. */
+static void hold_all(struct node_client *client)
+{
+    client->queue_first = NULL;
+    client->queue_end = &client->queue_first;
+    struct node_call *broken = NULL;
+    for (struct node_call *call = client->first; call != NULL; call = call->next) {
+        if (call->ask.kind == CALL_WRITE && call->state == NODE_CALL_SENT)
+            call->in_doubt = true;
+        call->state = NODE_CALL_HELD;
+        if (call->in_stream) {
+            call->queue_next = broken;
+            broken = call;
+        }
+    }
+    while (broken != NULL) {
+        struct node_call *call = broken;
+        broken = call->queue_next;
+        refuse(client, call, "the connection to the node was lost");
+    }
+}
+
+static void on_down(struct node_client *client)
+{
+    if (!client->leaving)
+        client->away_since_ms = uv_now(client->loop);
+    client->leaving = false;
+    uv_timer_stop(&client->leaving_timer);
+    hold_all(client);
+}
+
+/* What waited goes out at the turn's end. */
+static void on_up(struct node_client *client)
+{
+    for (struct node_call *call = client->first; call != NULL; call = call->next)
+        if (call->state == NODE_CALL_HELD)
+            enqueue(client, call);
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */
@@ -260,12 +324,19 @@ static void on_end(struct node_client *client, uint64_t number, enum call_kind a
         end_call(client, call, answer);
 }
 
+/* It was not executed now; whether it was on an earlier connection is another question. */
 static void on_refused(struct node_client *client, const struct call_refused *refused)
 {
     struct node_call *call = find_call(client, refused->call);
     const char *why = call_reason_text(refused->reason);
-    if (call != NULL)
-        refuse(client, call, why != NULL ? why : "the node gave a reason that is not known here");
+    if (call == NULL)
+        return;
+    if (refused->reason == CALL_STOPPING)
+        begin_leaving(client);
+    if (refused->reason == CALL_STOPPING && !call->in_stream)
+        call->state = NODE_CALL_HELD;
+    else
+        give_up(client, call, why != NULL ? why : "the node gave a reason that is not known here");
 }
 
 static void on_call(struct node_client *client, const struct call *call)
@@ -302,55 +373,6 @@ static void on_call(struct node_client *client, const struct call *call)
     UNREACHABLE();
 }
 
-/* --- losing the node -----------------------------------------------------------------------------
- */
-
-/* After the grace nobody new waits; only writes whose outcome is open go on hoping. */
-static void on_grace(uv_timer_t *timer)
-{
-    struct node_client *client = CONTAINER_OF(timer, struct node_client, grace_timer);
-    for (struct node_call *call = client->first, *next; call != NULL; call = next) {
-        next = call->next;
-        if (call->ask.kind != CALL_WRITE || !call->sent_once)
-            refuse(client, call, "the node cannot be reached");
-    }
-}
-
-/* What was sent and not answered is sent again, except lists already begun: their state is gone. */
-static void requeue_sent(struct node_client *client)
-{
-    client->queue_first = NULL;
-    client->queue_end = &client->queue_first;
-    struct node_call *broken = NULL;
-    for (struct node_call *call = client->first, *next; call != NULL; call = next) {
-        next = call->next;
-        if (call->in_stream) {
-            call->state = NODE_CALL_SENT; /* in no queue */
-            call->queue_next = broken;
-            broken = call;
-        } else {
-            enqueue(client, call);
-        }
-    }
-    while (broken != NULL) {
-        struct node_call *call = broken;
-        broken = call->queue_next;
-        refuse(client, call, "the connection to the node was lost");
-    }
-}
-
-static void on_down(struct node_client *client)
-{
-    client->away_since_ms = uv_now(client->loop);
-    uv_timer_start(&client->grace_timer, on_grace, NODE_GRACE_MS, 0);
-    requeue_sent(client);
-}
-
-static void on_up(struct node_client *client)
-{
-    uv_timer_stop(&client->grace_timer); /* what waited goes out at the turn's end */
-}
-
 /* --- deadlines -------------------------------------------------------------------------------- */
 
 static void on_deadline(uv_timer_t *timer)
@@ -361,8 +383,13 @@ static void on_deadline(uv_timer_t *timer)
         struct node_call *call = client->first;
         if (call->state == NODE_CALL_SENT && call->ask.kind == CALL_LIST)
             put_drop(client, call);
-        if (call == client->first) /* or else a failing connection has ended it */
-            give_up(client, call, "the node did not answer in time");
+        if (call != client->first)
+            continue; /* a failing connection has ended it */
+        if (call->ask.kind == CALL_WRITE && call->state == NODE_CALL_SENT)
+            call->in_doubt = true;
+        give_up(client, call,
+                call->state == NODE_CALL_HELD ? "the node cannot be reached"
+                                              : "the node did not answer in time");
     }
     if (client->first != NULL)
         uv_timer_start(timer, on_deadline, client->first->deadline_ms - now, 0);
@@ -374,21 +401,23 @@ int node_client_ask(struct node_client *client, struct node_call *call)
 {
     assert(call->state == NODE_CALL_CLOSED);
     uint64_t now = uv_now(client->loop);
-    if (!node_link_is_up(client->link)) {
-        if (now - client->away_since_ms >= NODE_GRACE_MS)
-            return -ENOTCONN;
-        if (client->open >= NODE_WAITING_MAX)
-            return -EBUSY;
-    }
+    bool away = is_away(client);
+    if (away && now - client->away_since_ms >= client->deadline_ms)
+        return -ENOTCONN;
+    if (away && client->open >= NODE_WAITING_MAX)
+        return -EBUSY;
     if (client->open == NODE_CALLS_MAX)
         return -EBUSY;
     uint16_t slot = client->free_slots[client->open++];
     client->slots[slot] = call;
     call->number = (uint64_t)++client->generation << 16 | slot;
     set_number(&call->ask, call->number);
-    call->sent_once = call->in_stream = false;
+    call->in_doubt = call->in_stream = false;
     open_append(client, call);
-    enqueue(client, call);
+    if (away)
+        call->state = NODE_CALL_HELD;
+    else
+        enqueue(client, call);
     return 0;
 }
 
@@ -410,8 +439,8 @@ void node_client_cancel(struct node_client *client, struct node_call *call)
 {
     if (call->state == NODE_CALL_CLOSED)
         return;
-    bool node_waits =
-        call->ask.kind == CALL_LIST && (call->state != NODE_CALL_QUEUED || call->in_stream);
+    bool is_sent = call->state == NODE_CALL_SENT || call->state == NODE_CALL_PAUSED;
+    bool node_waits = call->ask.kind == CALL_LIST && (is_sent || call->in_stream);
     close_call(client, call);
     if (node_waits)
         put_drop(client, call);
@@ -419,7 +448,7 @@ void node_client_cancel(struct node_client *client, struct node_call *call)
 
 bool node_client_connected(const struct node_client *client)
 {
-    return node_link_is_up(client->link);
+    return !is_away(client);
 }
 
 uint64_t node_client_node(const struct node_client *client)
@@ -446,11 +475,10 @@ int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadline_ms,
     for (unsigned i = 0; i < NODE_CALLS_MAX; i++)
         client->free_slots[i] = (uint16_t)i;
     int error =
-        uv_timer_init(loop, &client->grace_timer) | uv_timer_init(loop, &client->deadline_timer) |
+        uv_timer_init(loop, &client->leaving_timer) | uv_timer_init(loop, &client->deadline_timer) |
         uv_prepare_init(loop, &client->before_wait) | uv_check_init(loop, &client->after_wait) |
         uv_prepare_start(&client->before_wait, on_before_wait) |
-        uv_check_start(&client->after_wait, on_after_wait) |
-        uv_timer_start(&client->grace_timer, on_grace, NODE_GRACE_MS, 0);
+        uv_check_start(&client->after_wait, on_after_wait);
     assert(error == 0); /* these only fill structures in */
     const struct node_link_events events = {
         .client = client, .on_up = on_up, .on_down = on_down, .on_call = on_call};

@@ -4,16 +4,21 @@
  * A call is embedded in what asks. It is open from node_client_ask until its last answer, or until
  * node_client_cancel; while it is open it must stay where it is, and what its slices point to too.
  *
- *                 ┌───────────── the connection broke: again under the same id ─────────────┐
- *                 ▼                                                                         │
- *   ask ──▶ QUEUED ──▶ SENT ──▶ answer ──▶ closed                                           │
- *                       │ └─────────────────────────────────────────────────────────────────┘
- *                       └──▶ USERS, not the last ──▶ PAUSED ──▶ more ──▶ QUEUED …
+ *   ask ──▶ QUEUED ──▶ SENT ──▶ answer ──▶ closed
+ *    │       ▲  ▲        │ └──▶ USERS, not the last ──▶ PAUSED ──▶ more ──▶ QUEUED …
+ *    │ away  │  └────────┼───── the next connection stands: again under the same id
+ *    └───────┼──▶ HELD ◀─┘ the connection broke, or the node said that it is stopping
+ *            └──────┘
  *
  * What is asked in a turn of the loop goes out in one write at the turn's end. While the node is
- * away calls wait for it, for NODE_GRACE_MS from when it went and NODE_WAITING_MAX of them; beyond
- * that they are refused at once. Every call has the same deadline from when it was asked, so that
- * the open ones form a queue in order of deadline and one timer serves them all.
+ * away, or on its way out, calls wait for the next: a restart within the deadline costs time and
+ * nothing else. NODE_WAITING_MAX calls wait so; what is over that, and what is asked when the node
+ * has been away for longer than the deadline, is refused at once. Every call has the same deadline
+ * from when it was asked, so that the open ones form a queue in order of deadline and one timer
+ * serves them all.
+ *
+ * A write is in doubt when it went out on a connection that broke before its answer came: whatever
+ * is said of it later but its result, it may have been executed.
  */
 #ifndef ROLLCALL_APP_NODE_CLIENT_H
 #define ROLLCALL_APP_NODE_CLIENT_H
@@ -22,7 +27,6 @@
 
 #include <uv.h>
 
-#define NODE_GRACE_MS    2000u
 #define NODE_WAITING_MAX 1024u
 /* Open calls; a call's slot is the low 16 bits of its number. */
 #define NODE_CALLS_MAX 8192u
@@ -49,7 +53,8 @@ struct node_answer {
 
 enum node_call_state {
     NODE_CALL_CLOSED,
-    NODE_CALL_QUEUED,
+    NODE_CALL_HELD,   /* for the next connection */
+    NODE_CALL_QUEUED, /* for the end of this turn, or until the socket takes more */
     NODE_CALL_SENT,
     NODE_CALL_PAUSED, /* the node waits for our MORE: no deadline runs */
 };
@@ -62,13 +67,13 @@ struct node_call {
 
     /* The client's. */
     enum node_call_state state;
-    bool sent_once; /* a write that the node may have seen */
+    bool in_doubt;  /* a write that may have been executed, whatever is answered from now on */
     bool in_stream; /* a list whose first chunk has come */
     uint64_t number;
     uint64_t deadline_ms;
     uint64_t session;              /* the connection on which it was sent last */
     struct node_call *prev, *next; /* among the open ones, by deadline; not while PAUSED */
-    struct node_call *queue_next;  /* among those to be sent */
+    struct node_call *queue_next;  /* QUEUED: among those to be sent */
 };
 
 struct node_client;
@@ -80,7 +85,7 @@ NODISCARD int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadl
 
 /*
  * Opens a call; on_answer comes later, never from within. -ENOTCONN when the node has been away
- * for longer than the grace, -EBUSY when too many calls wait: then the call is not open.
+ * for longer than the deadline, -EBUSY when too many calls wait: then the call is not open.
  */
 NODISCARD int node_client_ask(struct node_client *client, struct node_call *call);
 
@@ -90,7 +95,7 @@ void node_client_more(struct node_client *client, struct node_call *call);
 /* No answer is wanted any more. Harmless on a closed call. */
 void node_client_cancel(struct node_client *client, struct node_call *call);
 
-/* The connection stands and the node has said who it is. */
+/* The connection stands, and the node has said who it is and not that it is stopping. */
 bool node_client_connected(const struct node_client *client);
 /* The node's id, as it last said; 0 before it ever did. */
 uint64_t node_client_node(const struct node_client *client);

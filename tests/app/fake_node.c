@@ -137,6 +137,11 @@ static uint64_t execute(struct fake_node *node, const struct call_write *write)
     return at + 1;
 }
 
+static void refuse(struct link *link, uint64_t call, uint8_t reason)
+{
+    put(link, &(struct call){.kind = CALL_REFUSED, .refused = {.call = call, .reason = reason}});
+}
+
 static void on_write(struct run *run, struct link *link, const struct call_write *write)
 {
     struct fake_node *node = run->node;
@@ -149,8 +154,7 @@ static void on_write(struct run *run, struct link *link, const struct call_write
         return;
     }
     if (script->refuse != 0) {
-        put(link, &(struct call){.kind = CALL_REFUSED,
-                                 .refused = {.call = write->call, .reason = script->refuse}});
+        refuse(link, write->call, script->refuse);
         return;
     }
     if (script->hold_writes)
@@ -222,6 +226,10 @@ static struct list *list_of(struct link *link, uint64_t call)
 
 static void on_list(struct run *run, struct link *link, const struct call_list *ask)
 {
+    if (run->script->refuse != 0) {
+        refuse(link, ask->call, run->script->refuse);
+        return;
+    }
     struct list *list = NULL;
     for (unsigned i = 0; i < LISTS_MAX && list == NULL; i++)
         if (!link->lists[i].open)

@@ -17,7 +17,7 @@ struct fake_script {
     bool hold_writes;           /* … no write */
     unsigned break_writes;      /* so many writes are executed, then answered by closing */
     unsigned lose_writes;       /* so many writes close the connection before they are executed */
-    uint8_t refuse;             /* enum call_reason: refuse every write so */
+    uint8_t refuse;             /* enum call_reason: refuse every write and list so */
     bool unknown;               /* answer every write with UNKNOWN */
     bool garbage;               /* answer the next call with bytes that are no frame */
     bool bad_users;             /* answer the next list with users that are none */
