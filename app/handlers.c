@@ -294,9 +294,30 @@ static void put_number(struct writer *out, const char *name, uint64_t value)
     put_decimal(out, value);
 }
 
+/* False when they are not what they should be. */
+static bool put_members(struct writer *out, struct bytes members)
+{
+    struct reader in = reader_of(members);
+    put_text(out, "[");
+    for (unsigned i = 0; i < CALL_MEMBERS_MAX && reader_left(&in) > 0; i++) {
+        struct call_member member = member_get(&in);
+        put_number(out, i > 0 ? ",{\"id\":" : "{\"id\":", member.id);
+        put_text(out, ",\"address\":");
+        json_put_string(out, member.address);
+        put_text(out, member.voter != 0 ? ",\"voter\":true" : ",\"voter\":false");
+        if (member.match_known != 0)
+            put_number(out, ",\"match\":", member.match);
+        else
+            put_text(out, ",\"match\":null");
+        put_text(out, member.reachable != 0 ? ",\"reachable\":true}" : ",\"reachable\":false}");
+    }
+    put_text(out, "]");
+    return reader_done(&in);
+}
+
 static void answer_cluster(struct exchange *x, const struct call_status_is *s)
 {
-    static uint8_t store[4096];
+    static uint8_t store[16 << 10];
     struct writer out = writer_of(store, sizeof(store));
     const char *role = call_role_text(s->role), *snapshot = call_snapshot_text(s->snapshot_state);
     put_text(&out, "{\"cluster\":");
@@ -315,13 +336,11 @@ static void answer_cluster(struct exchange *x, const struct call_status_is *s)
     put_number(&out, ",\"snapshot\":{\"index\":", s->snapshot_index);
     put_text(&out, ",\"state\":");
     json_put_string(&out, bytes_of_text(snapshot != NULL ? snapshot : "unknown"));
-    put_number(&out, "},\"members\":[{\"id\":", s->node);
-    put_text(&out, ",\"address\":");
-    json_put_string(&out, s->address);
-    put_number(&out, ",\"voter\":true,\"match\":", s->last);
-    put_text(&out, ",\"reachable\":true}]}");
-    if (out.bad) {
-        node_client_distrust(x->service->node, "its status does not fit");
+    put_text(&out, "},\"members\":");
+    bool members_good = put_members(&out, s->members);
+    put_text(&out, "}");
+    if (out.bad || !members_good) {
+        node_client_distrust(x->service->node, "its status cannot be read");
         respond_refused(x, "the node's status could not be read");
         return;
     }

@@ -130,11 +130,30 @@ static enum call_role role_of(enum raft_role role)
     UNREACHABLE();
 }
 
+/* Alone, for now. */
+static void put_members(const struct workers_options *options, const struct replica_status *status,
+                        struct writer *out)
+{
+    struct call_member member = {
+        .id = options->node,
+        .voter = 1,
+        .match = status->raft.last.n,
+        .reachable = 1,
+        .match_known = 1,
+        .address = bytes_of_text(options->address),
+    };
+    member_put(out, &member);
+}
+
 static void on_status(struct connection *connection, const struct call_status *asked)
 {
     const struct workers_options *options = &connection->workers->options;
     struct replica_status status = replica_status(options->replica);
     struct users_meta meta = users_meta(replica_users(options->replica));
+    uint8_t members[CALL_MEMBERS_BYTES_MAX];
+    struct writer out = writer_of(members, sizeof(members));
+    put_members(options, &status, &out);
+    assert(!out.bad);
     struct call call = {
         .kind = CALL_STATUS_IS,
         .status_is = {.call = asked->call,
@@ -151,9 +170,11 @@ static void on_status(struct connection *connection, const struct call_status *a
                       .snapshot_state = (uint8_t)options->snapshot_state(options->context),
                       .snapshot_index = status.snapshot_index,
                       .cluster = bytes_of_text(options->cluster),
-                      .address = bytes_of_text(options->address)},
+                      .address = bytes_of_text(options->address),
+                      .members = writer_bytes(&out)},
     };
-    workers_send(connection, &call, strlen(options->cluster) + strlen(options->address));
+    size_t variable_bytes = strlen(options->cluster) + strlen(options->address) + writer_len(&out);
+    workers_send(connection, &call, variable_bytes);
 }
 
 bool workers_on_call(struct connection *connection, const struct call *call)

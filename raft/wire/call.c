@@ -3,6 +3,7 @@
 #include <errno.h>
 
 CALLS(SCHEMA_FAMILY_CODEC)
+SCHEMA_CODEC(call_member, CALL_MEMBER_FIELDS)
 
 #define CASE_TEXT(name, number, text) \
     case number:                      \
@@ -68,6 +69,18 @@ int call_decode(struct frame frame, struct call *ret_call)
         return -EBADMSG;
     *ret_call = call;
     return 0;
+}
+
+void member_put(struct writer *out, const struct call_member *member)
+{
+    call_member_put(out, member);
+}
+
+struct call_member member_get(struct reader *in)
+{
+    struct call_member member;
+    call_member_get(in, &member);
+    return member;
 }
 
 void call_print(struct writer *out, const struct call *value)

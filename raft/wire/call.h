@@ -29,10 +29,15 @@
 #include "raft/base/schema.h"
 #include "raft/wire/frame.h"
 
-#define CALL_VERSION 1u
+#define CALL_VERSION 2u
 
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)
+
+/* Members in a STATUS_IS, the bytes of an address ("host:port"), and of all members packed. */
+#define CALL_MEMBERS_MAX       16u
+#define CALL_ADDRESS_BYTES_MAX 255u
+#define CALL_MEMBERS_BYTES_MAX (CALL_MEMBERS_MAX * (23u + CALL_ADDRESS_BYTES_MAX))
 
 /* clang-format off */
 #define CALLS(M) \
@@ -65,12 +70,21 @@
 /*
  * `leader` is 0 when none is known. `ready`: a leader is known and this node has caught up.
  * `snapshot_index` is what the last snapshot that Redis made durable holds; `snapshot_state` one
- * of enum call_snapshot. `wal_full`: writes are refused until the disk has room.
+ * of enum call_snapshot. `wal_full`: writes are refused until the disk has room. `members`: see
+ * call_member; this node is one of them.
  */
 #define CALL_STATUS_IS_FIELDS(F) \
     F(u64, call) F(u64, node) F(u8, role) F(u8, ready) F(u64, term) F(u64, leader) \
     F(u64, commit) F(u64, applied) F(u64, last) F(u64, users) F(u8, wal_full) \
-    F(u8, snapshot_state) F(u64, snapshot_index) F(bytes, cluster) F(bytes, address)
+    F(u8, snapshot_state) F(u64, snapshot_index) F(bytes, cluster) F(bytes, address) \
+    F(bytes, members)
+
+/*
+ * A member of the cluster as this node sees it. `match`: the last entry known to be in its log,
+ * where `match_known` is 1; only the leader knows others'. `reachable`: it was heard of lately.
+ */
+#define CALL_MEMBER_FIELDS(F) \
+    F(u64, id) F(u8, voter) F(u64, match) F(u8, reachable) F(u8, match_known) F(bytes, address)
 
 /* Why a call was refused. */
 #define CALL_REASONS(R) \
@@ -96,6 +110,7 @@ enum call_snapshot { CALL_SNAPSHOTS(CALL_ENUM_VALUE) };
 enum call_consistency { CALL_LINEARIZABLE = 1, CALL_STALE = 2 };
 
 CALLS(SCHEMA_FAMILY_STRUCT)
+SCHEMA_STRUCT(call_member, CALL_MEMBER_FIELDS)
 
 enum call_kind { CALLS(SCHEMA_FAMILY_ENUM) };
 
@@ -116,6 +131,10 @@ void call_put(struct writer *out, const struct call *value);
 
 /* The call in a frame; -EBADMSG when it is none. Slices point into the frame's payload. */
 NODISCARD int call_decode(struct frame frame, struct call *ret_call);
+
+/* A member in the packed list that STATUS_IS carries. */
+void member_put(struct writer *out, const struct call_member *member);
+struct call_member member_get(struct reader *in);
 
 /* One line for people. */
 void call_print(struct writer *out, const struct call *value);

@@ -48,6 +48,15 @@ void fake_node_init(struct fake_node *node, const char *path)
     node->names = calloc(FAKE_WRITES_MAX, sizeof(*node->names));
     node->table = calloc(FAKE_TABLE_SIZE, sizeof(*node->table));
     assert(node->ids != NULL && node->names != NULL && node->table != NULL);
+    static uint8_t members[256];
+    struct writer out = writer_of(members, sizeof(members));
+    member_put(&out, &(struct call_member){.id = 7,
+                                           .voter = 1,
+                                           .match = 42,
+                                           .reachable = 1,
+                                           .match_known = 1,
+                                           .address = bytes_of_text("127.0.0.1:7001")});
+    member_put(&out, &(struct call_member){.id = 8, .match = 9, .address = bytes_of_text("b:2")});
     node->script.status = (struct call_status_is){
         .node = 7,
         .role = CALL_LEADER,
@@ -61,6 +70,7 @@ void fake_node_init(struct fake_node *node, const char *path)
         .snapshot_index = 30,
         .cluster = bytes_of_text("test"),
         .address = bytes_of_text("127.0.0.1:7001"),
+        .members = writer_bytes(&out),
     };
 }
 

@@ -166,7 +166,8 @@ Test(worker, tells_its_health_and_its_node)
                  "{\"cluster\":\"test\",\"node\":7,\"role\":\"leader\",\"term\":3,\"leader\":7,"
                  "\"commit\":41,\"applied\":40,\"last\":42,\"snapshot\":{\"index\":30,\"state\":"
                  "\"ok\"},\"members\":[{\"id\":7,\"address\":\"127.0.0.1:7001\",\"voter\":true,"
-                 "\"match\":42,\"reachable\":true}]}"));
+                 "\"match\":42,\"reachable\":true},{\"id\":8,\"address\":\"b:2\",\"voter\":"
+                 "false,\"match\":null,\"reachable\":false}]}"));
     free(reply);
     struct fake_script script = fake_node_script(&stage->node);
     script.status.leader = 0;
@@ -185,6 +186,9 @@ Test(worker, tells_its_health_and_its_node)
     reply = fcgi_get(stage, "/cluster");
     cr_assert(strstr(reply->body, "\"role\":\"candidate\",\"term\":3,\"leader\":null") != NULL);
     free(reply);
+    script.status.members.len--; /* the last is cut */
+    fake_node_play(&stage->node, script);
+    expect_problem(fcgi_get(stage, "/cluster"), 503, "unavailable");
     stage_node_stop(stage);
     WAIT_UNTIL(stage_said(stage, "event=node-away"), 2000);
     reply = fcgi_get(stage, "/readyz");

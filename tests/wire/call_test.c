@@ -40,7 +40,8 @@ static const struct call calls[] = {
                    .snapshot_state = CALL_SNAPSHOT_DOWN,
                    .snapshot_index = 23,
                    .cluster = {(const uint8_t *)"c", 1},
-                   .address = {(const uint8_t *)"a:1", 3}}},
+                   .address = {(const uint8_t *)"a:1", 3},
+                   .members = {(const uint8_t *)"members", 7}}},
 };
 
 #define COUNT_ONE(...) +1
@@ -105,6 +106,36 @@ Test(call, is_refused_when_bytes_are_missing_or_left_over)
                                .payload = bytes_of(frame.payload.at, whole + 1)};
         cr_expect(eq(int, call_decode(longer, &back), -EBADMSG));
     }
+}
+
+Test(call, packs_the_members_of_its_status)
+{
+    static char address[CALL_ADDRESS_BYTES_MAX + 1];
+    memset(address, 'a', sizeof(address) - 1);
+    uint8_t at[CALL_MEMBERS_BYTES_MAX];
+    struct writer out = writer_of(at, sizeof(at));
+    for (uint64_t i = 1; i <= CALL_MEMBERS_MAX; i++)
+        member_put(&out, &(struct call_member){.id = i,
+                                               .voter = i % 2,
+                                               .match = 100 + i,
+                                               .reachable = i % 3 == 0,
+                                               .match_known = i % 5 == 0,
+                                               .address = bytes_of_text(address)});
+    cr_assert(not(out.bad));
+    cr_assert(eq(sz, writer_room(&out), 0)); /* as many, and as long, as is promised */
+    struct reader in = reader_of(writer_bytes(&out));
+    for (uint64_t i = 1; i <= CALL_MEMBERS_MAX; i++) {
+        struct call_member member = member_get(&in);
+        cr_expect(eq(u64, member.id, i));
+        cr_expect(eq(u64, member.voter, i % 2));
+        cr_expect(eq(u64, member.match, 100 + i));
+        cr_expect(eq(u64, member.reachable, i % 3 == 0));
+        cr_expect(eq(u64, member.match_known, i % 5 == 0));
+        cr_expect(bytes_equal(member.address, bytes_of_text(address)));
+    }
+    cr_assert(reader_done(&in));
+    (void)member_get(&in);
+    cr_assert(in.bad);
 }
 
 Test(call, of_a_kind_that_is_none_is_refused)
