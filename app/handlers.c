@@ -15,6 +15,7 @@ void respond(struct exchange *x, const struct response *response)
     static uint8_t store[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one answer at a time */
     struct response answer = *response;
     answer.head = x->request.method == METHOD_HEAD;
+    answer.raft_node = node_client_node(x->service->node);
     struct writer out = writer_of(store, sizeof(store));
     response_put(&out, &answer);
     assert(!out.bad);
@@ -42,13 +43,6 @@ void respond_unasked(struct exchange *x, int error)
 {
     respond_refused(x,
                     error == -EBUSY ? call_reason_text(CALL_BUSY) : "the node cannot be reached");
-}
-
-/* What the node knows: where the answer comes from. */
-static void set_source(const struct exchange *x, uint64_t index, struct response *response)
-{
-    response->raft_index = index;
-    response->raft_node = node_client_node(x->service->node);
 }
 
 static void ask(struct exchange *x,
@@ -108,9 +102,10 @@ static void answer_created(struct exchange *x, const struct users_created *creat
         .content_type = "application/json",
         .location_id = created->id,
         .etag_index = created->index,
+        .at_index = true,
+        .raft_index = created->index,
         .body = writer_bytes(&out),
     };
-    set_source(x, created->index, &response);
     respond(x, &response);
 }
 
@@ -121,7 +116,8 @@ static void answer_rejected(struct exchange *x, const struct users_rejected *rej
     struct writer out = writer_of(body, sizeof(body));
     const char *detail = "the directory does not take this user";
     struct response response = response_of_problem(PROBLEM_INVALID_USER, detail, &out);
-    set_source(x, rejected->index, &response);
+    response.at_index = true;
+    response.raft_index = rejected->index;
     respond(x, &response);
 }
 
@@ -278,10 +274,10 @@ static void answer_ready(struct exchange *x, const struct call_status_is *status
         .content_type = "text/plain",
         .cache_control = "no-store",
         .retry_after = !ready,
+        .at_index = status != NULL,
+        .raft_index = status != NULL ? status->applied : 0,
         .body = ready && !verbose ? bytes_of_text("ok\n") : writer_bytes(&out),
     };
-    if (status != NULL)
-        set_source(x, status->applied, &response);
     respond(x, &response);
 }
 
@@ -348,9 +344,10 @@ static void answer_cluster(struct exchange *x, const struct call_status_is *s)
         .status = 200,
         .content_type = "application/json",
         .cache_control = "private, no-cache",
+        .at_index = true,
+        .raft_index = s->applied,
         .body = writer_bytes(&out),
     };
-    set_source(x, s->applied, &response);
     respond(x, &response);
 }
 

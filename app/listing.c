@@ -123,6 +123,7 @@ static struct response list_response(const struct exchange *x)
         .status = 200,
         .content_type = "application/json",
         .cache_control = "private, no-cache",
+        .at_index = true,
         .raft_index = x->listing.index,
         .raft_node = node_client_node(x->service->node),
         .head = x->request.method == METHOD_HEAD,

@@ -93,10 +93,10 @@ void response_put(struct writer *out, const struct response *r)
         put_number_header(out, "Location", "/users/", r->location_id, "");
     if (r->etag_index != 0)
         put_number_header(out, "ETag", "\"", r->etag_index, "\"");
-    if (r->raft_node != 0) {
+    if (r->at_index)
         put_number_header(out, "Raft-Index", "", r->raft_index, "");
+    if (r->raft_node != 0)
         put_number_header(out, "Raft-Node", "", r->raft_node, "");
-    }
     if (r->retry_after)
         put_text_header(out, "Retry-After", "1");
     put_text(out, "\r\n");

@@ -150,6 +150,49 @@ Test(worker, gives_pages_with_a_link_to_the_next)
     stage_stop(stage);
 }
 
+/* Which node, as soon as it is known; at which index, where a state was looked at. */
+Test(worker, says_in_every_answer_where_it_comes_from)
+{
+    struct stage *stage = stage_start((struct stage_options){0});
+    const struct {
+        struct fcgi_ask ask;
+        int status;
+        const char *index;
+    } rows[] = {
+        {{.method = "POST", .body = bytes_of_text(ALICE)}, 201, "2"},
+        {{.uri = "/users"}, 200, "2"},
+        {{.uri = "/users?limit=1"}, 200, "2"},
+        {{.method = "HEAD"}, 200, "2"},
+        {{.uri = "/cluster"}, 200, "40"},
+        {{.uri = "/readyz"}, 200, "40"},
+        {{.uri = "/livez"}, 200, ""},
+        {{.method = "OPTIONS"}, 204, ""},
+        {{.uri = "/nope"}, 404, ""},
+        {{.method = "DELETE"}, 405, ""},
+        {{.method = "POST", .body = bytes_of_text("{")}, 400, ""},
+        {{.method = "POST", .body = bytes_of_text("{}")}, 422, ""},
+        {{.uri = "/users?limit=0"}, 400, ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply *reply = fcgi_ask(stage, &rows[i].ask);
+        cr_expect(eq(int, reply->status, rows[i].status));
+        cr_expect(eq(str, (char *)reply_header(reply, "Raft-Node"), "7"), "row %zu", i);
+        cr_expect(eq(str, (char *)reply_header(reply, "Raft-Index"), (char *)rows[i].index));
+        free(reply);
+    }
+    static const struct fake_script scripts[] = {
+        {.refuse = CALL_NO_LEADER}, {.unknown = true}, {.bad_users = true}};
+    for (size_t i = 0; i < ARRAY_LEN(scripts); i++) {
+        fake_node_play(&stage->node, scripts[i]);
+        struct reply *reply = i < 2 ? fcgi_post(stage, ALICE) : fcgi_get(stage, "/users");
+        cr_expect(eq(int, reply->status, i == 1 ? 504 : 503));
+        cr_expect(eq(str, (char *)reply_header(reply, "Raft-Node"), "7"));
+        cr_expect(eq(str, (char *)reply_header(reply, "Raft-Index"), ""));
+        free(reply);
+    }
+    stage_stop(stage);
+}
+
 Test(worker, tells_its_health_and_its_node)
 {
     struct stage *stage = stage_start((struct stage_options){0});
