@@ -4,7 +4,7 @@
  * json-c takes what RFC 8259 does not, and changes it silently (NaN, raw control characters, lone
  * surrogates, overlong UTF-8, all but the last of equal keys, bytes after a NUL). So json_check
  * judges the whole text first, the members of the object are found here, and json-c is given only
- * the one value that is wanted.
+ * the one value that is wanted, where that has escapes to resolve.
  */
 #ifndef ROLLCALL_APP_BODY_H
 #define ROLLCALL_APP_BODY_H
