@@ -315,6 +315,22 @@ static const struct peers_hooks peers_hooks = {
     .lost = peer_lost,
 };
 
+static const char *address_of(void *context, raft_node_id id)
+{
+    const struct config *config = &((const struct node *)context)->config;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        if (config->member[i].id == id.n)
+            return config->member[i].address;
+    }
+    return "";
+}
+
+static bool connected(void *context, raft_node_id id)
+{
+    const struct node *node = context;
+    return node->peers != NULL && peers_connected(node->peers, id);
+}
+
 static int make_peers(struct node *node)
 {
     const struct config *config = &node->config;
@@ -385,6 +401,8 @@ static int start(struct node *node)
         .node = node->config.id,
         .cluster = node->config.cluster,
         .address = node->config.raft,
+        .address_of = address_of,
+        .connected = connected,
         .snapshot_state = boot_snapshot_state,
         .context = node,
     };

@@ -130,19 +130,46 @@ static enum call_role role_of(enum raft_role role)
     UNREACHABLE();
 }
 
-/* Alone, for now. */
-static void put_members(const struct workers_options *options, const struct replica_status *status,
-                        struct writer *out)
+static void put_member(const struct workers_options *options, const struct raft_status *status,
+                       raft_node_id id, bool voter, struct writer *out)
 {
+    const struct raft *raft = replica_raft(options->replica);
+    struct raft_peer_status peer = {.match = {0}};
+    bool self = id.n == options->node;
+    bool known = !self && raft_peer_status(raft, id, &peer);
     struct call_member member = {
-        .id = options->node,
-        .voter = 1,
-        .match = status->raft.last.n,
-        .reachable = 1,
-        .match_known = 1,
-        .address = bytes_of_text(options->address),
+        .id = id.n,
+        .voter = voter,
+        .match = self ? status->durable.n : peer.match.n,
+        .match_known = self || known,
+        .reachable = self || (known ? peer.reachable : options->connected(options->context, id)),
+        .address =
+            bytes_of_text(self ? options->address : options->address_of(options->context, id)),
     };
     member_put(out, &member);
+}
+
+static bool is_among(const raft_node_id *nodes, uint32_t count, raft_node_id id)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        if (node_id_equal(nodes[i], id))
+            return true;
+    }
+    return false;
+}
+
+static void put_members(const struct workers_options *options, const struct raft_status *status,
+                        struct writer *out)
+{
+    const struct raft_configuration *now = raft_configuration(replica_raft(options->replica));
+    for (uint32_t i = 0; i < now->voters; i++)
+        put_member(options, status, now->voter[i], true, out);
+    for (uint32_t i = 0; i < now->outgoing; i++) {
+        if (!is_among(now->voter, now->voters, now->outgoing_voter[i]))
+            put_member(options, status, now->outgoing_voter[i], true, out);
+    }
+    for (uint32_t i = 0; i < now->learners; i++)
+        put_member(options, status, now->learner[i], false, out);
 }
 
 static void on_status(struct connection *connection, const struct call_status *asked)
@@ -152,7 +179,7 @@ static void on_status(struct connection *connection, const struct call_status *a
     struct users_meta meta = users_meta(replica_users(options->replica));
     uint8_t members[CALL_MEMBERS_BYTES_MAX];
     struct writer out = writer_of(members, sizeof(members));
-    put_members(options, &status, &out);
+    put_members(options, &status.raft, &out);
     assert(!out.bad);
     struct call call = {
         .kind = CALL_STATUS_IS,
