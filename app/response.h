@@ -51,7 +51,7 @@ struct response {
     struct bytes link;
     uint64_t location_id; /* Location: /users/ID */
     uint64_t etag_index;  /* ETag: "INDEX" */
-    bool at_index; /* the answer speaks of the state at `raft_index`, which may be 0 */
+    bool at_index;        /* the answer speaks of the state at `raft_index`, which may be 0 */
     uint64_t raft_index;
     uint64_t raft_node;
     bool retry_after;

@@ -159,12 +159,13 @@ void follower_persisted(struct raft *raft, struct raft_output *out)
         acknowledge(raft, out);
 }
 
-/* The log has the snapshot's last entry: what follows stays, it may have been acknowledged (§7). */
+/*
+ * The log has the snapshot's last entry: what follows stays, it may have been acknowledged (§7). It
+ * is durable when the log is, not because the snapshot is: who loses the one must know it by the
+ * other.
+ */
 static void keep_after(struct raft *raft, raft_index index, struct raft_output *out)
 {
-    configurations_compacted(raft, index);
-    log_compact(&raft->log, index);
-    raft->durable = index_max(raft->durable, index);
     raft->commit = index;
     if (raft->role != RAFT_FOLLOWER)
         return;
@@ -180,7 +181,7 @@ static void begin_after(struct raft *raft, const struct raft_snapshot_installed 
     raft->configurations = 0;
     configuration_appended(raft, installed->index, installed->configuration);
     raft->epoch++;
-    raft->durable = installed->index; /* the snapshot is; the log begins after it */
+    raft->durable = (raft_index){0}; /* the snapshot is; but not yet that the log begins after it */
     raft->commit = installed->index;
     if (raft->role == RAFT_FOLLOWER) {
         raft->follower.verified = installed->index;

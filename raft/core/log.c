@@ -33,7 +33,7 @@ uint64_t log_bytes(const struct raft_log *log, raft_index from, raft_index to)
 {
     assert(!index_less(to, from) && !index_less(log->last, to));
     if (log->last.n - from.n >= RAFT_SIZES_MAX)
-        return (to.n - from.n) * RAFT_ENTRY_BYTES_MAX;
+        return (to.n - from.n) * RAFT_SIZE_UNKNOWN_BYTES;
     return log->bytes_to[to.n & (RAFT_SIZES_MAX - 1)] -
            log->bytes_to[from.n & (RAFT_SIZES_MAX - 1)];
 }

@@ -105,9 +105,12 @@ enum raft_entry_kind { RAFT_NOOP = 1, RAFT_COMMAND = 2, RAFT_CONFIGURATION = 3 }
 /* Bytes of entries that were proposed and are not committed: over it proposals are refused. */
 #define RAFT_UNCOMMITTED_BYTES_MAX (UINT64_C(8) << 20)
 
-/* Sizes are remembered of so many newest entries; a power of two. Older ones count as the largest.
+/*
+ * Sizes are remembered of so many newest entries; a power of two. Older ones count as so many bytes
+ * each; a driver that finds an append of them too large sends fewer, which is as if one were lost.
  */
-#define RAFT_SIZES_MAX 16384u
+#define RAFT_SIZES_MAX          16384u
+#define RAFT_SIZE_UNKNOWN_BYTES 1024u
 
 _Static_assert(RAFT_UNCOMMITTED_BYTES_MAX >= 16 * RAFT_ENTRY_BYTES_MAX, "room to work");
 _Static_assert(RAFT_APPEND_BYTES_MAX >= RAFT_ENTRY_BYTES_MAX, "any entry fits an append");

@@ -172,14 +172,8 @@ static void take_its_place(struct replica *replica)
     install->phase = INSTALL_NONE;
     replica->saved_index = replica->saved_before = index.n;
     offers_drop_all(replica); /* of the old state */
-    bool is_news_to_core = replica->committed < index.n;
     replica_step(replica, &event);
-    if (is_news_to_core) {
-        replica->committed = raft_status(replica->raft).commit.n;
-        wal_compact(replica->wal, index);
-        if (replica->log_start < index.n)
-            replica->log_start = index.n;
-    }
+    replica->committed = raft_status(replica->raft).commit.n;
     writes_installed(replica);
     users_free(old);
     replica->options.hooks->note(replica->options.context, "snapshot_installed",

@@ -6,6 +6,25 @@
 
 /* --- send ------------------------------------------------------------------------------------- */
 
+/* Leaves the first `count` entries of an append. */
+static void shorten(struct raft_runs *runs, uint32_t count)
+{
+    for (uint32_t i = 0; i < runs->runs; i++) {
+        if (runs->at[i].count >= count) {
+            runs->at[i].count = count;
+            runs->runs = count > 0 ? i + 1 : i;
+            return;
+        }
+        count -= runs->at[i].count;
+    }
+}
+
+static struct peer_entry entry_of(const void *context, uint32_t i)
+{
+    const struct replica *replica = context;
+    return replica->outbound[i];
+}
+
 void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note)
 {
     struct writer out = writer_of(replica->frame, sizeof(replica->frame));
@@ -38,41 +57,46 @@ static int take_back(void *context, raft_index index, raft_term term, enum raft_
     return 0;
 }
 
-/* The entries of an append: those that memory has forgotten are read from the disk. */
-static int gather_entries(struct replica *replica, raft_index first, uint32_t count)
+/*
+ * The entries of an append: those that memory has forgotten are read from the disk. Fewer when the
+ * core did not know how large they are.
+ */
+static int gather_entries(struct replica *replica, raft_index first, uint32_t *count)
 {
     struct read_back back = {.replica = replica};
-    raft_index last = {first.n + count - 1}, held = replica->entries.first;
-    if (count > 0 && index_less(first, held)) {
+    raft_index last = {first.n + *count - 1}, held = replica->entries.first;
+    if (*count > 0 && index_less(first, held)) {
         raft_index to = index_min(last, (raft_index){held.n - 1});
         int result = wal_read(replica->wal, first, to, take_back, &back);
-        if (result != 0)
+        if (result == -ENOBUFS)
+            *count = back.count;
+        else if (result != 0)
             return result;
     }
-    for (uint32_t i = back.count; i < count; i++) {
+    for (uint32_t i = back.count; i < *count; i++) {
         struct peer_entry *entry = &replica->outbound[i];
         if (!entries_get(&replica->entries, (raft_index){first.n + i}, &entry->kind,
                          &entry->payload))
             UNREACHABLE();
+        back.used += entry->payload.len;
+        if (back.used > sizeof(replica->read_back))
+            *count = i;
     }
     return 0;
 }
 
-static struct peer_entry entry_of(const void *context, uint32_t i)
-{
-    const struct replica *replica = context;
-    return replica->outbound[i];
-}
-
-void replica_send(struct replica *replica, const struct raft_message *message)
+void replica_send(struct replica *replica, struct raft_message *message)
 {
     struct writer out = writer_of(replica->frame, sizeof(replica->frame));
-    if (message->kind == RAFT_APPEND &&
-        gather_entries(replica, index_next(message->append.prev),
-                       raft_runs_entries(&message->append.entries)) != 0) {
-        replica->options.hooks->note(replica->options.context, "log_unreadable",
-                                     "entries for another node cannot be read back");
-        return;
+    if (message->kind == RAFT_APPEND) {
+        struct raft_append *append = &message->append;
+        uint32_t count = raft_runs_entries(&append->entries);
+        if (gather_entries(replica, index_next(append->prev), &count) != 0) {
+            replica->options.hooks->note(replica->options.context, "log_unreadable",
+                                         "entries for another node cannot be read back");
+            return;
+        }
+        shorten(&append->entries, count);
     }
     peer_message_frame(&out, message, entry_of, replica);
     assert(!out.bad);
@@ -138,6 +162,19 @@ static bool measure(struct replica *replica, uint32_t *ret_count, size_t *ret_by
     return true;
 }
 
+/* How many of the entries whose sizes are known fit the log's room, and their bytes. */
+static uint32_t fitting(const struct replica *replica, uint32_t count, size_t room,
+                        size_t *ret_bytes)
+{
+    uint32_t fit = 0;
+    *ret_bytes = 0;
+    while (fit < count && wal_entry_bytes(replica->sizes[fit]) <= room) {
+        room -= wal_entry_bytes(replica->sizes[fit]);
+        *ret_bytes += replica->sizes[fit++];
+    }
+    return fit;
+}
+
 static bool gives_vote(enum raft_message_kind kind)
 {
     return kind == RAFT_VOTE_GIVE || kind == RAFT_PRE_VOTE_GIVE || kind == RAFT_CAMPAIGN_NOW;
@@ -158,7 +195,13 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
         bool is_configuration = false;
         if (!measure(replica, &count, &bytes, &log_bytes, &configuration, &is_configuration))
             return -EBADMSG;
-        if (count > 0 && (log_bytes > room || !replica_make_room(replica, count, bytes)))
+        if (log_bytes > room && wal_flushing(replica->wal))
+            return -EAGAIN;
+        if (log_bytes > room) { /* its head: whole it might never fit, and come for ever */
+            count = fitting(replica, count, room, &bytes);
+            shorten(&inbound->message.append.entries, count);
+        }
+        if (log_bytes > 0 && (count == 0 || !replica_make_room(replica, count, bytes)))
             return wal_flushing(replica->wal) ? -EAGAIN : 0; /* else as if it were lost */
         received.bytes = replica->sizes;
         received.configuration = is_configuration ? &configuration : NULL;

@@ -213,8 +213,10 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     if (result == 0 && !drop_log && index_less(saved.log_start, *ret_last))
         result = wal_read(replica->wal, index_next(saved.log_start), *ret_last, restore_entry,
                           replica->raft);
-    if (result == 0 && drop_log)
+    if (result == 0 && drop_log) { /* durable before anything is said of it */
         wal_reset(replica->wal, saved.log_start, saved.log_start_term);
+        wal_flush(replica->wal, true);
+    }
     if (result == 0 && raft_status(replica->raft).stuck)
         result = -ENOBUFS;
     replica->log_start = drop_log ? saved.log_start.n : replica->recovered.start.n;

@@ -155,7 +155,7 @@ struct replica {
     struct peer_entry outbound[RAFT_APPEND_ENTRIES_MAX];
     uint8_t frame[PEER_CHUNK_FRAME_BYTES > PEER_MESSAGE_BYTES_MAX ? PEER_CHUNK_FRAME_BYTES
                                                                   : PEER_MESSAGE_BYTES_MAX];
-    uint8_t read_back[RAFT_APPEND_BYTES_MAX + RAFT_ENTRY_BYTES_MAX];
+    uint8_t read_back[RAFT_APPEND_BYTES_MAX];
 };
 
 /* --- replica.c ----------------------------------------------------------------------------------
@@ -175,7 +175,8 @@ bool replica_make_room(struct replica *replica, uint32_t count, size_t bytes);
 /* --- replica_peers.c ----------------------------------------------------------------------------
  */
 
-void replica_send(struct replica *replica, const struct raft_message *message);
+/* An append may become shorter. */
+void replica_send(struct replica *replica, struct raft_message *message);
 void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note);
 
 /* --- replica_start.c ----------------------------------------------------------------------------

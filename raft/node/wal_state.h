@@ -73,6 +73,14 @@ struct wal_flush_job {
     int error;
 };
 
+/* Where a reader stopped: after the live entry before `next`, in this segment. */
+struct wal_cursor {
+    uint64_t number; /* 0: none */
+    raft_index next;
+    uint64_t offset;
+};
+#define WAL_CURSORS 8u
+
 struct wal {
     struct wal_options options;
     struct disk *disk;
@@ -105,6 +113,8 @@ struct wal {
     struct wal_batch batch[2];
     bool flushing;
     bool failed;
+    uint32_t cursor_turn;
+    struct wal_cursor cursor[WAL_CURSORS];
     struct wal_flush_job flush;
     struct wal_make_job make;
     bool removing;
