@@ -184,10 +184,11 @@ static int free_ports(void)
 _Noreturn static void guard(const struct stack *stack, int fd)
 {
     static const char clean_up[] = "exec 2>/dev/null; kill $(cat $D/run.pid);"
+                                   "kill -CONT $(cat $D/node-*/*.pid);"
                                    "\"$ROOT/deploy/local\" down --dir $D;"
                                    "umount $N/wal; [ -n \"${E2E_KEEP-}\" ] || rm -rf $D";
     static const char show[] = "echo \"--- the test ended badly; the ends of its logs:\";"
-                               "tail -n 5 $D/log/front.log $N/log/[a-z]*.log 2>&1;";
+                               "tail -n 5 $D/log/front.log $D/node-*/log/[a-z]*.log 2>&1;";
     char commands[sizeof show + sizeof clean_up];
     char well = 0;
 
@@ -239,8 +240,8 @@ void stack_stop(struct stack *stack)
     stack_down(stack);
     /* A process that found a bug in itself said so on stderr, whether or not anyone noticed. */
     stack_shell(stack,
-                "grep -hE -A20 'Sanitizer|runtime error:|Assertion|unreachable' $N/log/*.log "
-                "$D/log/*.log 2>/dev/null",
+                "grep -hE -A20 'Sanitizer|runtime error:|Assertion|unreachable' "
+                "$D/node-*/log/*.log $D/log/*.log 2>/dev/null",
                 output, sizeof output);
     cr_assert_str_empty(output, "a process of the stack broke:\n%s", output);
     cr_assert_eq(write(stack->guardian, "1", 1), 1);
