@@ -187,6 +187,33 @@ struct answer http_raw(int port, struct bytes bytes, int seconds)
     return answer;
 }
 
+/* Past `text`, when `at` begins with it; else NULL. */
+static const char *skip(const char *at, const char *text)
+{
+    return strncmp(at, text, strlen(text)) == 0 ? at + strlen(text) : NULL;
+}
+
+/* One user; returns what follows, or NULL. (sscanf would measure the whole rest each time.) */
+static const char *user_read(const char *at, uint64_t *ret_id, char *ret_name, size_t size)
+{
+    char *end;
+    size_t len;
+
+    at = skip(at, "{\"id\":");
+    if (at == NULL || *at < '0' || *at > '9')
+        return NULL;
+    *ret_id = strtoull(at, &end, 10);
+    at = skip(end, ",\"name\":\"");
+    if (at == NULL)
+        return NULL;
+    len = strcspn(at, "\"\\");
+    if (len == 0 || len >= size)
+        return NULL;
+    memcpy(ret_name, at, len);
+    ret_name[len] = '\0';
+    return skip(at + len, "\"}");
+}
+
 long users_read(const char *body, void (*each)(void *context, uint64_t id, const char *name),
                 void *context)
 {
@@ -195,16 +222,14 @@ long users_read(const char *body, void (*each)(void *context, uint64_t id, const
     if (*body++ != '[')
         return -1;
     while (*body != ']') {
-        unsigned long long id;
+        uint64_t id;
         char name[1100];
-        int len = 0;
 
         if (count > 0 && *body++ != ',')
             return -1;
-        if (sscanf(body, "{\"id\":%llu,\"name\":\"%1099[^\"\\]\"}%n", &id, name, &len) != 2 ||
-            len == 0)
+        body = user_read(body, &id, name, sizeof name);
+        if (body == NULL)
             return -1;
-        body += len;
         count++;
         if (each != NULL)
             each(context, id, name);
