@@ -8,8 +8,9 @@ PREFIX   ?= /usr/local
 DESTDIR  ?=
 VERSION  := 0.1.0
 
-# make run: so many nodes, this port, and where users live (`make clean` leaves them alone)
-NODES ?= 1
+# make run: so many nodes (if not said: what DIR has, else 3), this port, and where users live
+# (`make clean` leaves them alone)
+NODES ?=
 PORT  ?= 8080
 DIR   ?= build/state
 # make fuzz: seconds for each fuzzer
@@ -107,7 +108,7 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wn
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
-	@ROLLCALL_BIN=$(abspath $(B)) exec deploy/local run --nodes $(NODES) --port $(PORT) --dir $(DIR)
+	@ROLLCALL_BIN=$(abspath $(B)) exec deploy/local run $(if $(NODES),--nodes $(NODES)) --port $(PORT) --dir $(DIR)
 
 test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@deploy/packages build run test

@@ -209,19 +209,24 @@ show_log() {
     new_log "$1" | tail -n 10 | sed 's/^/    /' >&2
 }
 
-# The status of GET path, without any program but this shell; 000 when nothing answers.
-http_status() { # address:port, path
-    local host=${1%:*} port=${1##*:} answer=
+# The answer to GET path, without any program but this shell; nothing when nothing answers.
+http_get() { # address:port, path
+    local host=${1%:*} port=${1##*:} line
     host=${host#[} host=${host%]}
     case $host in 0.0.0.0) host=127.0.0.1 ;; ::) host=::1 ;; esac
     {
         exec 8<>"/dev/tcp/$host/$port" &&
-            printf 'GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n' "$2" >&8 &&
-            read -r -t 5 answer <&8
+            printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$2" >&8 &&
+            while read -r -t 5 line <&8 || [ -n "$line" ]; do echo "$line"; done
         exec 8>&-
     } 2>/dev/null
-    answer=${answer#* }
-    echo "${answer:0:3}"
+}
+
+# Its status; 000 when nothing answers.
+http_status() { # address:port, path
+    local answer
+    read -r _ answer _ < <(http_get "$1" "$2")
+    echo "${answer:-000}"
 }
 
 # --- ports ---------------------------------------------------------------------------------------
