@@ -57,8 +57,8 @@ Test(deploy, a_taken_port_is_named_with_its_holder_and_nothing_is_left_running, 
     for (int port = stack.port; port <= stack.port + 1; port++) {
         int fd = take_port(port);
 
-        expect_failure(&stack, LOCAL "up --dir $D --port $P", who);
-        expect_failure(&stack, LOCAL "run --dir $D --port $P", who);
+        expect_failure(&stack, LOCAL "up --nodes $NODES --dir $D --port $P", who);
+        expect_failure(&stack, LOCAL "run --nodes $NODES --dir $D --port $P", who);
         expect_nothing_runs(&stack);
         close(fd);
     }
@@ -70,11 +70,13 @@ Test(deploy, a_node_that_refuses_to_start_is_quoted_and_nothing_is_left_running,
 {
     struct stack stack = stack_prepare();
 
-    expect_failure(&stack, "mkdir -p $N; echo no folder >$N/wal;" LOCAL "up --dir $D --port $P",
-                   "raft says:");
+    expect_failure(
+        &stack, "mkdir -p $N; echo no folder >$N/wal;" LOCAL "up --nodes $NODES --dir $D --port $P",
+        "raft says:");
     expect_nothing_runs(&stack);
     expect_failure(&stack,
-                   "rm $N/wal; ROLLCALL_SNAPSHOT_ENTRIES=many " LOCAL "up --dir $D --port $P",
+                   "rm $N/wal; ROLLCALL_SNAPSHOT_ENTRIES=many " LOCAL
+                   "up --nodes $NODES --dir $D --port $P",
                    "raft did not start");
     expect_nothing_runs(&stack);
     stack_up(&stack);
@@ -150,7 +152,8 @@ Test(deploy, run_stops_all_of_it_on_ctrl_c_and_finds_the_users_again, .timeout =
 
         stack_shell(&stack,
                     "env --default-signal=INT setsid " LOCAL
-                    "run --dir $D --port $P >$D/run.out 2>&1 </dev/null & echo $! >$D/run.pid",
+                    "run --nodes $NODES --dir $D --port $P >$D/run.out 2>&1 </dev/null & echo $! "
+                    ">$D/run.pid",
                     NULL, 0);
         cr_assert(wait_for(answers, &stack.port, 30), "run does not get ready");
         client = client_open(stack.port, true);

@@ -139,9 +139,9 @@ Test(disk, a_disk_too_small_to_start_on_is_said, .timeout = 60)
     stack = stack_prepare();
     if (!mount_small(&stack, "size=1m"))
         cr_skip_test("no mount is permitted here: %s", strerror(errno));
-    cr_expect_neq(
-        stack_shell(&stack, "\"$ROOT/deploy/local\" up --dir $D --port $P", output, sizeof output),
-        0);
+    cr_expect_neq(stack_shell(&stack, "\"$ROOT/deploy/local\" up --nodes $NODES --dir $D --port $P",
+                              output, sizeof output),
+                  0);
     cr_expect_not_null(strstr(output, "No space left"), "%s", output);
     stack_stop(&stack);
 }

@@ -82,9 +82,11 @@ static const char *root(void)
 /* In a child: the command, with everything closed but the standard three. */
 _Noreturn static void run_shell(const struct stack *stack, const char *command)
 {
-    char port[16];
+    char port[16], nodes[16];
 
     snprintf(port, sizeof port, "%d", stack->port);
+    snprintf(nodes, sizeof nodes, "%d", stack->nodes);
+    setenv("NODES", nodes, 1);
     setenv("D", stack->dir, 1);
     setenv("N", stack->node_dir, 1);
     setenv("P", port, 1);
@@ -137,7 +139,7 @@ static void must(const struct stack *stack, const char *command)
 
 void stack_up(struct stack *stack)
 {
-    must(stack, "\"$ROOT/deploy/local\" up --dir $D --port $P");
+    must(stack, "\"$ROOT/deploy/local\" up --nodes $NODES --dir $D --port $P");
 }
 
 void stack_down(struct stack *stack)
@@ -163,20 +165,23 @@ static bool is_free(int port)
 }
 
 /*
- * Two ports beside each other that the kernel says are free; below those that it gives to clients,
- * one of which could take a listener's place while that is down.
+ * A port for which the kernel says that it and the others which deploy/local takes are free; below
+ * those that it gives to clients, one of which could take a listener's place while that is down.
  */
-static int free_ports(void)
+static int free_ports(int nodes)
 {
     unsigned seed = (unsigned)getpid() ^ (unsigned)now_ms();
 
     for (int i = 0; i < 1000; i++) {
         int port = 10000 + rand_r(&seed) % 20000;
+        bool all = is_free(port);
 
-        if (is_free(port) && is_free(port + 1))
+        for (int node = 1; node <= nodes && all; node++)
+            all = is_free(port + node) && (nodes == 1 || is_free(port + 100 + node));
+        if (all)
             return port;
     }
-    cr_assert_fail("no two free ports beside each other");
+    cr_assert_fail("no free ports beside each other");
     return 0;
 }
 
@@ -204,14 +209,14 @@ _Noreturn static void guard(const struct stack *stack, int fd)
     run_shell(stack, commands);
 }
 
-struct stack stack_prepare(void)
+struct stack stack_prepare_nodes(int nodes)
 {
-    struct stack stack = {.dir = "/tmp/rollcall-e2e-XXXXXX"};
+    struct stack stack = {.dir = "/tmp/rollcall-e2e-XXXXXX", .nodes = nodes};
     int ends[2];
 
     cr_assert_not_null(mkdtemp(stack.dir), "mkdtemp: %s", strerror(errno));
     snprintf(stack.node_dir, sizeof stack.node_dir, "%s/node-1", stack.dir);
-    stack.port = free_ports();
+    stack.port = free_ports(nodes);
     root();
     cr_assert_eq(pipe2(ends, O_CLOEXEC), 0);
     stack.guardian_pid = fork();
@@ -225,12 +230,22 @@ struct stack stack_prepare(void)
     return stack;
 }
 
-struct stack stack_start(void)
+struct stack stack_start_nodes(int nodes)
 {
-    struct stack stack = stack_prepare();
+    struct stack stack = stack_prepare_nodes(nodes);
 
     stack_up(&stack);
     return stack;
+}
+
+struct stack stack_prepare(void)
+{
+    return stack_prepare_nodes(1);
+}
+
+struct stack stack_start(void)
+{
+    return stack_start_nodes(1);
 }
 
 void stack_stop(struct stack *stack)

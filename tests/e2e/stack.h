@@ -17,8 +17,9 @@
 struct stack {
     char dir[64];      /* deploy/local's D */
     char node_dir[80]; /* deploy/node's D, of node 1 */
-    int port;          /* the front's; node 1's nginx has the next */
-    int guardian;      /* a pipe: its end tells the guardian that the test is over */
+    int nodes;
+    int port;     /* the front's; node I's nginx has port + I */
+    int guardian; /* a pipe: its end tells the guardian that the test is over */
     pid_t guardian_pid;
 };
 
@@ -26,6 +27,9 @@ struct stack {
 struct stack stack_prepare(void);
 /* stack_prepare, and all of it runs. */
 struct stack stack_start(void);
+/* The same with more than one node, all on loopback. */
+struct stack stack_prepare_nodes(int nodes);
+struct stack stack_start_nodes(int nodes);
 /* Stops everything, fails the test when a log tells of a bug (sanitizers, assertions), cleans up.
  */
 void stack_stop(struct stack *stack);
@@ -45,7 +49,10 @@ int stack_workers(const struct stack *stack, pid_t ret_workers[2]);
 void stack_kill(pid_t pid);
 bool process_lives(pid_t pid);
 
-/* Runs a shell command with D, N (node 1's folder), P (the port) and ROOT set; its exit code. */
+/*
+ * Runs a shell command with D, N (node 1's folder), P (the port), NODES and ROOT set; its exit
+ * code.
+ */
 int stack_shell(const struct stack *stack, const char *command, char *ret_output, size_t size);
 
 /* Waits for at most so long until `holds` does. */
