@@ -13,8 +13,9 @@ VERSION  := 0.1.0
 NODES ?=
 PORT  ?= 8080
 DIR   ?= build/state
-# make fuzz: seconds for each fuzzer
+# make fuzz: seconds for each fuzzer; make failover: trials of each kind
 SECONDS := 60
+TRIALS  := 50
 
 B := build/$(VARIANT)$(if $(filter clang,$(COMPILER)),-clang)
 
@@ -104,7 +105,7 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wn
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests soak bench fuzz
+.PHONY: run test tests soak failover bench fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -117,10 +118,15 @@ test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 
 tests: $(B)/test-unit $(B)/test-e2e ; @:
 
-soak: ## the long way: the node killed 200 times under load
+soak: ## the long way: a node killed 200 times under load, 40 storms over three nodes
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@E2E_KILLS=200 ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'crash/*' $(B)/test-e2e
+	@E2E_KILLS=200 E2E_STORMS=40 ROLLCALL_BIN=$(abspath $(B)) tests/run --filter '@(crash|storm)/*' $(B)/test-e2e
+
+failover: ## 50 failovers of each kind, by the clock: TRIALS=
+	@deploy/packages build run test
+	@$(MAKE) all $(B)/test-e2e
+	@E2E_TRIALS=$(TRIALS) ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'failover/*' $(B)/test-e2e
 
 bench: ## side by side with the ceilings and the peers, as ratios
 	@deploy/packages build run bench
