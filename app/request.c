@@ -15,27 +15,37 @@ enum parameter {
     PARAMETERS
 };
 
-static const char *const parameter_names[PARAMETERS] = {
-    [REQUEST_METHOD] = "REQUEST_METHOD=", [REQUEST_URI] = "REQUEST_URI=",
-    [CONTENT_TYPE] = "CONTENT_TYPE=",     [CONTENT_LENGTH] = "CONTENT_LENGTH=",
-    [REQUEST_ID] = "REQUEST_ID=",
+#define PARAMETER(name) [name] = {#name "=", sizeof(#name "=") - 1}
+
+static const struct {
+    const char *text;
+    size_t len;
+} parameter_names[PARAMETERS] = {
+    PARAMETER(REQUEST_METHOD), PARAMETER(REQUEST_URI), PARAMETER(CONTENT_TYPE),
+    PARAMETER(CONTENT_LENGTH), PARAMETER(REQUEST_ID),
 };
+
+/* Which parameter this entry is; PARAMETERS for one that means nothing here. */
+static size_t find_parameter(const char *entry)
+{
+    size_t i = 0;
+    if (entry[0] != 'R' && entry[0] != 'C')
+        return PARAMETERS; /* most are neither */
+    while (i < PARAMETERS && strncmp(entry, parameter_names[i].text, parameter_names[i].len) != 0)
+        i++;
+    return i;
+}
 
 /* One pass over the environment; NULL where a parameter is not there. False: one is doubled. */
 static bool collect(char **environment, const char *values[PARAMETERS])
 {
     for (; *environment != NULL; environment++) {
-        const char *entry = *environment;
-        if (entry[0] != 'R' && entry[0] != 'C')
-            continue; /* most are neither */
-        for (size_t i = 0; i < PARAMETERS; i++) {
-            size_t len = strlen(parameter_names[i]);
-            if (strncmp(entry, parameter_names[i], len) != 0)
-                continue;
-            if (values[i] != NULL)
-                return false;
-            values[i] = entry + len;
-        }
+        size_t i = find_parameter(*environment);
+        if (i == PARAMETERS)
+            continue;
+        if (values[i] != NULL)
+            return false;
+        values[i] = *environment + parameter_names[i].len;
     }
     return true;
 }
