@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <fcgiapp.h>
+#include <fcgios.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
@@ -18,8 +19,6 @@
 #define ACCEPT_PAUSE_MS 100u
 /* How long a request may take to arrive in full, counted from its first byte. */
 #define GATHER_MS 5000u
-/* Longest pause between two looks at a request that is not all there. */
-#define GATHER_PAUSE_MS_MAX 50u
 /* How long what follows a refused body is read and thrown away. */
 #define DRAIN_MS 2000u
 /* How long a peer may leave an answer unread. */
@@ -48,8 +47,9 @@ struct connection {
     enum connection_state state;
     bool too_big; /* the request's body is over the limit, and not all read */
     FCGX_Request request;
-    /* GATHERING, STALLED, DRAINING: in the list of those who wait for their peer. */
-    uint64_t since_ms, look_ms, give_up_ms;
+    uint64_t give_up_ms; /* GATHERING, STALLED, DRAINING: how long its peer is waited for */
+    uint8_t *part;       /* GATHERING: the request's bytes so far */
+    size_t part_len;
     struct connection *prev, *next; /* in the list of all, or of those who wait */
 };
 
@@ -66,8 +66,26 @@ struct fastcgi {
     unsigned count;
     bool paused; /* not accepting: too many connections, or out of descriptors */
     bool stopping;
-    uint8_t peek[PRESCAN_BYTES_MAX];
+    uint8_t in[PRESCAN_BYTES_MAX]; /* what was received last */
 };
+
+/* --- what libfcgi reads ----------------------------------------------------------------------- */
+
+static struct reader unread; /* of the request that is being read: one at a time */
+
+/*
+ * libfcgi's own way to its descriptor, which the linker finds here before the library's: it is
+ * given what the loop has received and judged, and nothing after that.
+ */
+int OS_Read(int fd, char *at, size_t len)
+{
+    (void)fd;
+    size_t left = reader_left(&unread);
+    struct bytes bytes = get_raw(&unread, left < len ? left : len);
+    if (bytes.len > 0)
+        memcpy(at, bytes.at, bytes.len);
+    return (int)bytes.len;
+}
 
 static void on_poll(uv_poll_t *poll, int status, int events);
 static void on_listener(uv_poll_t *poll, int status, int events);
@@ -155,6 +173,7 @@ static void close_connection(struct connection *c)
     c->fastcgi->events.on_close(c->exchange);
     c->exchange = NULL;
     uv_close((uv_handle_t *)&c->poll, on_closed);
+    free(c->part);
     if (c->fd >= 0)
         close(c->fd);
 }
@@ -169,22 +188,18 @@ static void hang_up(struct connection *c)
 /* --- waiting for the peer --------------------------------------------------------------------- */
 
 static void rearm_waiting_timer(struct fastcgi *f);
-static void look(struct connection *c);
 
 static void drain(struct connection *c)
 {
-    ssize_t got = recv(c->fd, c->fastcgi->peek, sizeof(c->fastcgi->peek), MSG_DONTWAIT);
+    ssize_t got = recv(c->fd, c->fastcgi->in, sizeof(c->fastcgi->in), MSG_DONTWAIT);
     if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
         close_connection(c);
 }
 
 static void wait_for_peer(struct connection *c, enum connection_state state, uint64_t ms)
 {
-    uint64_t now = uv_now(c->fastcgi->loop);
     set_state(c, state);
-    c->since_ms = now;
-    c->look_ms = state == CONNECTION_GATHERING ? now + 1 : now + ms;
-    c->give_up_ms = now + ms;
+    c->give_up_ms = uv_now(c->fastcgi->loop) + ms;
     rearm_waiting_timer(c->fastcgi);
 }
 
@@ -206,13 +221,8 @@ static void on_waiting_timer(uv_timer_t *timer)
     uint64_t now = uv_now(f->loop);
     for (struct connection *c = f->waiting, *next; c != NULL; c = next) {
         next = c->next;
-        if (now >= c->give_up_ms) {
+        if (now >= c->give_up_ms)
             give_up(c);
-        } else if (c->state == CONNECTION_GATHERING && now >= c->look_ms) {
-            uint64_t pause_ms = (now - c->since_ms) / 4 + 1;
-            c->look_ms = now + (pause_ms < GATHER_PAUSE_MS_MAX ? pause_ms : GATHER_PAUSE_MS_MAX);
-            look(c);
-        }
     }
     rearm_waiting_timer(f);
 }
@@ -224,16 +234,14 @@ static void rearm_waiting_timer(struct fastcgi *f)
         return;
     }
     uint64_t now = uv_now(f->loop), due = UINT64_MAX;
-    for (const struct connection *c = f->waiting; c != NULL; c = c->next) {
-        uint64_t next = c->look_ms < c->give_up_ms ? c->look_ms : c->give_up_ms;
-        due = next < due ? next : due;
-    }
+    for (const struct connection *c = f->waiting; c != NULL; c = c->next)
+        due = c->give_up_ms < due ? c->give_up_ms : due;
     uv_timer_start(&f->waiting_timer, on_waiting_timer, due > now ? due - now : 0, 0);
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
 
-static void serve(struct connection *c, bool too_big)
+static void serve(struct connection *c, struct bytes request, bool too_big)
 {
     /* Set on purpose, against the header's advice: FCGX_Accept_r then reads from this descriptor
      * instead of accepting one, and does not close it before it has seen the request. */
@@ -241,6 +249,7 @@ static void serve(struct connection *c, bool too_big)
     c->request.keepConnection = 1;
     if (c->state != CONNECTION_SERVING)
         set_state(c, CONNECTION_SERVING);
+    unread = reader_of(request);
     if (FCGX_Accept_r(&c->request) != 0) {
         note("request-refused", "fd=%d text=\"libfcgi could not read it\"", c->fd);
         c->fd = -1; /* libfcgi has closed it */
@@ -248,44 +257,60 @@ static void serve(struct connection *c, bool too_big)
         return;
     }
     c->too_big = too_big;
-    arm(c, UV_READABLE | UV_DISCONNECT);
     c->fastcgi->events.on_request(c->exchange);
+    unread = reader_of(bytes_of(NULL, 0));
+}
+
+/* Part of a request is there, more must come. */
+static void gather(struct connection *c, struct bytes part)
+{
+    uint8_t *kept = realloc(c->part, part.len);
+    if (kept == NULL) {
+        note("request-refused", "fd=%d text=\"no memory\"", c->fd);
+        close_connection(c);
+        return;
+    }
+    memcpy(kept + c->part_len, part.at + c->part_len, part.len - c->part_len);
+    c->part = kept;
+    c->part_len = part.len;
+    if (c->state != CONNECTION_GATHERING)
+        wait_for_peer(c, CONNECTION_GATHERING, GATHER_MS);
+}
+
+static void judge(struct connection *c, struct bytes bytes)
+{
+    enum prescan found = prescan(bytes);
+    if (found == PRESCAN_PARTIAL && bytes.len == sizeof(c->fastcgi->in))
+        found = PRESCAN_BROKEN;
+    if (found == PRESCAN_PARTIAL) {
+        gather(c, bytes);
+        return;
+    }
+    free(c->part);
+    c->part = NULL;
+    c->part_len = 0;
+    if (found == PRESCAN_BROKEN) {
+        note("request-broken", "fd=%d bytes=%zu", c->fd, bytes.len);
+        close_connection(c);
+        return;
+    }
+    serve(c, bytes, found == PRESCAN_TOO_BIG);
 }
 
 /* An idle or gathering connection has bytes, or its end. */
-static void look(struct connection *c)
+static void receive(struct connection *c)
 {
     struct fastcgi *f = c->fastcgi;
-    ssize_t got = recv(c->fd, f->peek, sizeof(f->peek), MSG_PEEK | MSG_DONTWAIT);
+    ssize_t got = recv(c->fd, f->in + c->part_len, sizeof(f->in) - c->part_len, MSG_DONTWAIT);
     if (got < 0 && (errno == EAGAIN || errno == EINTR))
         return;
     if (got <= 0) {
         close_connection(c);
         return;
     }
-    enum prescan found = prescan(bytes_of(f->peek, (size_t)got));
-    if (found == PRESCAN_PARTIAL && (size_t)got == sizeof(f->peek))
-        found = PRESCAN_BROKEN;
-    switch (found) {
-    case PRESCAN_PARTIAL:
-        if (c->state != CONNECTION_GATHERING) {
-            /* Readable stays true until all is there: only the end may wake us now. */
-            arm(c, UV_DISCONNECT);
-            wait_for_peer(c, CONNECTION_GATHERING, GATHER_MS);
-        }
-        return;
-    case PRESCAN_WHOLE:
-        serve(c, false);
-        return;
-    case PRESCAN_TOO_BIG:
-        serve(c, true);
-        return;
-    case PRESCAN_BROKEN:
-        note("request-broken", "fd=%d bytes=%zd", c->fd, got);
-        close_connection(c);
-        return;
-    }
-    UNREACHABLE();
+    if (c->part_len > 0)
+        memcpy(f->in, c->part, c->part_len);
+    judge(c, bytes_of(f->in, c->part_len + (size_t)got));
 }
 
 /* A served connection is readable: nothing may come but its end. */
@@ -302,15 +327,12 @@ static void on_poll(uv_poll_t *poll, int status, int events)
     bool gone = status < 0 || (events & UV_DISCONNECT) != 0;
     switch (c->state) {
     case CONNECTION_IDLE:
+    case CONNECTION_GATHERING:
         /* A request whose sender has hung up already is not begun. */
         if (gone)
             close_connection(c);
         else
-            look(c);
-        return;
-    case CONNECTION_GATHERING:
-        if (gone)
-            close_connection(c);
+            receive(c);
         return;
     case CONNECTION_SERVING:
     case CONNECTION_STALLED:
@@ -374,7 +396,7 @@ static void open_connection(struct fastcgi *f, int fd)
         return;
     }
     arm(c, UV_READABLE | UV_DISCONNECT);
-    look(c); /* nginx writes as soon as it has connected: most often it is all there */
+    receive(c); /* nginx writes as soon as it has connected: most often it is all there */
 }
 
 /* The errors of accept(2) that say nothing about the listening socket itself. */

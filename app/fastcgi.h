@@ -2,9 +2,10 @@
  * FastCGI connections, driven from the loop. The only file that knows libfcgi.
  *
  * A connection serves one request at a time and is kept open between them when the server asks for
- * it. libfcgi reads and writes with plain read() and write(); what keeps it from blocking:
+ * it. libfcgi is made for programs that wait for it; what keeps it from blocking:
  *
- *   - a request is handed to it only when prescan() has seen all of it in the socket;
+ *   - it does not read from the socket: the loop does, and hands it a request in memory when
+ *     prescan() has seen all of it;
  *   - its descriptor is non-blocking, so that a mistake here costs a connection, never the loop;
  *   - more than FASTCGI_WRITE_BYTES_MAX is never written at a time, and anything larger than a
  *     small answer only when the kernel says that there is room;
@@ -12,7 +13,7 @@
  *
  * Life of a connection:
  *
- *     IDLE ──▶ GATHERING (part of a request is there; looked at again with a growing pause)
+ *     IDLE ──▶ GATHERING (part of a request is there, and kept)
  *      ▲│          │
  *      │└────▶ SERVING ──▶ connection_finish ──▶ IDLE, or closed when it is not to be kept
  *      │           └─────▶ connection_abort  ──▶ closed, so that the client sees a cut answer

@@ -1,10 +1,10 @@
 /*
  * Is the whole of a FastCGI request there?
  *
- * libfcgi reads a request with blocking reads, which a loop cannot afford. So the loop first looks
- * at what has arrived (recv with MSG_PEEK), asks here, and lets libfcgi read only what is known to
- * be complete and well formed. This also keeps from libfcgi every length that it would trust
- * (CVE-2025-23016: name and value lengths whose sum wraps).
+ * libfcgi reads a request with blocking reads, which a loop cannot afford. So the loop receives,
+ * asks here, and lets libfcgi read only what is known to be complete and well formed. This also
+ * keeps from libfcgi every length that it would trust (CVE-2025-23016: name and value lengths whose
+ * sum wraps).
  *
  * A request is BEGIN_REQUEST, then PARAMS records up to an empty one, then STDIN records up to an
  * empty one, all of one id, and nothing after it: nginx neither multiplexes nor pipelines.
