@@ -396,7 +396,7 @@ static void open_connection(struct fastcgi *f, int fd)
         return;
     }
     arm(c, UV_READABLE | UV_DISCONNECT);
-    receive(c); /* nginx writes as soon as it has connected: most often it is all there */
+    /* Not received from yet, though it may all be there: the loop also tells who has hung up. */
 }
 
 /* The errors of accept(2) that say nothing about the listening socket itself. */
@@ -503,11 +503,6 @@ void fastcgi_stop(struct fastcgi *f)
 char **connection_environment(const struct connection *c)
 {
     return c->request.envp;
-}
-
-int connection_fd(const struct connection *c)
-{
-    return c->fd;
 }
 
 int connection_body(struct connection *c, uint8_t *at, size_t capacity, size_t *ret_len)

@@ -80,9 +80,6 @@ char **connection_environment(const struct connection *connection);
 NODISCARD int connection_body(struct connection *connection, uint8_t *at, size_t capacity,
                               size_t *ret_len);
 
-/* For poll(): the peer's end of it says whether somebody still waits. */
-int connection_fd(const struct connection *connection);
-
 /* Adds to the answer. False when the peer is gone: abort then. */
 NODISCARD bool connection_write(struct connection *connection, struct bytes bytes);
 

@@ -48,7 +48,6 @@ void respond_unasked(struct exchange *x, int error)
 static void ask(struct exchange *x,
                 void (*on_answer)(struct node_call *, const struct node_answer *))
 {
-    x->call.watch_fd = connection_fd(x->connection);
     x->call.on_answer = on_answer;
     int error = node_client_ask(x->service->node, &x->call);
     if (error != 0)
@@ -155,9 +154,6 @@ static void on_create_answer(struct node_call *call, const struct node_answer *a
         respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
                         "the node did not say in time whether the user was created");
         return;
-    case NODE_HUNG_UP:
-        connection_abort(x->connection);
-        return;
     case NODE_USERS:
     case NODE_STATUS:
         break; /* never the answer to a write: node_client.c sees to that */
@@ -210,7 +206,6 @@ static void on_list_answer(struct node_call *call, const struct node_answer *ans
     case NODE_WRITTEN:
     case NODE_STATUS:
     case NODE_UNKNOWN:
-    case NODE_HUNG_UP:
         break; /* never the answer to a list */
     }
     UNREACHABLE();
@@ -374,7 +369,6 @@ static void on_status_answer(struct node_call *call, const struct node_answer *a
     case NODE_WRITTEN:
     case NODE_USERS:
     case NODE_UNKNOWN:
-    case NODE_HUNG_UP:
         break; /* never the answer to a question for the status */
     }
     UNREACHABLE();

@@ -3,11 +3,7 @@
 #include "app/node_link.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
-
-/* Hang-ups looked for in one poll(). */
-#define WATCHED_MAX 256u
 
 struct node_client {
     uv_loop_t *loop;
@@ -171,36 +167,12 @@ static void put_drop(struct node_client *client, const struct node_call *call)
         node_link_drop(client->link, "too many drops are waiting");
 }
 
-/* Ends the writes in the queue whose clients have given up: one poll() for up to WATCHED_MAX. */
-static void end_hung_up(struct node_client *client)
-{
-    struct pollfd fds[WATCHED_MAX];
-    struct node_call *calls[WATCHED_MAX];
-    unsigned count = 0;
-    for (struct node_call *call = client->queue_first; call != NULL && count < WATCHED_MAX;
-         call = call->queue_next) {
-        if (call->ask.kind != CALL_WRITE || call->in_doubt || call->watch_fd < 0)
-            continue;
-        fds[count] = (struct pollfd){.fd = call->watch_fd, .events = POLLRDHUP};
-        calls[count++] = call;
-    }
-    if (count == 0 || poll(fds, count, 0) <= 0)
-        return;
-    for (unsigned i = 0; i < count; i++)
-        if (fds[i].revents != 0)
-            end_call(client, calls[i], (struct node_answer){.kind = NODE_HUNG_UP});
-}
-
 /* The turn's calls, in one write. */
 static void flush(struct node_client *client)
 {
     while (node_link_takes(client->link) && client->queue_first != NULL) {
-        end_hung_up(client);
-        for (unsigned i = 0; client->queue_first != NULL && i < WATCHED_MAX; i++) {
-            if (!put_call(client, client->queue_first))
-                break;
+        while (client->queue_first != NULL && put_call(client, client->queue_first))
             dequeue(client);
-        }
         node_link_flush(client->link);
     }
     if (node_link_takes(client->link))

@@ -37,7 +37,6 @@ enum node_answer_kind {
     NODE_STATUS,
     NODE_REFUSED, /* certainly not executed */
     NODE_UNKNOWN, /* a write that may have been executed */
-    NODE_HUNG_UP, /* watch_fd hung up before the write was sent: not executed, nobody waits */
 };
 
 /* Slices point into the client's buffers, valid during the call-back. */
@@ -62,7 +61,6 @@ enum node_call_state {
 struct node_call {
     /* The caller's. */
     struct call ask; /* WRITE, LIST or STATUS; its number is filled in */
-    int watch_fd;    /* looked at right before a write is sent; -1 for none */
     void (*on_answer)(struct node_call *call, const struct node_answer *answer);
 
     /* The client's. */
