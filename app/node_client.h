@@ -5,10 +5,9 @@
  * node_client_cancel; while it is open it must stay where it is, and what its slices point to too.
  *
  *   ask ──▶ QUEUED ──▶ SENT ──▶ answer ──▶ closed
- *    │       ▲  ▲        │ └──▶ USERS, not the last ──▶ PAUSED ──▶ more ──▶ QUEUED …
- *    │ away  │  └────────┼───── the next connection stands: again under the same id
- *    └───────┼──▶ HELD ◀─┘ the connection broke, or the node said that it is stopping
- *            └──────┘
+ *    │        ▲         │ └──▶ USERS, not the last ──▶ PAUSED ──▶ more ──▶ QUEUED …
+ *    │ away   │ the next connection stands: again, under the same id
+ *    └─────▶ HELD ◀─────┘ the connection broke, or the node said that it is stopping
  *
  * What is asked in a turn of the loop goes out in one write at the turn's end. While the node is
  * away, or on its way out, calls wait for the next: a restart within the deadline costs time and
