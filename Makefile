@@ -31,7 +31,7 @@ ifeq ($(COMPILER),clang)
 WARNINGS += -Wcovered-switch-default -Wno-gnu-zero-variadic-macro-arguments
 endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_release := -O2 -g -flto=auto -D_FORTIFY_SOURCE=2 -fstack-protector-strong
 CFLAGS_debug   := -O0 -g3
 CFLAGS_asan    := -O1 -g $(SANITIZE)
 CFLAGS_fuzz    := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link

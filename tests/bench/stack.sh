@@ -180,7 +180,8 @@ edge_up() {
 }
 
 workers_up() {
-    spawn-fcgi -n -s "$dir/app.sock" -M 0600 -b 4096 -- "$RELEASE/rollcall-app" --workers 2 \
+    GLIBC_TUNABLES=glibc.malloc.tcache_count=256 \
+        spawn-fcgi -n -s "$dir/app.sock" -M 0600 -b 4096 -- "$RELEASE/rollcall-app" --workers 2 \
         --pid-file "$dir/app.pid" --node "$dir/raft.sock" 2> "$dir/log/app.log" &
     workers_pid=$!
     own $workers_pid
