@@ -6,6 +6,9 @@
  * Its own vote is a vote like any other: it counts when storage has it, and only then are others
  * asked (a node that forgot it in a crash could vote again in the same term).
  *
+ * A node whose storage may have forgotten a vote gives none and asks for none, until it is admitted
+ * again (raft.h, UNSURE NODES).
+ *
  * Who hears a living leader gives no vote, not even a promised one (§6): a node that was cut off
  * and comes back does not depose a leader that the others are content with. The leader makes that
  * safe to rely on by stepping down when no majority answers it (leader.c).
@@ -134,7 +137,7 @@ static bool may_campaign(const struct raft *raft)
     if (!voter && raft->configurations > 1 && index_less(raft->commit, newest->index))
         voter = is_voter(&(newest - 1)->configuration, raft->options.self);
     /* A leader opens its term with an entry: there must be room for one more stretch. */
-    return voter && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
+    return voter && !is_unsure(raft) && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
 }
 
 void election_deadline_passed(struct raft *raft, struct raft_output *out)
@@ -192,7 +195,8 @@ void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raf
     const struct raft_pre_vote_ask *ask = &m->pre_vote_ask;
     if (!term_is_durable(raft))
         return; /* an answer carries the term */
-    bool granted = !hears_leader(raft) && term_less(raft->term, ask->next_term) &&
+    bool granted = !hears_leader(raft) && !is_unsure(raft) &&
+                   term_less(raft->term, ask->next_term) &&
                    log_is_up_to_date(&raft->log, ask->last, ask->last_term);
     struct raft_message *answer = add_send(raft, m->from, RAFT_PRE_VOTE_GIVE, out);
     answer->pre_vote_give.next_term = ask->next_term;
@@ -254,4 +258,20 @@ void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_o
     grant(&candidate->granted, m->from);
     if (has_won(raft, &candidate->granted))
         become_leader(raft, out);
+}
+
+/* --- admitted --------------------------------------------------------------------------------- */
+
+void admit(struct raft *raft, raft_term term, struct raft_output *out)
+{
+    if (!is_unsure(raft))
+        return;
+    if (term_less(raft->term, term)) {
+        become_follower(raft, false, (raft_node_id){0}, out);
+        set_term(raft, term, out);
+    }
+    raft->voted = raft->term.n > 0;
+    raft->vote.n = raft->voted ? raft->options.self.n : 0;
+    out->persist.hard_state = true;
+    want_persist(raft, out);
 }

@@ -31,6 +31,7 @@ static void acknowledge(struct raft *raft, struct raft_output *out)
     give->append_give.accepted = true;
     give->append_give.round = f->round;
     give->append_give.match = match;
+    give->append_give.unsure = is_unsure(raft);
     f->acked = match;
     f->owes = index_less(match, f->verified);
 }
@@ -46,6 +47,7 @@ static void reject(struct raft *raft, const struct raft_append *a, struct raft_o
     give->append_give.round = f->round;
     give->append_give.prev = a->prev;
     give->append_give.hint = hint;
+    give->append_give.unsure = is_unsure(raft);
     give->append_give.hint_term = log_term(&raft->log, hint);
 }
 
@@ -144,7 +146,10 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
     raft->commit = index_max(raft->commit, index_min(a->commit, f->verified));
 
     bool all_durable = !index_less(raft->durable, f->verified);
+    bool no_room = checked.n < a->prev.n + raft_runs_entries(&a->entries);
     f->owes = true;
+    if (no_room && !new_round)
+        return; /* or the leader would send the same at once, for ever: it asks at its heartbeat */
     if (term_is_durable(raft) && (all_durable || new_round || a->entries.runs == 0))
         acknowledge(raft, out);
 }

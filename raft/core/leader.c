@@ -52,7 +52,7 @@ void leader_reconfigured(struct raft *raft)
                                        .moved_ms = raft->now_ms,
                                    };
         if (node_id_equal(nodes[i], raft->options.self))
-            peers[i].match = raft->durable;
+            peers[i].match = peers[i].counted = raft->durable;
     }
     memcpy(leader->peer, peers, count * sizeof(peers[0]));
     leader->peers = count;
@@ -123,12 +123,12 @@ void propose(struct raft *raft, const struct raft_proposed *proposed, struct raf
 
 /* --- commit ----------------------------------------------------------------------------------- */
 
-static uint64_t match_of(const void *context, raft_node_id id)
+static uint64_t counted_of(const void *context, raft_node_id id)
 {
     const struct raft_leader *leader = context;
     for (uint32_t i = 0; i < leader->peers; i++) {
         if (node_id_equal(leader->peer[i].id, id))
-            return leader->peer[i].match.n;
+            return leader->peer[i].counted.n;
     }
     UNREACHABLE(); /* every voter has a progress: leader_reconfigured */
 }
@@ -136,7 +136,7 @@ static uint64_t match_of(const void *context, raft_node_id id)
 void advance_commit(struct raft *raft, struct raft_output *out)
 {
     struct raft_leader *leader = as_leader(raft);
-    raft_index reached = {quorum_reached(raft_configuration(raft), match_of, leader)};
+    raft_index reached = {quorum_reached(raft_configuration(raft), counted_of, leader)};
     /* §5.4.2: counting decides only about entries of the own term (Figure 8). */
     if (index_less(raft->commit, reached) && !index_less(reached, leader->first)) {
         raft->commit = reached;
@@ -158,7 +158,7 @@ void leader_persisted(struct raft *raft, struct raft_output *out)
     struct raft_leader *leader = as_leader(raft);
     struct raft_progress *self = find_progress(leader, raft->options.self);
     if (self != NULL)
-        self->match = raft->durable;
+        self->match = self->counted = raft->durable;
     advance_commit(raft, out);
 }
 
@@ -183,8 +183,12 @@ void on_append_give(struct raft *raft, const struct raft_message *m, struct raft
     if (peer == NULL || index_less(raft->log.last, give->match) || give->round > leader->round)
         return; /* nobody we know, or nothing we ever sent */
     peer->heard_ms = raft->now_ms;
-    if (peer->round < give->round)
-        peer->round = give->round;
+    peer->unsure = give->unsure;
+    if (!give->unsure) {
+        peer->round = peer->round < give->round ? give->round : peer->round;
+        if (give->accepted)
+            peer->counted = index_max(peer->counted, give->match);
+    }
     if (give->accepted)
         progress_accepted(raft, peer, give->match);
     else
@@ -229,7 +233,7 @@ static uint64_t heard_of(const void *context, raft_node_id id)
         const struct raft_progress *peer = &raft->leader.peer[i];
         if (node_id_equal(peer->id, id))
             return node_id_equal(id, raft->options.self) ||
-                   raft->now_ms - peer->heard_ms < raft->options.election_ms;
+                   (!peer->unsure && raft->now_ms - peer->heard_ms < raft->options.election_ms);
     }
     UNREACHABLE();
 }
@@ -289,7 +293,7 @@ void ask_transfer(struct raft *raft, const struct raft_transfer_asked *asked,
         bool wanted = asked->to_known ? node_id_equal(peer->id, asked->to)
                                       : raft->now_ms - peer->heard_ms < raft->options.election_ms;
         if (wanted && is_voter(raft_configuration(raft), peer->id) &&
-            !node_id_equal(peer->id, raft->options.self) &&
+            !node_id_equal(peer->id, raft->options.self) && !peer->unsure &&
             (best == NULL || index_less(best->match, peer->match)))
             best = peer;
     }

@@ -87,7 +87,7 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out)
 {
     assert(term_less(raft->term, term));
     raft->term = term;
-    raft->voted = false;
+    raft->voted = is_unsure(raft);
     raft->vote = (raft_node_id){0};
     out->persist.hard_state = true;
     want_persist(raft, out);
@@ -111,6 +111,11 @@ void want_persist(struct raft *raft, struct raft_output *out)
 bool term_is_durable(const struct raft *raft)
 {
     return term_equal(raft->durable_term, raft->term);
+}
+
+bool is_unsure(const struct raft *raft)
+{
+    return raft->voted && raft->vote.n == 0;
 }
 
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
@@ -150,7 +155,7 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     if (mark->epoch == raft->epoch)
         raft->durable = index_max(raft->durable, mark->last);
     bool has_vote = term_is_durable(raft) && raft->durable_vote;
-    if (has_vote && !had_vote && !node_id_equal(raft->vote, raft->options.self))
+    if (has_vote && !had_vote && !is_unsure(raft) && !node_id_equal(raft->vote, raft->options.self))
         add_send(raft, raft->vote, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
 
     switch (raft->role) {
@@ -299,6 +304,9 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
     case RAFT_PEER_LOST:
         on_peer_lost(raft, event->peer_lost.peer);
         return;
+    case RAFT_ADMITTED:
+        admit(raft, event->admitted.term, out);
+        return;
     }
     UNREACHABLE();
 }
@@ -332,7 +340,9 @@ struct raft_status raft_status(const struct raft *raft)
         .commit = raft->commit,
         .last = raft->log.last,
         .durable = raft->durable,
-        .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2,
+        .unsure = is_unsure(raft),
+        .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2 ||
+                   raft->configurations > RAFT_CONFIGURATIONS_MAX / 2,
         .stuck = raft->log.runs == RAFT_TERM_RUNS_MAX,
     };
     if (raft->role == RAFT_LEADER) {
@@ -377,10 +387,13 @@ static void check_leader(const struct raft *raft, const struct raft_leader *lead
     }
     for (uint32_t i = 0; i < leader->peers; i++) {
         const struct raft_progress *peer = &leader->peer[i];
-        if (node_id_equal(peer->id, raft->options.self))
+        if (node_id_equal(peer->id, raft->options.self)) {
             assert(index_equal(peer->match, raft->durable));
-        else
+            assert(index_equal(peer->counted, raft->durable) && !peer->unsure);
+        } else {
             assert(index_less(peer->match, peer->next) && peer->next.n <= raft->log.last.n + 1);
+            assert(!index_less(raft->log.last, peer->counted));
+        }
         assert(peer->round <= leader->round);
     }
     uint64_t bytes = 0;
@@ -397,6 +410,8 @@ void raft_check(const struct raft *raft)
     log_check(&raft->log);
     assert(!term_less(raft->term, log_last_term(&raft->log)));
     assert(!term_less(raft->term, raft->durable_term));
+    assert(!is_unsure(raft) || raft->role == RAFT_FOLLOWER);
+    assert(raft->voted || raft->vote.n == 0);
     assert(!index_less(raft->log.last, raft->durable));
     assert(!index_less(raft->log.last, raft->commit) || raft->log.runs == 0);
     assert(!index_less(raft->commit, raft->log.start));

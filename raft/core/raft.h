@@ -19,6 +19,22 @@
  *   5. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
  * A failed write ends the process: there is no event for it.
  *
+ * UNSURE NODES. Storage that was wiped forgot votes and acknowledgements, and a node that
+ * contradicts one it forgot can lose what was acknowledged. So it starts with `voted` and vote 0,
+ * which stays in every hard state, whatever the term, until ADMITTED. While it is unsure it gives
+ * no vote and no pre-vote, never campaigns, and what it says of its log and of its leader's rounds
+ * decides nothing: to everybody it is a node that is down, but for being sent the log, which it
+ * stores and acknowledges, snapshots too. Its reads are answered with the end of the leader's log,
+ * not with the commit index: this leader may still count an acknowledgement that was forgotten.
+ *
+ * The driver steps ADMITTED when it knows that nothing forgotten can be contradicted any more:
+ *   either no member remembers anything (a new cluster: term 0);
+ *   or, in this order: every other member has said its term, in something it sent after this node
+ *   started; then a read that was asked at a leader whose term is not below any of those has its
+ *   index; and that index is applied, and durable (raft_status).
+ * Any vote that was forgotten was for a member whose term was then no less, and any acknowledgement
+ * was to one; so that leader has, below that index, all that can have been committed with it.
+ *
  * The core cannot fail. What it will not do it refuses, and a refusal is data.
  */
 #ifndef ROLLCALL_CORE_RAFT_H
@@ -40,9 +56,9 @@ struct raft_options {
 
 /* What stable storage held: all zeros for a node that never ran, but for the configuration. */
 struct raft_saved {
-    raft_term term; /* hard state: the current term */
-    bool voted;     /*   and who got this node's vote in it (Figure 2) */
-    raft_node_id vote;
+    raft_term term;            /* hard state: the current term */
+    bool voted;                /*   and who got this node's vote in it (Figure 2) */
+    raft_node_id vote;         /* 0 and voted: unsure, see UNSURE NODES */
     raft_index snapshot_index; /* the last entry that the state machine's snapshot covers */
     raft_index log_start;      /* the entry before the log's first; its term */
     raft_term log_start_term;
@@ -95,6 +111,7 @@ enum raft_event_kind {
     RAFT_SNAPSHOT_INSTALLED, /* the state machine is that of a leader's snapshot, durably */
     RAFT_SNAPSHOT_SENT,      /* sending a snapshot to a peer has ended, well or not */
     RAFT_PEER_LOST,          /* the connection to a node ended: it may have died */
+    RAFT_ADMITTED,           /* an unsure node can contradict nothing that it forgot */
 };
 
 struct raft_received {
@@ -151,6 +168,14 @@ struct raft_peer_lost {
     raft_node_id peer;
 };
 
+/*
+ * The term becomes the given one if that is higher; in it the node has voted for itself, so for
+ * nobody else. In term 0 there was nothing to vote in. Nothing happens when the node is not unsure.
+ */
+struct raft_admitted {
+    raft_term term; /* the highest that was heard of */
+};
+
 struct raft_event {
     enum raft_event_kind kind;
     uint64_t now_ms; /* any monotonic clock; not before the last event's */
@@ -165,6 +190,7 @@ struct raft_event {
         struct raft_snapshot_installed snapshot_installed;
         struct raft_snapshot_sent snapshot_sent;
         struct raft_peer_lost peer_lost;
+        struct raft_admitted admitted;
     };
 };
 
@@ -269,9 +295,11 @@ struct raft_status {
     bool leader_known;
     raft_node_id leader;
     raft_index commit, last, durable;
+    bool unsure;  /* its storage may have forgotten votes: see UNSURE NODES */
     bool settled; /* leader, and an entry of its term is committed */
-    bool crowded; /* over half of RAFT_TERM_RUNS_MAX: a snapshot should shorten the log soon */
-    bool stuck;   /* all of it: no leader can open a term with this log */
+    bool crowded; /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a snapshot
+                     should shorten the log soon, without room entries are turned away */
+    bool stuck;   /* no term to spare: no leader can open a term with this log */
 };
 struct raft_status raft_status(const struct raft *raft);
 

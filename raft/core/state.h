@@ -3,6 +3,7 @@
  *
  * Invariants, asserted by raft_check:
  *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
+ *   unsure     voted, and for nobody: a follower, always
  *   marks      durable ≤ last; log.start ≤ commit ≤ last
  *   durability a leader's own match is what its storage has
  *   leader     its entry `first` opens its term: below it terms are less; it voted for itself
@@ -58,7 +59,9 @@ enum raft_progress_kind {
 struct raft_progress {
     raft_node_id id;
     enum raft_progress_kind kind;
-    raft_index match;       /* durable there */
+    bool unsure;            /* it said so when it last answered */
+    raft_index counted;     /* durable there: what decides */
+    raft_index match;       /* the same, also where an unsure node says so: what to send next */
     raft_index next;        /* to send */
     raft_index commit_told; /* the commit index in the last append */
     bool probed;            /* PROBE: one is under way */
@@ -77,6 +80,7 @@ struct raft_batch {
 struct raft_round_waiter {
     uint64_t token;
     raft_node_id from;
+    bool unsure;    /* and it wants the end of the log */
     uint64_t round; /* to be confirmed; 0: not sent yet */
     raft_index index;
 };
@@ -149,6 +153,8 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out);
 void want_persist(struct raft *raft, struct raft_output *out);
 /* Storage has the current term: what says it may leave. */
 bool term_is_durable(const struct raft *raft);
+/* Storage may have forgotten votes: raft.h, UNSURE NODES. */
+bool is_unsure(const struct raft *raft);
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
                               struct raft_output *out);
 struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind);
@@ -191,6 +197,7 @@ void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct ra
 void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
 void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
 void on_campaign_now(struct raft *raft, struct raft_output *out);
+void admit(struct raft *raft, raft_term term, struct raft_output *out);
 
 /* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
 
