@@ -65,6 +65,7 @@ static void close_handles(struct node *node)
     peers_close(node->peers);
     if (node->redis != NULL)
         redis_close(node->redis);
+    runner_threads_close(&node->runner);
     uv_close((uv_handle_t *)&node->prepare, NULL);
     uv_close((uv_handle_t *)&node->check, NULL);
     uv_close((uv_handle_t *)&node->timer, NULL);
@@ -76,7 +77,7 @@ static void close_handles(struct node *node)
 static void stop_when_idle(struct node *node)
 {
     bool started = node->replica != NULL && replica_users(node->replica) != NULL;
-    bool busy = runner_uv_busy(&node->runner) || (started && replica_busy(node->replica)) ||
+    bool busy = runner_threads_busy(&node->runner) || (started && replica_busy(node->replica)) ||
                 (node->workers != NULL && !workers_idle(node->workers));
     if (busy && node_now_ms(NULL) - node->stop_ms < STOP_WAIT_MS)
         return;
@@ -389,7 +390,7 @@ static int start(struct node *node)
     if (result != 0)
         return result;
     start_loop(node);
-    runner_uv_init(&node->runner, &node->loop);
+    check_result(runner_threads_init(&node->runner, &node->loop), "threads");
     result = make_peers(node);
     if (result == 0)
         result = open_log(node);
@@ -421,6 +422,7 @@ static void tidy_up(struct node *node)
     workers_free(node->workers);
     peers_free(node->peers);
     redis_free(node->redis);
+    runner_threads_join(&node->runner);
     disk_posix_close(&node->disk);
 }
 
@@ -438,7 +440,7 @@ int main(int argc, char **argv)
     if (start(&node) != 0)
         return 1;
     int open_handles = uv_run(&node.loop, UV_RUN_DEFAULT);
-    if (open_handles != 0 || runner_uv_busy(&node.runner))
+    if (open_handles != 0 || runner_threads_busy(&node.runner))
         _exit(node.exit_code); /* the disk did not answer in time: nothing may be freed under it */
     tidy_up(&node);
     diag("stopped", "exit=%d", node.exit_code);

@@ -7,7 +7,7 @@
 #include "raft/node/peers.h"
 #include "raft/node/redis.h"
 #include "raft/node/replica.h"
-#include "raft/node/runner_uv.h"
+#include "raft/node/runner_threads.h"
 #include "raft/node/snapshots.h"
 #include "raft/node/workers.h"
 
@@ -26,7 +26,7 @@ struct node {
     uint64_t timer_ms; /* when it fires; 0: not set */
     uv_signal_t sigterm, sigint, sigusr1;
     struct disk_posix disk;
-    struct runner_uv runner;
+    struct runner_threads runner;
     struct redis *redis;
     struct snapshots *snapshots;
     struct replica *replica;

@@ -332,6 +332,7 @@ void replica_turn(struct replica *replica)
         offers_look(replica, now_ms);
         install_look(replica, now_ms);
     }
+    admit_look(replica, now_ms);
     hand_over(replica, now_ms);
     do {
         step_gathered(replica, now_ms);

@@ -112,6 +112,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return -EBADMSG;
     switch (note.kind) {
     case PEER_STANDING:
+        admit_heard(replica, from, &note.standing);
         return 0;
     case PEER_FORWARD:
         return writes_forwarded(replica, from, &note.forward);
@@ -225,8 +226,10 @@ int replica_receive(struct replica *replica, raft_node_id from, struct frame fra
 
 void replica_peer_up(struct replica *replica, raft_node_id peer)
 {
-    if (replica->users != NULL)
-        writes_unsend(replica, true, peer); /* what went over the connection before is lost */
+    if (replica->users == NULL)
+        return;
+    writes_unsend(replica, true, peer); /* what went over the connection before is lost */
+    admit_peer_up(replica, peer);
 }
 
 void replica_peer_lost(struct replica *replica, raft_node_id peer)

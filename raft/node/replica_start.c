@@ -181,6 +181,9 @@ static int place_start(struct replica *replica, const struct replica_state *stat
                              ? state->configuration
                              : first_configuration(replica),
     };
+    /* Storage that never held a term is new, or was wiped: what it promised it does not know. */
+    if (!replica_alone(replica) && recovered->term.n == 0 && !recovered->voted)
+        saved->voted = true; /* for nobody: unsure, see core/raft.h */
     *ret_drop_log =
         !replica_alone(replica) && (index_less(recovered->last, index) ||
                                     (has && index.n > 0 && !term_equal(term, state->term)));
@@ -190,8 +193,11 @@ static int place_start(struct replica *replica, const struct replica_state *stat
         saved->snapshot_index = saved->log_start = recovered->start;
         saved->log_start_term = recovered->start_term;
     }
-    if (term_less(saved->term, saved->log_start_term))
-        saved->term = saved->log_start_term; /* known from the snapshot: see the wiped node */
+    if (term_less(saved->term, saved->log_start_term)) { /* the snapshot teaches it */
+        saved->term = saved->log_start_term;
+        saved->voted = saved->voted && saved->vote.n == 0;
+        saved->vote.n = 0;
+    }
     return 0;
 }
 
@@ -213,10 +219,15 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     if (result == 0 && !drop_log && index_less(saved.log_start, *ret_last))
         result = wal_read(replica->wal, index_next(saved.log_start), *ret_last, restore_entry,
                           replica->raft);
-    if (result == 0 && drop_log) { /* durable before anything is said of it */
+    /* What differs from what the disk said is durable before anything is said of it. */
+    const struct wal_recovered *recovered = &replica->recovered;
+    if (result == 0 && (!term_equal(saved.term, recovered->term) ||
+                        saved.voted != recovered->voted || saved.vote.n != recovered->vote.n))
+        wal_hard_state(replica->wal, saved.term, saved.voted, saved.vote);
+    if (result == 0 && drop_log)
         wal_reset(replica->wal, saved.log_start, saved.log_start_term);
+    if (result == 0)
         wal_flush(replica->wal, true);
-    }
     if (result == 0 && raft_status(replica->raft).stuck)
         result = -ENOBUFS;
     replica->log_start = drop_log ? saved.log_start.n : replica->recovered.start.n;

@@ -48,7 +48,8 @@ struct pending_list {
 struct writes {
     struct pending **bucket;
     struct siphash_key key;
-    uint32_t count; /* of clients here: those in the hash */
+    uint32_t count;     /* of clients here: those in the hash */
+    uint32_t forwarded; /* of others */
     uint64_t bytes;
     struct pending_list unsent, sent;
     uint64_t forward_after_ms; /* the leader refused: not before */
@@ -76,6 +77,7 @@ struct reads {
     uint32_t asking_count;
     enum round_phase phase;
     uint64_t token;
+    raft_term term; /* when it was asked for */
     uint64_t asked_ms, retry_ms;
     raft_index index;
 };
@@ -114,6 +116,19 @@ struct install {
     uint32_t please_who; /* and whom */
 };
 
+/* --- replica_admit.c ----------------------------------------------------------------------------
+ */
+
+struct admission {
+    bool heard[RAFT_MEMBERS_MAX]; /* by place among the members */
+    uint32_t heard_count, empty_count;
+    raft_term highest;
+    uint64_t asked_ms;
+    uint64_t token; /* of the last read round before all were heard */
+    bool index_known;
+    raft_index index; /* to be applied and durable */
+};
+
 struct replica {
     struct replica_options options;
     struct wal *wal;
@@ -139,6 +154,7 @@ struct replica {
     struct reads reads;
     struct offer offer[RAFT_MEMBERS_MAX];
     struct install install;
+    struct admission admission;
 
     uint32_t proposal_accepted; /* of the proposal under way */
     bool durable;               /* the WAL reached this mark */
@@ -240,5 +256,15 @@ NODISCARD int install_chunk(struct replica *replica, raft_node_id from,
 void install_saved(struct replica *replica, bool durable);
 void install_look(struct replica *replica, uint64_t now_ms);
 void install_give_up(struct replica *replica);
+
+/* --- replica_admit.c ----------------------------------------------------------------------------
+ */
+
+void admit_peer_up(struct replica *replica, raft_node_id peer);
+void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);
+/* A round of reads that was asked for in this term is answered. */
+void admit_read(struct replica *replica, uint64_t token, raft_term term, raft_index index);
+bool admit_wants_read(const struct replica *replica);
+void admit_look(struct replica *replica, uint64_t now_ms);
 
 #endif

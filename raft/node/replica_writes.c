@@ -94,6 +94,8 @@ static void end(struct writes *writes, struct pending *pending)
         *at = pending->hash_next;
         writes->count--;
         writes->bytes -= pending->len;
+    } else {
+        writes->forwarded--;
     }
     free(pending);
 }
@@ -177,13 +179,15 @@ int writes_forwarded(struct replica *replica, raft_node_id from, const struct pe
     if (users_answered(replica->users, &entry.id, &answer))
         return 0; /* it is in the log: whoever sent it will apply it too */
     struct pending *pending = NULL;
-    if (raft_status(replica->raft).role == RAFT_LEADER)
+    bool leads = raft_status(replica->raft).role == RAFT_LEADER;
+    if (leads && replica->writes.forwarded < REPLICA_WAITING_MAX)
         pending = new_pending(&entry.id, writer_bytes(&out), replica_now_ms(replica));
     if (pending == NULL) {
-        refuse_forwarded(replica, from, &entry.id, 0);
+        refuse_forwarded(replica, from, &entry.id, leads ? CALL_BUSY : 0);
         return 0;
     }
     pending->from = from;
+    replica->writes.forwarded++;
     push(&replica->writes.unsent, pending);
     return 0;
 }
@@ -318,11 +322,10 @@ void writes_send(struct replica *replica)
         propose_unsent(replica);
         if (replica->writes.unsent.first != NULL && wal_full(replica->wal))
             refuse_for_full_disk(replica);
-        else
-            turn_away_forwarded(replica, CALL_BUSY);
         return;
     }
-    turn_away_forwarded(replica, 0);
+    if (replica->writes.forwarded > 0)
+        turn_away_forwarded(replica, 0);
     if (status.leader_known)
         forward_unsent(replica, status.leader);
 }

@@ -19,7 +19,7 @@
  * those of the core's messages (core/message.h), and begin above them.
  *
  *   HELLO      the first frame of a connection, from who called
- *   STANDING   whether the sender's storage may have forgotten a vote, and its term
+ *   STANDING   the sender's term, and where its log ends: for a node whose storage is new
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
  *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
  *
@@ -49,8 +49,8 @@
     M(PEER_SNAPSHOT_CHUNK,  peer_snapshot_chunk,  snapshot_chunk,  71) \
     M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72)
 
-/* `answer`: the receiver is asked for its own standing. */
-#define PEER_STANDING_FIELDS(F)        F(u8, unsure) F(u64, term) F(u64, last) F(u8, answer)
+/* `asks`: the receiver is to say its own, with the same `question`. */
+#define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last)
 #define PEER_FORWARD_FIELDS(F)         F(bytes, request)
 /* `reason`: enum call_reason, or 0 when the receiver does not lead. */
 #define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)

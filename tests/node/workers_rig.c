@@ -120,7 +120,7 @@ struct workers_rig *workers_rig_new(void)
     rig->check.data = rig;
     must(uv_check_start(&rig->check, on_check) == 0);
     must(uv_timer_start(&rig->tick, on_tick, 5, 5) == 0);
-    runner_uv_init(&rig->runner, &rig->loop);
+    must(runner_threads_init(&rig->runner, &rig->loop) == 0);
     must(disk_posix_open(&rig->disk, rig->directory) == 0);
     open_replica(rig);
     struct workers_options options = {
@@ -158,15 +158,17 @@ void workers_rig_free(struct workers_rig *rig)
 {
     rig->hold = false;
     replica_stop(rig->replica);
-    while (replica_busy(rig->replica) || runner_uv_busy(&rig->runner))
+    while (replica_busy(rig->replica) || runner_threads_busy(&rig->runner))
         workers_rig_turn(rig);
     workers_close(rig->workers);
+    runner_threads_close(&rig->runner);
     uv_close((uv_handle_t *)&rig->check, NULL);
     uv_close((uv_handle_t *)&rig->tick, NULL);
     (void)uv_run(&rig->loop, UV_RUN_DEFAULT);
     must(uv_loop_close(&rig->loop) == 0);
     workers_free(rig->workers);
     replica_close(rig->replica);
+    runner_threads_join(&rig->runner);
     disk_posix_close(&rig->disk);
     remove_directory(rig->directory);
     free(rig);

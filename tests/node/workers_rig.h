@@ -7,7 +7,7 @@
 #define ROLLCALL_TESTS_WORKERS_RIG_H
 
 #include "raft/node/disk_posix.h"
-#include "raft/node/runner_uv.h"
+#include "raft/node/runner_threads.h"
 #include "raft/node/workers.h"
 #include "tests/users/support.h"
 
@@ -19,7 +19,7 @@ struct workers_rig {
     uv_check_t check;
     uv_timer_t tick;
     struct disk_posix disk;
-    struct runner_uv runner;
+    struct runner_threads runner;
     struct replica *replica;
     struct workers *workers;
     bool ready;

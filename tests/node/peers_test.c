@@ -1,0 +1,361 @@
+/* Nodes over real sockets: who is let in, what is lost, and what comes back. */
+#include "raft/node/peers.h"
+#include "raft/wire/peer.h"
+#include "tests/users/support.h"
+
+#include <arpa/inet.h>
+#include <criterion/new/assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define PATIENCE_MS 5000u
+#define FRAMES_MAX  4096u
+
+/* One node: its peers, and what it heard. */
+struct side {
+    struct peers *peers;
+    uint64_t node;
+    char address[32];
+    uint32_t up, lost;
+    uint32_t frames;
+    uint64_t frame[FRAMES_MAX]; /* the terms of what came */
+    uint32_t refuse;            /* so many times it has no room */
+    bool nonsense;              /* it makes no sense of what comes */
+};
+
+struct net {
+    uv_loop_t loop;
+    uv_timer_t tick;
+    struct side side[2];
+};
+
+static uint64_t now_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static int received(void *context, raft_node_id from, struct frame frame)
+{
+    struct side *side = context;
+    struct peer_note note;
+    must(from.n != side->node);
+    if (side->refuse > 0) {
+        side->refuse--;
+        return -EAGAIN;
+    }
+    if (side->nonsense)
+        return -EBADMSG;
+    must(peer_note_decode(frame, &note) == 0 && note.kind == PEER_STANDING);
+    must(side->frames < FRAMES_MAX);
+    side->frame[side->frames++] = note.standing.term;
+    return 0;
+}
+
+static void up(void *context, raft_node_id peer)
+{
+    struct side *side = context;
+    must(peer.n != side->node);
+    side->up++;
+}
+
+static void lost(void *context, raft_node_id peer)
+{
+    struct side *side = context;
+    must(peer.n != side->node);
+    side->lost++;
+}
+
+static const struct peers_hooks hooks = {.received = received, .up = up, .lost = lost};
+
+static uint16_t free_port(void)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    socklen_t len = sizeof(address);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0 && bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    must(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    close(fd);
+    return ntohs(address.sin_port);
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    (void)tick;
+}
+
+static void open_side(struct net *net, uint32_t i, const char *cluster)
+{
+    struct side *side = &net->side[i];
+    struct peers_options options = {
+        .loop = &net->loop,
+        .node = i + 1,
+        .cluster = cluster,
+        .listen = side->address,
+        .members = 2,
+        .member = {{.id = {1}, .address = net->side[0].address},
+                   {.id = {2}, .address = net->side[1].address}},
+        .dead_ms = 1000,
+        .hooks = &hooks,
+        .context = side,
+    };
+    side->node = i + 1;
+    side->peers = peers_new(&options);
+    must(side->peers != NULL && peers_start(side->peers) == 0);
+}
+
+static void close_side(struct net *net, uint32_t i)
+{
+    struct side *side = &net->side[i];
+    peers_close(side->peers);
+    for (int turn = 0; turn < 20; turn++)
+        (void)uv_run(&net->loop, UV_RUN_NOWAIT);
+    peers_free(side->peers);
+    side->peers = NULL;
+}
+
+static struct net *net_new(void)
+{
+    struct net *net = calloc(1, sizeof(*net));
+    must(net != NULL && uv_loop_init(&net->loop) == 0 &&
+         uv_timer_init(&net->loop, &net->tick) == 0);
+    must(uv_timer_start(&net->tick, on_tick, 2, 2) == 0);
+    for (uint32_t i = 0; i < 2; i++)
+        snprintf(net->side[i].address, sizeof(net->side[i].address), "127.0.0.1:%u", free_port());
+    return net;
+}
+
+static void net_free(struct net *net)
+{
+    for (uint32_t i = 0; i < 2; i++) {
+        if (net->side[i].peers != NULL)
+            close_side(net, i);
+    }
+    uv_close((uv_handle_t *)&net->tick, NULL);
+    (void)uv_run(&net->loop, UV_RUN_DEFAULT);
+    must(uv_loop_close(&net->loop) == 0);
+    free(net);
+}
+
+static void turn(struct net *net)
+{
+    (void)uv_run(&net->loop, UV_RUN_ONCE);
+    for (uint32_t i = 0; i < 2; i++) {
+        if (net->side[i].peers != NULL)
+            peers_resume(net->side[i].peers);
+    }
+}
+
+#define WAIT_FOR(net, condition)                    \
+    do {                                            \
+        uint64_t from_ms = now_ms();                \
+        while (!(condition)) {                      \
+            must(now_ms() - from_ms < PATIENCE_MS); \
+            turn(net);                              \
+        }                                           \
+    } while (0)
+
+static void turns_for(struct net *net, uint64_t ms)
+{
+    for (uint64_t from_ms = now_ms(); now_ms() - from_ms < ms;)
+        turn(net);
+}
+
+static void say(struct net *net, uint32_t i, uint64_t term)
+{
+    uint8_t bytes[PEER_NOTE_BYTES_MAX];
+    struct writer out = writer_of(bytes, sizeof(bytes));
+    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = term}};
+    struct network *network = peers_network(net->side[i].peers);
+    peer_note_frame(&out, &note);
+    network->send(network, (raft_node_id){2 - i}, writer_bytes(&out));
+    network->flush(network);
+}
+
+/* Somebody who calls node 1 by hand, and says this. */
+static int call(struct net *net, struct bytes bytes)
+{
+    uint16_t port;
+    char host[PEERS_HOST_BYTES];
+    struct sockaddr_in address = {.sin_family = AF_INET};
+    must(peers_address(net->side[0].address, host, &port) == 0);
+    address.sin_port = htons(port);
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    must(fd >= 0 && connect(fd, (struct sockaddr *)&address, sizeof(address)) == 0);
+    must(write(fd, bytes.at, bytes.len) == (ssize_t)bytes.len);
+    return fd;
+}
+
+static bool is_closed(int fd)
+{
+    char byte;
+    ssize_t len = recv(fd, &byte, 1, MSG_DONTWAIT);
+    return len == 0 || (len < 0 && errno != EAGAIN);
+}
+
+static bool is_refused(struct net *net, struct bytes bytes)
+{
+    int fd = call(net, bytes);
+    WAIT_FOR(net, is_closed(fd));
+    close(fd);
+    return net->side[0].frames == 0;
+}
+
+Test(peers, hear_one_another_in_order)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    cr_assert(peers_connected(net->side[0].peers, (raft_node_id){2}));
+    for (uint64_t i = 1; i <= 1000; i++) {
+        say(net, 0, i);
+        say(net, 1, 2 * i);
+    }
+    WAIT_FOR(net, net->side[0].frames == 1000 && net->side[1].frames == 1000);
+    for (uint64_t i = 1; i <= 1000; i++)
+        must(net->side[1].frame[i - 1] == i && net->side[0].frame[i - 1] == 2 * i);
+    cr_assert(eq(u32, net->side[0].lost + net->side[1].lost, 0));
+    net_free(net);
+}
+
+Test(peers, find_one_another_again)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    turns_for(net, 100); /* it calls in vain */
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    close_side(net, 1);
+    WAIT_FOR(net, net->side[0].lost >= 1);
+    cr_assert(not(peers_connected(net->side[0].peers, (raft_node_id){2})));
+    say(net, 0, 1); /* lost, and nobody minds */
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 2);
+    say(net, 0, 2);
+    WAIT_FOR(net, net->side[1].frames == 1);
+    cr_assert(eq(u64, net->side[1].frame[0], 2));
+    net_free(net);
+}
+
+Test(peers, hand_in_again_what_had_no_room)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    net->side[1].refuse = 10;
+    for (uint64_t i = 1; i <= 100; i++)
+        say(net, 0, i);
+    WAIT_FOR(net, net->side[1].frames == 100);
+    for (uint64_t i = 1; i <= 100; i++)
+        must(net->side[1].frame[i - 1] == i);
+    net_free(net);
+}
+
+Test(peers, drop_who_makes_no_sense_and_let_it_come_back)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    net->side[1].nonsense = true;
+    say(net, 0, 1);
+    WAIT_FOR(net, net->side[0].up == 2);
+    net->side[1].nonsense = false;
+    say(net, 0, 2);
+    WAIT_FOR(net, net->side[1].frames == 1);
+    cr_assert(eq(u64, net->side[1].frame[0], 2));
+    net_free(net);
+}
+
+Test(peers, refuse_a_node_of_another_cluster)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "b");
+    turns_for(net, 300);
+    say(net, 0, 1);
+    say(net, 1, 1);
+    turns_for(net, 200);
+    cr_assert(eq(u32, net->side[0].frames + net->side[1].frames, 0));
+    net_free(net);
+}
+
+Test(peers, refuse_strangers)
+{
+    static const struct peer_hello rows[] = {
+        {.version = PEER_VERSION + 1, .from = 2, .to = 1}, /* another version */
+        {.version = PEER_VERSION, .from = 2, .to = 3},     /* it wants another node */
+        {.version = PEER_VERSION, .from = 3, .to = 1},     /* no member */
+        {.version = PEER_VERSION, .from = 1, .to = 1},     /* this node itself */
+    };
+    struct net *net = net_new();
+    uint8_t bytes[PEER_NOTE_BYTES_MAX];
+    open_side(net, 0, "a");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct writer out = writer_of(bytes, sizeof(bytes));
+        struct peer_hello hello = rows[i];
+        hello.cluster = bytes_of_text("a");
+        peer_hello_frame(&out, &hello);
+        cr_assert(is_refused(net, writer_bytes(&out)), "row %zu", i);
+    }
+    struct writer out = writer_of(bytes, sizeof(bytes));
+    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = 9}};
+    peer_note_frame(&out, &note);
+    cr_assert(is_refused(net, writer_bytes(&out)), "who does not greet");
+    cr_assert(is_refused(net, bytes_of_text("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")));
+    cr_assert(is_refused(net, bytes_of_text("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")));
+    int silent = call(net, bytes_of_text("x"));
+    uint64_t from_ms = now_ms();
+    WAIT_FOR(net, is_closed(silent));
+    cr_assert(ge(u64, now_ms() - from_ms, 1000), "it was given time");
+    close(silent);
+    net_free(net);
+}
+
+Test(peers, take_as_many_callers_as_they_can_and_turn_the_rest_away)
+{
+    struct net *net = net_new();
+    int fd[PEERS_INLETS_MAX + 8];
+    open_side(net, 0, "a");
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+        fd[i] = call(net, bytes_of_text("x"));
+    turns_for(net, 200);
+    uint32_t closed = 0;
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+        closed += is_closed(fd[i]);
+    cr_assert(eq(u32, closed, 8));
+    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+        close(fd[i]);
+    turns_for(net, 50);
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[1].up == 1);
+    say(net, 1, 5);
+    WAIT_FOR(net, net->side[0].frames == 1);
+    net_free(net);
+}
+
+Test(peers, read_addresses)
+{
+    char host[PEERS_HOST_BYTES];
+    uint16_t port;
+    cr_assert(eq(int, peers_address("10.0.0.1:7001", host, &port), 0));
+    cr_assert(eq(str, host, "10.0.0.1"));
+    cr_assert(eq(int, port, 7001));
+    cr_assert(eq(int, peers_address("[fe80::1]:65535", host, &port), 0));
+    cr_assert(eq(str, host, "fe80::1"));
+    cr_assert(eq(int, peers_address("node-2.example:1", host, &port), 0));
+    static const char *const bad[] = {"",      ":",    "a",    "a:",    ":7",   "a:0", "a:65536",
+                                      "::1:7", "a:7x", "a: 7", "[::1]", "[]:7", "a:-1"};
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+        cr_assert(eq(int, peers_address(bad[i], host, &port), -EINVAL), "%s", bad[i]);
+}
