@@ -125,7 +125,7 @@ soak: ## the long way: a node killed 200 times under load, 40 storms over three 
 
 failover: ## 50 failovers of each kind, by the clock: TRIALS=
 	@deploy/packages build run test
-	@$(MAKE) all $(B)/test-e2e
+	@$(MAKE) all tests
 	@E2E_TRIALS=$(TRIALS) ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'failover/*' $(B)/test-e2e
 
 bench: ## side by side with the ceilings and the peers, as ratios
