@@ -74,8 +74,9 @@ int hard_state_open(struct disk *disk, uint64_t node, bool create, struct hard_s
         return result;
     uint32_t damaged = 0, copies = 0;
     result = load(&file, node, &damaged, &copies);
-    /* A torn write or rot left one: it is about to be built upon, and must outlive another. */
-    if (result == 0 && copies == 1)
+    /* What was read is about to be built upon. It may be of a write whose sync failed, which the
+     * kernel took for clean nevertheless; or torn writes or rot left one copy of it. */
+    if (result == 0 && copies > 0)
         result = hard_state_write(&file, file.now.term, file.now.voted, file.now.vote);
     if (result != 0) {
         (void)!disk->ops->close(disk, file.file);

@@ -203,7 +203,9 @@ static void carry_verdict(struct replica *replica, const struct raft_verdict *ve
 void replica_step(struct replica *replica, const struct raft_event *event)
 {
     struct raft_output *output = &replica->output;
-    raft_step(replica->raft, event, output);
+    struct raft_event stamped = *event;
+    stamped.now_ms = replica_now_ms(replica); /* one place, so that it never goes back */
+    raft_step(replica->raft, &stamped, output);
     carry_persist(replica, &output->persist);
     for (uint32_t i = 0; i < output->sends.count; i++)
         replica_send(replica, &output->sends.at[i]);
@@ -256,7 +258,6 @@ static void step_gathered(struct replica *replica, uint64_t now_ms)
     if (replica->durable) {
         replica->durable = false;
         replica_step(replica, &(struct raft_event){.kind = RAFT_PERSISTED,
-                                                   .now_ms = now_ms,
                                                    .persisted = {.mark = replica->mark}});
     }
     /* A leader opens its term with an entry: no campaign while there is no room for one. */
@@ -370,7 +371,7 @@ void replica_store_is_back(struct replica *replica)
     replica->save_retry_ms = SAVE_RETRY_MS_MIN;
 }
 
-static void compact(struct replica *replica, uint64_t now_ms)
+static void compact(struct replica *replica)
 {
     /* The log back to the snapshot before is kept: a store that loses the newest is no loss. */
     raft_index gone = {replica->saved_before};
@@ -378,9 +379,8 @@ static void compact(struct replica *replica, uint64_t now_ms)
     if (gone.n <= replica->log_start)
         return;
     replica->log_start = gone.n;
-    replica_step(replica, &(struct raft_event){.kind = RAFT_COMPACTED,
-                                               .now_ms = now_ms,
-                                               .compacted = {.index = gone}});
+    replica_step(replica,
+                 &(struct raft_event){.kind = RAFT_COMPACTED, .compacted = {.index = gone}});
 }
 
 void replica_saved(struct replica *replica, bool durable, uint64_t index)
@@ -405,7 +405,7 @@ void replica_saved(struct replica *replica, bool durable, uint64_t index)
         return; /* the same again, because the store may have lost it */
     replica->saved_before = replica->saved_index;
     replica->saved_index = index;
-    compact(replica, now_ms);
+    compact(replica);
 }
 
 void replica_stop(struct replica *replica)

@@ -61,9 +61,7 @@ static void tell_core(struct replica *replica)
         term = raft_status(replica->raft).term;
     replica->options.hooks->note(replica->options.context, "admitted",
                                  "this node's storage was new: it votes from now on");
-    replica_step(replica, &(struct raft_event){.kind = RAFT_ADMITTED,
-                                               .now_ms = replica_now_ms(replica),
-                                               .admitted = {.term = term}});
+    replica_step(replica, &(struct raft_event){.kind = RAFT_ADMITTED, .admitted = {.term = term}});
 }
 
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)

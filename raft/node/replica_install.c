@@ -160,7 +160,6 @@ static void take_its_place(struct replica *replica)
     raft_index index = install->index;
     struct raft_event event = {
         .kind = RAFT_SNAPSHOT_INSTALLED,
-        .now_ms = replica_now_ms(replica),
         .snapshot_installed = {.index = index,
                                .term = install->term,
                                .configuration = &install->configuration},

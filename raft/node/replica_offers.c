@@ -131,7 +131,6 @@ static void tell_core(struct replica *replica, raft_node_id to, bool installed, 
 {
     struct raft_event event = {
         .kind = RAFT_SNAPSHOT_SENT,
-        .now_ms = replica_now_ms(replica),
         .snapshot_sent = {.to = to, .installed = installed, .index = index},
     };
     replica_step(replica, &event);

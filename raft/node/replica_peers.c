@@ -209,9 +209,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
     } else if (room == 0 && gives_vote(inbound->message.kind)) {
         return 0; /* a leader opens its term with an entry */
     }
-    replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED,
-                                               .now_ms = replica_now_ms(replica),
-                                               .received = received});
+    replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED, .received = received});
     return 0;
 }
 
@@ -235,7 +233,6 @@ void replica_peer_up(struct replica *replica, raft_node_id peer)
 void replica_peer_lost(struct replica *replica, raft_node_id peer)
 {
     if (replica->users != NULL)
-        replica_step(replica, &(struct raft_event){.kind = RAFT_PEER_LOST,
-                                                   .now_ms = replica_now_ms(replica),
-                                                   .peer_lost = {.peer = peer}});
+        replica_step(replica,
+                     &(struct raft_event){.kind = RAFT_PEER_LOST, .peer_lost = {.peer = peer}});
 }

@@ -55,7 +55,6 @@ void reads_ask(struct replica *replica, uint64_t now_ms)
     reads->asked_ms = now_ms;
     reads->term = status.term;
     replica_step(replica, &(struct raft_event){.kind = RAFT_READ_ASKED,
-                                               .now_ms = now_ms,
                                                .read_asked = {.token = ++reads->token}});
 }
 

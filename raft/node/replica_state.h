@@ -177,7 +177,8 @@ struct replica {
 /* --- replica.c ----------------------------------------------------------------------------------
  */
 
-/* Steps the core and carries its output out. Not from within a hook. */
+/* Steps the core now, and carries its output out. The event's time is set here. Not from within a
+ * hook. */
 void replica_step(struct replica *replica, const struct raft_event *event);
 uint64_t replica_now_ms(const struct replica *replica);
 bool replica_alone(const struct replica *replica);

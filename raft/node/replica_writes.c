@@ -253,7 +253,6 @@ static void propose_unsent(struct replica *replica)
         replica->proposal_accepted = 0;
         replica_step(replica,
                      &(struct raft_event){.kind = RAFT_PROPOSED,
-                                          .now_ms = replica_now_ms(replica),
                                           .proposed = {.count = count, .bytes = replica->sizes}});
         if (replica->proposal_accepted != count) { /* busy: it stays unsent */
             entries_drop_from(&replica->entries, first);

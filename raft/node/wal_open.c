@@ -423,17 +423,60 @@ static int open_hard_state(struct scan *scan)
     return 0;
 }
 
+/* Where the first record is of which the last one does not say that it was durable before. */
+static size_t find_unsynced(const struct wal *wal, const uint8_t *bytes)
+{
+    size_t offset = 0, first = 0;
+    uint64_t synced = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        struct record record;
+        for (offset = 0; offset < wal->offset; offset += record_bytes(record.payload.len)) {
+            offset = wal_record_place(bytes, (size_t)wal->size, offset);
+            if (record_get(bytes_of(bytes + offset, (size_t)wal->size - offset), &record) !=
+                RECORD_OK)
+                break; /* the end: all before was read as good just now */
+            if (pass == 0)
+                synced = record.synced;
+            else if (record.sequence > synced)
+                break;
+        }
+        first = offset;
+    }
+    return first / DISK_SECTOR_BYTES * DISK_SECTOR_BYTES;
+}
+
 /*
  * A process that was killed leaves written bytes that were never synced, and that were read as good
- * just now: they must be durable before anything builds on them.
+ * just now: they must be durable before anything builds on them. They are written again, too: after
+ * a sync that failed the kernel may take for clean what it could not write, and the next sync for
+ * done. (The hard state is written again by hard_state_open.)
  */
+static int write_unsynced(struct wal *wal)
+{
+    struct disk *disk = wal->disk;
+    void *memory; /* aligned: the file may be written past the page cache */
+    if (posix_memalign(&memory, 4096, (size_t)wal->size) != 0)
+        return -ENOMEM;
+    uint8_t *bytes = memory;
+    int result = disk->ops->read(disk, wal->file, 0, bytes, (size_t)wal->size);
+    if (result == 0) {
+        size_t from = find_unsynced(wal, bytes);
+        size_t to = (size_t)wal_sector_after(wal->offset);
+        if (from < to)
+            result = disk->ops->write(disk, wal->file, from, bytes + from, to - from);
+    }
+    free(memory);
+    return result;
+}
+
 static int sync_last(struct wal *wal)
 {
-    int result = wal->disk->ops->sync(wal->disk, wal->file);
+    struct disk *disk = wal->disk;
+    int result = write_unsynced(wal);
     if (result == 0)
-        result = wal->disk->ops->sync(wal->disk, wal->hard_state.file);
+        result = disk->ops->sync(disk, wal->file);
     if (result == 0)
-        result = wal->disk->ops->sync_directory(wal->disk);
+        result = disk->ops->sync_directory(disk);
     return result;
 }
 
@@ -459,7 +502,8 @@ static int recover(struct scan *scan)
                      recovered->term.n, wal->last_term.n);
         return -EBADMSG;
     }
-    result = sync_last(wal);
+    if (!recovered->fresh)
+        result = sync_last(wal);
     if (result != 0)
         return result;
     wal->disk->ops->go_direct(wal->disk, wal->file);
