@@ -1,0 +1,299 @@
+/* A node whose storage may have forgotten what it said (raft.h, UNSURE NODES), and its leader. */
+#include "tests/core/support.h"
+
+/* Node 1 of three voters, in `term`, of a log of these terms, unsure. */
+static struct node unsure(uint64_t term, const uint64_t *terms, size_t entries)
+{
+    struct raft_saved saved = {.term = {term}, .voted = true, .configuration = voters(3, 1, 2, 3)};
+    struct node node = node_start(&saved, terms, entries);
+    node_tick(&node);
+    must(raft_status(node.raft).unsure);
+    return node;
+}
+
+static void node_admitted(struct node *node, uint64_t term)
+{
+    node_step(node, (struct raft_event){.kind = RAFT_ADMITTED, .admitted = {.term = {term}}});
+}
+
+static bool gave_vote(const struct node *node, uint64_t to)
+{
+    const struct raft_message *m = node_sent(node, RAFT_VOTE_GIVE, to);
+    return m != NULL && m->vote_give.granted;
+}
+
+static struct raft_message unsurely(struct raft_message give)
+{
+    give.append_give.unsure = true;
+    return give;
+}
+
+Test(unsure, node_gives_no_vote_in_any_term)
+{
+    struct node node = unsure(0, NO_TERMS);
+    for (uint64_t term = 1; term < 5; term++) {
+        node_hear(&node, vote_ask(2, term, 9, term));
+        cr_assert(not(gave_vote(&node, 2)));
+        cr_assert(eq(u64, node.out.persist.term.n, term), "it follows the term");
+        cr_assert(node.out.persist.hard_state);
+        cr_assert(node.out.persist.voted);
+        cr_assert(eq(u64, node.out.persist.vote.n, 0), "and stays unsure on disk");
+        node_all_durable(&node);
+        cr_assert(eq(u32, node.out.sends.count, 0));
+        node_hear(&node, vote_ask(2, term, 9, term));
+        cr_assert(not(gave_vote(&node, 2)));
+        cr_assert(raft_status(node.raft).unsure);
+    }
+    node_free(&node);
+}
+
+Test(unsure, node_grants_no_pre_vote)
+{
+    struct node node = unsure(1, TERMS(1));
+    node_hear(&node, pre_vote_ask(2, 1, 9, 1));
+    const struct raft_message *m = node_sent(&node, RAFT_PRE_VOTE_GIVE, 2);
+    cr_assert(m == NULL || !m->pre_vote_give.granted);
+    node_free(&node);
+}
+
+Test(unsure, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
+{
+    struct node node = unsure(1, TERMS(1));
+    for (int i = 0; i < 10; i++) {
+        node_wait(&node);
+        cr_assert(eq(u32, node.out.sends.count, 0));
+        cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    }
+    struct raft_message now = message(RAFT_CAMPAIGN_NOW, 2, 2);
+    now.campaign_now.transfer = true;
+    node_hear(&node, now);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    node_free(&node);
+}
+
+Test(unsure, node_alone_does_not_campaign_either)
+{
+    struct raft_saved saved = saved_nothing();
+    saved.voted = true;
+    struct node node = node_start(&saved, NO_TERMS);
+    for (int i = 0; i < 5; i++)
+        node_wait(&node);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    node_admitted(&node, 0);
+    node_all_durable(&node);
+    node_wait(&node);
+    node_all_durable(&node);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
+    node_free(&node);
+}
+
+Test(unsure, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_unsure)
+{
+    struct node node = unsure(0, NO_TERMS);
+    node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
+    node_all_durable(&node);
+    node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
+    const struct raft_message *m = node_sent(&node, RAFT_APPEND_GIVE, 2);
+    cr_assert(not(m->append_give.accepted));
+    cr_assert(m->append_give.unsure);
+    node_hear(&node, append_after(2, 3, 0, 0, 1, TERMS(1, 2)));
+    cr_assert(eq(u64, node.out.apply.last.n, 1));
+    node_all_durable(&node);
+    m = node_sent(&node, RAFT_APPEND_GIVE, 2);
+    cr_assert(m->append_give.accepted);
+    cr_assert(eq(u64, m->append_give.match.n, 2));
+    cr_assert(m->append_give.unsure);
+    node_free(&node);
+}
+
+Test(unsure, node_says_so_when_it_asks_for_a_read)
+{
+    struct node node = unsure(1, TERMS(1));
+    node_hear(&node, append_after(2, 1, 1, 1, 0, NO_TERMS));
+    node_read(&node, 7);
+    cr_assert(node_sent(&node, RAFT_READ_ASK, 2)->read_ask.unsure);
+    node_admitted(&node, 1);
+    node_read(&node, 8);
+    cr_assert(not(node_sent(&node, RAFT_READ_ASK, 2)->read_ask.unsure));
+    node_free(&node);
+}
+
+Test(unsure, node_that_is_admitted_gives_no_vote_in_that_term_and_one_in_the_next)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_admitted(&node, 5);
+    cr_assert(node.out.persist.hard_state);
+    cr_assert(eq(u64, node.out.persist.term.n, 5));
+    cr_assert(eq(u64, node.out.persist.vote.n, 1));
+    cr_assert(not(raft_status(node.raft).unsure));
+    node_all_durable(&node);
+    cr_assert(eq(u32, node.out.sends.count, 0));
+    node_hear(&node, vote_ask(2, 5, 9, 5));
+    cr_assert(not(gave_vote(&node, 2)));
+    node_hear(&node, vote_ask(2, 6, 9, 5));
+    node_all_durable(&node);
+    cr_assert(gave_vote(&node, 2));
+    node_free(&node);
+}
+
+Test(unsure, node_that_is_admitted_in_its_own_term_goes_on_following)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
+    node_admitted(&node, 2);
+    cr_assert(eq(u64, raft_status(node.raft).term.n, 3), "terms do not go back");
+    cr_assert(raft_status(node.raft).leader_known);
+    cr_assert(eq(u64, node.out.persist.vote.n, 1));
+    node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
+    cr_assert(not(node_sent(&node, RAFT_APPEND_GIVE, 2)->append_give.unsure));
+    node_free(&node);
+}
+
+Test(unsure, node_that_is_admitted_campaigns_in_a_later_term_only)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_admitted(&node, 4);
+    node_all_durable(&node);
+    node_wait(&node);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE));
+    node_hear(&node, vote_give(2, 4, true));
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE), "a vote of a time forgot");
+    node_hear(&node, pre_vote_give(2, 4, 5, true));
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
+    cr_assert(eq(u64, raft_status(node.raft).term.n, 5));
+    node_free(&node);
+}
+
+Test(unsure, node_of_a_new_cluster_begins_like_any_other)
+{
+    struct node node = unsure(0, NO_TERMS);
+    node_admitted(&node, 0);
+    cr_assert(node.out.persist.hard_state);
+    cr_assert(not(node.out.persist.voted));
+    node_all_durable(&node);
+    node_hear(&node, vote_ask(2, 1, 0, 0));
+    node_all_durable(&node);
+    cr_assert(gave_vote(&node, 2), "in the first term already");
+    node_free(&node);
+}
+
+Test(unsure, nothing_happens_to_a_node_that_is_admitted_without_being_unsure)
+{
+    struct node node = node_among(3, 1, TERMS(1));
+    node_admitted(&node, 7);
+    cr_assert(not(node.out.persist.wanted));
+    cr_assert(eq(u64, raft_status(node.raft).term.n, 1));
+    node_free(&node);
+}
+
+Test(unsure, node_stays_so_over_a_restart_until_the_admission_is_durable)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_admitted(&node, 3);
+    struct raft_persist persist = node.out.persist;
+    node_free(&node);
+    node = unsure(3, TERMS(1)); /* a crash came before the flush */
+    node_hear(&node, vote_ask(2, 4, 9, 3));
+    cr_assert(not(gave_vote(&node, 2)));
+    node_free(&node);
+    struct raft_saved saved = {.term = persist.term,
+                               .voted = persist.voted,
+                               .vote = persist.vote,
+                               .configuration = voters(3, 1, 2, 3)};
+    node = node_start(&saved, TERMS(1));
+    cr_assert(not(raft_status(node.raft).unsure));
+    node_free(&node);
+}
+
+/* --- what its leader makes of it -----------------------------------------------------------------
+ */
+
+Test(unsure, acknowledgements_commit_nothing)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_propose(&node, 1, 10);
+    node_all_durable(&node);
+    uint64_t last = raft_status(node.raft).last.n;
+    node_hear(&node, unsurely(accepted(2, 2, last, 0)));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, last - 1));
+    node_hear(&node, accepted(2, 2, last - 1, 0)); /* one of before the wipe, overtaken */
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, last - 1));
+    node_hear(&node, accepted(2, 2, last, 0));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, last), "it was admitted");
+    node_free(&node);
+}
+
+Test(unsure, answers_confirm_no_round)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_read(&node, 5);
+    uint64_t round = node.raft->leader.round;
+    node_hear(&node, unsurely(accepted(2, 2, 2, round)));
+    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    node_hear(&node, accepted(2, 2, 2, round));
+    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_READ_READY));
+    node_free(&node);
+}
+
+Test(unsure, followers_alone_do_not_keep_a_leader)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    for (int i = 0; i < 30 && raft_status(node.raft).role == RAFT_LEADER; i++) {
+        node_pass(&node, HEARTBEAT_MS);
+        if (raft_status(node.raft).role == RAFT_LEADER)
+            node_hear(&node, unsurely(accepted(2, 2, 2, 0)));
+    }
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    node_free(&node);
+}
+
+Test(unsure, node_that_forgot_what_it_acknowledged_is_sent_it_again)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_hear(&node, rejected(2, 2, 2, 0, 0));
+    cr_assert(eq(u64, node_progress(&node, 2)->match.n, 2), "an old refusal says nothing");
+    node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
+    const struct raft_message *m = node_sent(&node, RAFT_APPEND, 2);
+    cr_assert(eq(u64, m->append.prev.n, 0));
+    cr_assert(eq(u32, raft_runs_entries(&m->append.entries), 2));
+    node_free(&node);
+}
+
+Test(unsure, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_compacted(&node, 2);
+    node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
+    for (int i = 0; i < 4 && node.out.verdicts.count == 0; i++) {
+        const struct raft_message *m = node_sent(&node, RAFT_APPEND, 2);
+        must(m != NULL);
+        node_hear(&node, unsurely(rejected(2, 2, m->append.prev.n, 0, 0)));
+    }
+    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_SEND_SNAPSHOT));
+    node_free(&node);
+}
+
+Test(unsure, reads_are_answered_with_the_end_of_the_log)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_propose(&node, 2, 10); /* node 2 may have acknowledged these, and forgot */
+    struct raft_message ask = message(RAFT_READ_ASK, 2, 2);
+    ask.read_ask = (struct raft_read_ask){.token = 9, .unsure = true};
+    node_hear(&node, ask);
+    node_hear(&node, accepted(3, 2, 2, node.raft->leader.round));
+    const struct raft_message *give = node_sent(&node, RAFT_READ_GIVE, 2);
+    cr_assert(eq(u64, give->read_give.index.n, 4));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, 2));
+    node_free(&node);
+}
+
+Test(unsure, node_is_handed_no_leadership)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_hear(&node, unsurely(accepted(2, 2, 2, 0)));
+    node_transfer(&node, 2);
+    cr_assert(eq(u32, node_sends(&node, RAFT_CAMPAIGN_NOW), 0));
+    node_transfer(&node, 0);
+    cr_assert(node_sent(&node, RAFT_CAMPAIGN_NOW, 3) != NULL);
+    node_free(&node);
+}
