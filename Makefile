@@ -59,7 +59,8 @@ NODE := $(filter-out $(PROCESS),$(call src,raft/node))
 APP  := $(filter-out app/main.c,$(call src,app))
 OURS := $(PURE) $(call src,raft/node app)
 
-UNIT_TESTS := $(call src,$(addprefix tests/,base core users wire node app))
+UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node app)))
+CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
 FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
@@ -84,6 +85,9 @@ $(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(APP))
 
 $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -lcriterion
+
+$(B)/seeds: $(call obj,tests/core/seeds_main.c $(CLUSTER) $(call src,raft/base raft/core))
+	$(LINK)
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer

@@ -27,9 +27,8 @@ static void read_somewhere(struct cluster *c)
     cluster_step(c, n, &event, NULL, NULL);
 }
 
-static void compact_somewhere(struct cluster *c)
+static void compact(struct cluster *c, struct node *n)
 {
-    struct node *n = &c->node[1 + cluster_below(c, c->nodes)];
     uint64_t start = n->now->start;
     if (!n->up || n->applied <= start || n->flushes > 0)
         return;
@@ -86,6 +85,8 @@ static void fault_somewhere(struct cluster *c)
     uint32_t id = 1 + cluster_below(c, c->nodes), other = 1 + cluster_below(c, c->nodes);
     if (cluster_chance(c, c->faults.crash))
         cluster_crash(c, id);
+    if (c->faults.wipe > 0 && cluster_chance(c, c->faults.wipe))
+        cluster_wipe_one(c, id);
     if (!c->node[id].up && cluster_chance(c, 300))
         cluster_start(c, id);
     if (id != other && cluster_chance(c, c->faults.cut))
@@ -93,7 +94,7 @@ static void fault_somewhere(struct cluster *c)
     if (cluster_chance(c, c->faults.cut))
         memset(c->cut, 0, sizeof(c->cut));
     if (cluster_chance(c, c->faults.compact))
-        compact_somewhere(c);
+        compact(c, &c->node[1 + cluster_below(c, c->nodes)]);
     if (cluster_chance(c, c->faults.change))
         change_somewhere(c);
     if (cluster_chance(c, c->faults.transfer) && c->node[id].up)
@@ -107,7 +108,10 @@ static void fault_somewhere(struct cluster *c)
 
 static void turn(struct cluster *c)
 {
-    c->now_ms += cluster_below(c, 2);
+    uint32_t pass_ms = cluster_below(c, 2);
+    c->now_ms += pass_ms;
+    if (pass_ms > 0)
+        c->steps_before = c->steps;
     cluster_deliver_due(c);
     for (uint32_t id = 1; id <= c->nodes; id++) {
         struct node *n = &c->node[id];
@@ -115,6 +119,10 @@ static void turn(struct cluster *c)
             cluster_flush_due(c, n);
         if (n->up && c->now_ms >= n->deadline_ms)
             cluster_tick(c, n);
+        if (n->up)
+            cluster_admit_turn(c, n);
+        if (n->up && raft_status(n->raft).crowded)
+            compact(c, n); /* the driver's duty: a full log takes no entries */
     }
     if (cluster_below(c, 4) == 0)
         propose_somewhere(c);
@@ -131,6 +139,15 @@ void cluster_run(struct cluster *c, uint32_t turns, const struct cluster_faults 
     }
 }
 
+static bool somebody_is_unsure(const struct cluster *c)
+{
+    for (uint32_t id = 1; id <= c->nodes; id++) {
+        if (raft_status(c->node[id].raft).unsure)
+            return true;
+    }
+    return false;
+}
+
 void cluster_must_settle(struct cluster *c, uint32_t ms)
 {
     c->faults = (struct cluster_faults){.delay_ms = 1, .disk_ms = 1};
@@ -141,9 +158,31 @@ void cluster_must_settle(struct cluster *c, uint32_t ms)
     }
     uint64_t until = c->now_ms + ms;
     uint64_t before = c->committed;
-    while (c->now_ms < until && c->committed < before + 8)
+    while (c->now_ms < until && (c->committed < before + 8 || somebody_is_unsure(c)))
         turn(c);
     REQUIRE(c->committed >= before + 8 || c->committed + 80 > CLUSTER_ENTRIES);
+    REQUIRE(!somebody_is_unsure(c));
+}
+
+uint32_t cluster_nodes_of(uint64_t seed)
+{
+    return 1 + (uint32_t)(seed % CLUSTER_NODES);
+}
+
+struct cluster_faults cluster_faults_of(uint64_t seed, uint32_t harder)
+{
+    return (struct cluster_faults){
+        .lose = (uint32_t)(seed % 5) * 5,
+        .twice = (uint32_t)(seed % 3) * 5,
+        .delay_ms = (uint32_t)(seed % 4) * 8,
+        .disk_ms = (uint32_t)(seed % 6) * 4,
+        .crash = seed % 7 != 0 ? 20 * harder : 0,
+        .cut = seed % 2 != 0 ? 30 * harder : 0,
+        .compact = seed % 3 != 0 ? 30 * harder : 0,
+        .transfer = seed % 5 != 0 ? 10 * harder : 0,
+        .change = seed % 11 == 0 ? 20 * harder : 0,
+        .wipe = seed % 13 < 4 && seed % 11 != 0 ? 10 * harder : 0,
+    };
 }
 
 struct cluster *cluster_new(uint32_t nodes, uint64_t seed)
@@ -203,6 +242,16 @@ struct raft_status cluster_status(const struct cluster *c, uint32_t id)
     return raft_status(c->node[id].raft);
 }
 
+void cluster_trace(struct cluster *c, FILE *to)
+{
+    c->trace = to;
+}
+
+void cluster_count_steps(struct cluster *c, uint64_t *steps)
+{
+    c->steps_too = steps;
+}
+
 uint64_t cluster_commits(const struct cluster *c)
 {
     return c->committed;
@@ -221,4 +270,14 @@ uint64_t cluster_reads(const struct cluster *c)
 uint64_t cluster_elections(const struct cluster *c)
 {
     return c->elections;
+}
+
+uint64_t cluster_wipes(const struct cluster *c)
+{
+    return c->wipes;
+}
+
+uint64_t cluster_admissions(const struct cluster *c)
+{
+    return c->admissions;
 }

@@ -18,6 +18,8 @@
 
 #include "raft/core/raft.h"
 
+#include <stdio.h>
+
 #define CLUSTER_NODES   7
 #define CLUSTER_ENTRIES 8192
 
@@ -29,7 +31,14 @@ struct cluster_faults {
     uint32_t compact;     /* of 10,000 a turn */
     uint32_t transfer;    /* of 10,000 a turn */
     uint32_t change;      /* of 10,000 a turn: another configuration is proposed */
+    uint32_t wipe;        /* of 10,000 a turn: the disk of a node that is down is lost */
 };
+
+/* The story of a seed: how many nodes, what goes wrong, for so many turns. `harder` multiplies how
+ * often. */
+#define CLUSTER_TURNS 6000u
+uint32_t cluster_nodes_of(uint64_t seed);
+struct cluster_faults cluster_faults_of(uint64_t seed, uint32_t harder);
 
 struct cluster;
 
@@ -47,12 +56,21 @@ void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to, bool is_cu
 void cluster_crash(struct cluster *cluster, uint32_t node);
 void cluster_start(struct cluster *cluster, uint32_t node);
 
+/* The disk of a node that is down is empty, and the node knows it. */
+void cluster_wipe(struct cluster *cluster, uint32_t node);
+
 /* The node that leads in the highest term, 0 for none. */
 uint32_t cluster_leader(const struct cluster *cluster);
 struct raft_status cluster_status(const struct cluster *cluster, uint32_t node);
+/* Tells each step, from now on. */
+void cluster_trace(struct cluster *cluster, FILE *to);
+/* Steps are added to `steps` too, from now on. */
+void cluster_count_steps(struct cluster *cluster, uint64_t *steps);
 uint64_t cluster_commits(const struct cluster *cluster);
 uint64_t cluster_steps(const struct cluster *cluster);
 uint64_t cluster_reads(const struct cluster *cluster);
 uint64_t cluster_elections(const struct cluster *cluster);
+uint64_t cluster_wipes(const struct cluster *cluster);
+uint64_t cluster_admissions(const struct cluster *cluster);
 
 #endif

@@ -73,8 +73,10 @@ void cluster_begin_at_snapshot(struct disk_state *disk, const struct node *n)
 static void note_vote(struct cluster *c, struct node *n)
 {
     const struct disk_state *d = n->durable;
-    if (!d->voted)
+    if (!d->voted || cluster_is_unsure(n))
         return;
+    if (d->term == n->admitted_term && d->vote == n->id)
+        return; /* not a vote: it gives none in this term, perhaps it gave one before the wipe */
     REQUIRE(d->term < 4096);
     REQUIRE(n->vote_in_term[d->term] == 0 || n->vote_in_term[d->term] == d->vote);
     n->vote_in_term[d->term] = d->vote;
@@ -88,8 +90,21 @@ static struct flying *new_flying(struct cluster *c)
         return NULL; /* lost: a network has its limits */
     struct flying *f = &c->flying[c->messages++];
     f->due_ms = c->now_ms + cluster_below(c, c->faults.delay_ms + 1);
-    f->is_configuration = f->is_snapshot = false;
+    f->sent = c->steps;
+    f->is_configuration = f->is_snapshot = f->is_hello = false;
     return f;
+}
+
+void cluster_say_hello(struct cluster *c, struct node *from, const struct node *to)
+{
+    if (c->cut[from->id][to->id] || cluster_below(c, 100) < c->faults.lose)
+        return;
+    struct flying *f = new_flying(c);
+    if (f == NULL)
+        return;
+    f->is_hello = true;
+    f->message = (struct raft_message){
+        .from = {from->id}, .to = {to->id}, .term = raft_status(from->raft).term};
 }
 
 static void send_one(struct cluster *c, struct node *from, const struct raft_message *m)
@@ -157,7 +172,8 @@ static bool majority_has(const struct cluster *c, const raft_node_id *voter, uin
     uint32_t have = 0;
     for (uint32_t i = 0; i < voters; i++) {
         const struct disk_state *d = c->node[voter[i].n].durable;
-        have += c->node[voter[i].n].snapshot >= index ||
+        /* Who is unsure elects nobody, and has it when it is admitted. */
+        have += cluster_is_unsure(&c->node[voter[i].n]) || c->node[voter[i].n].snapshot >= index ||
                 (d->last >= index &&
                  (index <= d->start || d->cell[index].term == c->history[index].term));
     }
@@ -230,6 +246,34 @@ static void end_read(struct cluster *c, uint64_t token, bool granted, uint64_t i
     REQUIRE(!"a read was answered twice, or never asked");
 }
 
+static void flush_later(struct cluster *c, struct node *n, const struct raft_event *event,
+                        const struct raft_persist *persist, const uint64_t *values,
+                        const struct raft_configuration *configuration)
+{
+    REQUIRE(n->flushes < FLUSHES);
+    struct flush *f = &n->flush[n->flushes++];
+    f->due_ms = c->now_ms + cluster_below(c, c->faults.disk_ms + 1);
+    f->persist = *persist;
+    f->is_configuration = configuration != NULL && !persist->reset;
+    uint32_t count = raft_runs_entries(&persist->entries);
+    uint32_t skip = 0;
+    if (persist->from == RAFT_FROM_MESSAGE)
+        skip = raft_runs_entries(&event->received.message->append.entries) - count;
+    for (uint32_t i = 0; i < count; i++)
+        f->values[i] = persist->from == RAFT_FROM_CORE ? 0 : values[skip + i];
+    if (configuration != NULL)
+        f->configuration = *configuration;
+    if (persist->from == RAFT_FROM_CORE && persist->kind == RAFT_CONFIGURATION) {
+        f->is_configuration = true;
+        f->configuration = persist->configuration;
+    } else if (persist->from == RAFT_FROM_CORE && count > 0) {
+        f->is_configuration = false;
+    }
+    disk_apply(c, n->now, f);
+    if (f->due_ms < (n->flushes > 1 ? n->flush[n->flushes - 2].due_ms : 0))
+        f->due_ms = n->flush[n->flushes - 2].due_ms; /* a disk keeps the order */
+}
+
 void cluster_step(struct cluster *c, struct node *n, const struct raft_event *event,
                   const uint64_t *values, const struct raft_configuration *configuration)
 {
@@ -237,35 +281,18 @@ void cluster_step(struct cluster *c, struct node *n, const struct raft_event *ev
     struct raft_event stamped = *event;
     stamped.now_ms = c->now_ms;
     c->steps++;
+    REQUIRE(c->steps - c->steps_before < STEPS_MS);
+    if (c->steps_too != NULL)
+        ++*c->steps_too;
     uint64_t commit_before = raft_status(n->raft).commit.n;
     const struct raft_configuration who = *raft_configuration(n->raft);
     raft_step(n->raft, &stamped, &out);
+    if (c->trace != NULL)
+        cluster_tell(c, n, &stamped, &out);
     raft_check(n->raft);
     n->deadline_ms = out.deadline_ms;
-    if (out.persist.wanted) {
-        REQUIRE(n->flushes < FLUSHES);
-        struct flush *f = &n->flush[n->flushes++];
-        f->due_ms = c->now_ms + cluster_below(c, c->faults.disk_ms + 1);
-        f->persist = out.persist;
-        f->is_configuration = configuration != NULL && !out.persist.reset;
-        uint32_t count = raft_runs_entries(&out.persist.entries);
-        uint32_t skip = 0;
-        if (out.persist.from == RAFT_FROM_MESSAGE)
-            skip = raft_runs_entries(&event->received.message->append.entries) - count;
-        for (uint32_t i = 0; i < count; i++)
-            f->values[i] = out.persist.from == RAFT_FROM_CORE ? 0 : values[skip + i];
-        if (configuration != NULL)
-            f->configuration = *configuration;
-        if (out.persist.from == RAFT_FROM_CORE && out.persist.kind == RAFT_CONFIGURATION) {
-            f->is_configuration = true;
-            f->configuration = out.persist.configuration;
-        } else if (out.persist.from == RAFT_FROM_CORE && count > 0) {
-            f->is_configuration = false;
-        }
-        disk_apply(c, n->now, f);
-        if (f->due_ms < (n->flushes > 1 ? n->flush[n->flushes - 2].due_ms : 0))
-            f->due_ms = n->flush[n->flushes - 2].due_ms; /* a disk keeps the order */
-    }
+    if (out.persist.wanted)
+        flush_later(c, n, event, &out.persist, values, configuration);
     if (out.persist.reset)
         n->applied = out.persist.reset_index.n;
     for (uint32_t i = 0; i < out.sends.count; i++) {
@@ -283,10 +310,12 @@ void cluster_step(struct cluster *c, struct node *n, const struct raft_event *ev
         case RAFT_PROPOSAL_REFUSED:
             break;
         case RAFT_READ_READY:
-            end_read(c, v->read_ready.token, true, v->read_ready.index.n);
+            if (!cluster_admission_read(c, n, v->read_ready.token, true, v->read_ready.index.n))
+                end_read(c, v->read_ready.token, true, v->read_ready.index.n);
             break;
         case RAFT_READ_REFUSED:
-            end_read(c, v->read_refused.token, false, 0);
+            if (!cluster_admission_read(c, n, v->read_refused.token, false, 0))
+                end_read(c, v->read_refused.token, false, 0);
             break;
         case RAFT_SEND_SNAPSHOT:
             start_snapshot(c, n, v->send_snapshot.to.n);
@@ -330,6 +359,7 @@ void cluster_start(struct cluster *c, uint32_t id)
                                    d->cell[i].is_configuration ? &d->cell[i].configuration
                                                                : NULL) == 0);
     n->applied = state;
+    cluster_started_unsure(c, n);
     n->up = true;
     n->flushes = 0;
     cluster_tick(c, n);
@@ -423,6 +453,9 @@ static void receive(struct cluster *c, struct flying *f)
         snapshot_ended(c, f, true);
         return;
     }
+    cluster_heard(n, f->sent, f->message.from.n, f->message.term.n);
+    if (f->is_hello)
+        return;
     uint32_t bytes[RAFT_APPEND_ENTRIES_MAX];
     for (uint32_t i = 0; i < RAFT_APPEND_ENTRIES_MAX; i++)
         bytes[i] = 10;

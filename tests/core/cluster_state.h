@@ -10,6 +10,7 @@
 #define MESSAGES 4096
 #define FLUSHES  512
 #define READS    256
+#define STEPS_MS 20000 /* more steps in a millisecond: messages chase one another for ever */
 
 #define REQUIRE(what)                                                                            \
     do {                                                                                         \
@@ -46,6 +47,15 @@ struct flush {
     bool is_configuration;
 };
 
+/* What the driver of an unsure node knows since it started. */
+struct admission {
+    uint64_t started; /* at this step */
+    bool heard[CLUSTER_NODES + 1];
+    uint64_t term;                /* the highest that was heard */
+    uint64_t token, floor, index; /* the read under way; what it must reach; what it said */
+    uint64_t hello_ms, retry_ms;
+};
+
 struct node {
     uint32_t id;
     bool up;
@@ -61,6 +71,8 @@ struct node {
     uint64_t snapshot_term;
     struct raft_configuration snapshot_configuration;
     uint64_t vote_in_term[4096]; /* by term: every vote it ever had on disk */
+    struct admission admission;
+    uint64_t admitted_term; /* the last in which it was: it counts as having voted there */
 };
 
 struct flying {
@@ -69,6 +81,8 @@ struct flying {
     uint64_t values[RAFT_APPEND_ENTRIES_MAX];
     struct raft_configuration configuration;
     bool is_configuration;
+    bool is_hello;    /* a driver's word on its term */
+    uint64_t sent;    /* at this step */
     bool is_snapshot; /* not a message of the core's: the driver's transfer */
     uint64_t index, term;
 };
@@ -91,7 +105,10 @@ struct cluster {
     uint64_t committed;
     struct cell history[CLUSTER_ENTRIES]; /* what was applied first at each index */
     uint64_t leader_of[4096];             /* by term */
-    uint64_t steps, reads_done, elections;
+    uint64_t steps, reads_done, elections, wipes, admissions;
+    uint64_t *steps_too;   /* counted there too; NULL for nowhere */
+    FILE *trace;           /* NULL: told to nobody */
+    uint64_t steps_before; /* this millisecond's */
     uint64_t tokens;
     uint32_t asked;
     struct asked ask[READS];
@@ -112,5 +129,27 @@ void cluster_flush_due(struct cluster *c, struct node *n);
 void cluster_deliver_due(struct cluster *c);
 /* The log begins after the node's snapshot. */
 void cluster_begin_at_snapshot(struct disk_state *disk, const struct node *n);
+
+/* Sends the sender's term, as drivers do when they connect. */
+void cluster_say_hello(struct cluster *c, struct node *from, const struct node *to);
+
+/* --- cluster_wipe.c ------------------------------------------------------------------------------
+ */
+
+bool cluster_is_unsure(const struct node *n);
+/* Wipes a node that is down while a majority remembers. */
+void cluster_wipe_one(struct cluster *c, uint32_t id);
+void cluster_started_unsure(struct cluster *c, struct node *n);
+void cluster_heard(struct node *n, uint64_t sent, uint64_t from, uint64_t term);
+/* Whether the read was the driver's own. */
+bool cluster_admission_read(struct cluster *c, struct node *n, uint64_t token, bool granted,
+                            uint64_t index);
+void cluster_admit_turn(struct cluster *c, struct node *n);
+
+/* --- cluster_trace.c ----------------------------------------------------------------------------
+ */
+
+void cluster_tell(const struct cluster *c, const struct node *n, const struct raft_event *event,
+                  const struct raft_output *out);
 
 #endif

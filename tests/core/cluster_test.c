@@ -53,18 +53,8 @@ Test(cluster, keeps_its_promises_under_all_faults_together, .timeout = 120)
 {
     struct outcome sum = {0};
     for (uint32_t seed = 1; seed <= 600; seed++) {
-        const struct cluster_faults faults = {
-            .lose = seed % 5 * 5,
-            .twice = seed % 3 * 5,
-            .delay_ms = seed % 4 * 8,
-            .disk_ms = seed % 6 * 4,
-            .crash = seed % 7 != 0 ? 20 : 0,
-            .cut = seed % 2 != 0 ? 30 : 0,
-            .compact = seed % 3 != 0 ? 30 : 0,
-            .transfer = seed % 5 != 0 ? 10 : 0,
-            .change = seed % 11 == 0 ? 20 : 0,
-        };
-        struct outcome one = run(1 + seed % CLUSTER_NODES, seed, 6000, &faults);
+        const struct cluster_faults faults = cluster_faults_of(seed, 1);
+        struct outcome one = run(cluster_nodes_of(seed), seed, CLUSTER_TURNS, &faults);
         sum.commits += one.commits;
         sum.elections += one.elections;
         sum.reads += one.reads;
@@ -152,4 +142,22 @@ Test(cluster, leads_when_only_a_bridge_reaches_both_sides)
 Test(cluster, leads_on_the_side_of_the_majority)
 {
     must_lead(5, lonely_two);
+}
+
+Test(cluster, loses_nothing_when_disks_of_a_minority_are_wiped, .timeout = 120)
+{
+    uint64_t wipes = 0, admissions = 0;
+    for (uint64_t seed = 1; seed <= 200; seed++) {
+        struct cluster_faults faults = cluster_faults_of(seed, 1 + seed % 5);
+        faults.change = 0;
+        faults.wipe = 30;
+        struct cluster *cluster = cluster_new(3 + 2 * (seed % 3), seed);
+        cluster_run(cluster, CLUSTER_TURNS, &faults);
+        cluster_must_settle(cluster, 5000);
+        wipes += cluster_wipes(cluster);
+        admissions += cluster_admissions(cluster);
+        cluster_free(cluster);
+    }
+    cr_assert_gt(wipes, 200);
+    cr_assert_gt(admissions, 200);
 }
