@@ -159,16 +159,14 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
 void progress_rejected(struct raft *raft, struct raft_progress *peer,
                        const struct raft_append_give *give)
 {
-    bool stale = !index_less(give->prev, peer->next);
+    if (give->unsure && index_less(give->hint, peer->match) && !index_less(peer->match, give->prev))
+        peer->match = (raft_index){0}; /* it forgot what it had: begin where it says */
+    bool stale = !index_less(peer->match, give->prev) || !index_less(give->prev, peer->next);
     if (peer->kind == RAFT_PROBE)
-        stale = give->prev.n != peer->next.n - 1;
-    if (stale || give->prev.n == 0 || peer->kind == RAFT_SNAPSHOT)
+        stale = give->prev.n != peer->next.n - 1 || !index_less(peer->match, give->prev);
+    if (stale || peer->kind == RAFT_SNAPSHOT)
         return;
     raft_index hint = index_min(give->hint, (raft_index){give->prev.n - 1});
-    /* What it had acknowledged is gone: its storage was wiped. Or this comes late, and then it
-     * costs a round trip: what is committed stays so. */
-    if (!index_less(peer->match, give->prev))
-        peer->match = hint;
     raft_index agreed = log_find_term(&raft->log, hint, give->hint_term);
     raft_index next = index_next(agreed);
     if (index_less(give->prev, next)) /* the log begins after what they agree on */

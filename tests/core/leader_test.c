@@ -110,26 +110,10 @@ Test(leader, is_not_moved_by_answers_that_are_late_or_cannot_be)
         node_hear(&node, accepted(2, 2, match, 0));
         cr_assert(eq(u64, node_progress(&node, 2)->match.n, 4));
         cr_assert(eq(u64, node_progress(&node, 2)->next.n, 5));
+        node_hear(&node, rejected(2, 2, match, 0, 0));
+        cr_assert(eq(u64, node_progress(&node, 2)->next.n, 5), "what it once had it has");
+        cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_STREAM));
     }
-    node_free(&node);
-}
-
-/* A node whose disk was wiped answers to a heartbeat: the leader must not wait for it for ever. */
-Test(leader, begins_again_with_a_peer_that_lost_what_it_had_acknowledged)
-{
-    struct node node = node_settled(3, 1, TERMS(1));
-    node_propose(&node, 2, 20);
-    node_all_durable(&node);
-    node_hear(&node, accepted(2, 2, 4, 0));
-    node_hear(&node, rejected(2, 2, 4, 0, 0));
-    cr_assert(eq(u64, node_progress(&node, 2)->match.n, 0));
-    cr_assert(eq(u64, node_progress(&node, 2)->next.n, 1));
-    cr_assert(eq(u64, commit(&node), 4), "what is committed stays so");
-    const struct raft_message *told = node_sent(&node, RAFT_APPEND, 2);
-    cr_assert(told != NULL);
-    cr_assert(eq(u64, told->append.prev.n, 0));
-    node_hear(&node, accepted(2, 2, 4, 0));
-    cr_assert(eq(u64, node_progress(&node, 2)->match.n, 4), "it was only late");
     node_free(&node);
 }
 
