@@ -56,6 +56,8 @@ void leader_reconfigured(struct raft *raft)
     }
     memcpy(leader->peer, peers, count * sizeof(peers[0]));
     leader->peers = count;
+    if (leader->transferring && !is_voter(raft_configuration(raft), leader->transfer_to))
+        leader->transferring = false; /* it may not lead any more */
 }
 
 void become_leader(struct raft *raft, struct raft_output *out)

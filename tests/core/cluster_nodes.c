@@ -338,7 +338,8 @@ void cluster_start(struct cluster *c, uint32_t id)
     if (n->snapshot > n->durable->start && !has_entry(n->durable, n->snapshot, n->snapshot_term))
         cluster_begin_at_snapshot(n->durable,
                                   n); /* a crash came before the log that belongs to it */
-    *n->now = *n->durable;
+    memcpy(n->now, n->durable, sizeof(*n->now) - sizeof(n->now->cell));
+    memcpy(n->now->cell, n->durable->cell, (n->durable->last + 1) * sizeof(n->now->cell[0]));
     const struct disk_state *d = n->durable;
     struct raft_options options = {
         .self = {id}, .election_ms = 150, .heartbeat_ms = 20, .seed = cluster_random(c)};

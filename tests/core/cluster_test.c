@@ -76,6 +76,19 @@ Test(cluster, survives_seeds_that_once_broke_it)
                                             .transfer = 10,
                                             .change = 20};
     (void)run(2, 484, 6000, &seed_484);
+    static const struct {
+        uint64_t seed;
+        uint32_t harder;
+    } broken[] = {
+        {3520, 1}, /* a log full of configurations: append and answer went on without a pause */
+        {220, 4},  {880, 4},
+        {3432, 1}, /* the transferee was removed: a leader alone waited for it for ever */
+        {9108, 4},
+    };
+    for (size_t i = 0; i < sizeof(broken) / sizeof(broken[0]); i++) {
+        const struct cluster_faults faults = cluster_faults_of(broken[i].seed, broken[i].harder);
+        (void)run(cluster_nodes_of(broken[i].seed), broken[i].seed, CLUSTER_TURNS, &faults);
+    }
 }
 
 /* Cuts one way between each pair that `is_cut` names, and demands a leader that can commit. */

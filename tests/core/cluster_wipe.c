@@ -22,7 +22,7 @@ void cluster_wipe(struct cluster *c, uint32_t id)
 {
     struct node *n = &c->node[id];
     REQUIRE(!n->up);
-    memset(n->durable, 0, sizeof(*n->durable));
+    memset(n->durable, 0, sizeof(*n->durable) - sizeof(n->durable->cell));
     for (uint32_t i = 1; i <= c->nodes; i++)
         n->durable->start_configuration.voter[n->durable->start_configuration.voters++].n = i;
     n->durable->voted = true; /* for nobody: unsure */

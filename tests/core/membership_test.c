@@ -328,3 +328,21 @@ Test(membership, that_shrinks_lets_what_was_waiting_commit)
     cr_assert(eq(u64, commit(&node), 4));
     node_free(&node);
 }
+
+Test(membership, without_who_was_to_lead_ends_the_transfer)
+{
+    struct node node = node_settled(2, 1, TERMS(1));
+    node_propose(&node, 1, 10);
+    node_change(&node, voters(1, 1));
+    node_transfer(&node, 2);
+    cr_assert(not(node.raft->leader.transferring), "it is no voter any more");
+    node_free(&node);
+    node = node_settled(2, 1, TERMS(1));
+    node_propose(&node, 1, 10);
+    node_transfer(&node, 2);
+    node_change(&node, voters(1, 1));
+    node_all_durable(&node);
+    node_propose(&node, 1, 10);
+    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "nobody is left to wait for");
+    node_free(&node);
+}
