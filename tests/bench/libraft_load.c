@@ -1,8 +1,11 @@
 /*
- * The peer: Debian's libraft 0.15, one node, its own libuv disk backend, a state machine that does
- * nothing, and so many applies in flight; each answer starts the next apply.
+ * The peer: Debian's libraft 0.15, its own libuv disk and TCP backends, a state machine that does
+ * nothing, and so many applies in flight at the leader; each answer starts the next apply.
  *
- *     libraft_load --dir DIR [--in-flight 1] [--ms 1000] [--bytes 64]
+ *     libraft_load --dir DIR [--servers 1|3] [--port 7000] [--in-flight 1] [--ms 1000] [--bytes 64]
+ *
+ * Three servers are three processes, on so many ports of the loopback from --port; this one is the
+ * leader, because the others would wait ten times as long before they stood for election.
  *
  * DIR must exist and be empty. Snapshots are put off beyond the end of the run, so that libraft
  * shows its best side.
@@ -13,15 +16,32 @@
 #include <getopt.h>
 #include <raft.h>
 #include <raft/uv.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
-#define ADDRESS "127.0.0.1:0" /* libraft listens; a cluster of one has nobody to hear */
-#define WARM_NS UINT64_C(100000000)
+#define SERVERS_MAX      3u
+#define WARM_NS          UINT64_C(300000000)
+
+#define ELECTION_SOON_MS 300u
+#define ELECTION_LATE_MS 3000u
+#define CONNECT_AGAIN_MS 20u
 
 struct load {
     struct raft raft;
+    struct raft_uv_transport transport;
+    struct raft_io io;
+    struct raft_fsm fsm;
+    uv_loop_t loop;
+    const char *dir;
+    unsigned servers;
+    unsigned port;
+    pid_t follower[SERVERS_MAX];
     struct samples samples;
     size_t entry_bytes;
     uint64_t begin_ns; /* samples count from here */
@@ -59,7 +79,7 @@ static void applied(struct raft_apply *apply, int status, void *result)
     if (now < load->end_ns)
         send_next(slot);
     else if (load->in_flight == 0)
-        uv_stop(load->raft.data);
+        uv_stop(&load->loop);
 }
 
 static void send_next(struct slot *slot)
@@ -98,29 +118,106 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
     return RAFT_MALFORMED;
 }
 
-static void run(struct load *load, const char *dir, uint64_t slots, uint64_t run_ms)
+/* --- servers -------------------------------------------------------------------------------------
+ */
+
+static void address_of(const struct load *load, unsigned server, char *ret_text, size_t size)
 {
-    uv_loop_t loop;
-    if (uv_loop_init(&loop) != 0)
-        die("uv_loop_init");
-    struct raft_uv_transport transport = {0};
-    struct raft_io io = {0};
-    struct raft_fsm fsm = {
-        .version = 1, .apply = fsm_apply, .snapshot = fsm_snapshot, .restore = fsm_restore};
-    check(load, raft_uv_tcp_init(&transport, &loop), "raft_uv_tcp_init");
-    check(load, raft_uv_init(&io, &loop, dir, &transport), "raft_uv_init");
-    check(load, raft_init(&load->raft, &io, &fsm, 1, ADDRESS), "raft_init");
-    load->raft.data = &loop;
-    raft_set_snapshot_threshold(&load->raft, 1u << 30);
+    /* libraft listens in any case; a cluster of one has nobody to hear. */
+    unsigned port = load->servers > 1 ? load->port + server - 1 : 0;
+    snprintf(ret_text, size, "127.0.0.1:%u", port);
+}
+
+static void bootstrap(struct load *load)
+{
     struct raft_configuration members;
     raft_configuration_init(&members);
-    check(load, raft_configuration_add(&members, 1, ADDRESS, RAFT_VOTER), "configuration");
+    for (unsigned server = 1; server <= load->servers; server++) {
+        char address[32];
+        address_of(load, server, address, sizeof(address));
+        check(load, raft_configuration_add(&members, server, address, RAFT_VOTER), "configuration");
+    }
     check(load, raft_bootstrap(&load->raft, &members), "raft_bootstrap");
     raft_configuration_close(&members);
-    check(load, raft_start(&load->raft), "raft_start");
-    while (raft_state(&load->raft) != RAFT_LEADER)
-        uv_run(&loop, UV_RUN_ONCE);
+}
 
+static void server_start(struct load *load, unsigned server)
+{
+    char dir[4096];
+    snprintf(dir, sizeof(dir), "%s/%u", load->dir, server);
+    if (mkdir(dir, 0700) != 0)
+        die(dir);
+    if (uv_loop_init(&load->loop) != 0)
+        die("uv_loop_init");
+    load->fsm = (struct raft_fsm){
+        .version = 1, .apply = fsm_apply, .snapshot = fsm_snapshot, .restore = fsm_restore};
+    char address[32];
+    address_of(load, server, address, sizeof(address));
+    check(load, raft_uv_tcp_init(&load->transport, &load->loop), "raft_uv_tcp_init");
+    check(load, raft_uv_init(&load->io, &load->loop, dir, &load->transport), "raft_uv_init");
+    raft_uv_set_connect_retry_delay(&load->io, CONNECT_AGAIN_MS);
+    check(load, raft_init(&load->raft, &load->io, &load->fsm, server, address), "raft_init");
+    raft_set_election_timeout(&load->raft, server == 1 ? ELECTION_SOON_MS : ELECTION_LATE_MS);
+    raft_set_snapshot_threshold(&load->raft, 1u << 30);
+    bootstrap(load);
+    check(load, raft_start(&load->raft), "raft_start");
+}
+
+_Noreturn static void follow(struct load *load, unsigned server, int started)
+{
+    server_start(load, server);
+    if (write(started, "", 1) != 1)
+        die("pipe");
+    uv_run(&load->loop, UV_RUN_DEFAULT);
+    die("a follower ended");
+}
+
+/* Returns when all of them listen. */
+static void followers_start(struct load *load)
+{
+    int started[2];
+    if (pipe(started) != 0)
+        die("pipe");
+    for (unsigned server = 2; server <= load->servers; server++) {
+        pid_t parent = getpid();
+        pid_t child = fork();
+        if (child < 0)
+            die("fork");
+        if (child == 0) {
+            /* Ends with its parent, whose id is the one that others know. */
+            if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+                exit(1);
+            follow(load, server, started[1]);
+        }
+        load->follower[server - 1] = child;
+    }
+    close(started[1]);
+    for (unsigned server = 2; server <= load->servers; server++) {
+        char byte;
+        if (read(started[0], &byte, 1) != 1)
+            die("a follower");
+    }
+    close(started[0]);
+}
+
+static void followers_stop(struct load *load)
+{
+    for (unsigned server = 2; server <= load->servers; server++) {
+        kill(load->follower[server - 1], SIGKILL);
+        waitpid(load->follower[server - 1], NULL, 0);
+    }
+}
+
+static void become_leader(struct load *load)
+{
+    while (raft_state(&load->raft) != RAFT_LEADER)
+        uv_run(&load->loop, UV_RUN_ONCE);
+    /* A leader gives up when it has not heard from a majority for so long. */
+    raft_set_election_timeout(&load->raft, ELECTION_LATE_MS);
+}
+
+static void drive(struct load *load, uint64_t slots, uint64_t run_ms)
+{
     struct slot *slot = calloc(slots, sizeof(*slot));
     if (slot == NULL)
         die("calloc");
@@ -130,15 +227,14 @@ static void run(struct load *load, const char *dir, uint64_t slots, uint64_t run
         slot[i].load = load;
         send_next(&slot[i]);
     }
-    uv_run(&loop, UV_RUN_DEFAULT);
+    uv_run(&load->loop, UV_RUN_DEFAULT);
     double seconds = (double)(now_ns() - load->begin_ns) / 1e9;
 
-    printf("in_flight=%llu rate=%.0f", (unsigned long long)slots,
+    printf("servers=%u in_flight=%llu rate=%.0f", load->servers, (unsigned long long)slots,
            (double)load->samples.len / seconds);
     samples_print(&load->samples, "");
     putchar('\n');
     fflush(stdout);
-    /* The process ends here and the kernel takes loop, raft and files back. */
     samples_done(&load->samples);
     free(slot);
 }
@@ -147,18 +243,23 @@ int main(int argc, char **argv)
 {
     static const struct option options[] = {
         {"dir", required_argument, NULL, 'd'},
+        {"servers", required_argument, NULL, 's'},
+        {"port", required_argument, NULL, 'p'},
         {"in-flight", required_argument, NULL, 'n'},
         {"ms", required_argument, NULL, 'm'},
         {"bytes", required_argument, NULL, 'b'},
         {0},
     };
-    static struct load load = {.entry_bytes = 64};
-    const char *dir = NULL;
+    static struct load load = {.entry_bytes = 64, .servers = 1, .port = 7000};
     uint64_t slots = 1;
     uint64_t run_ms = 1000;
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'd')
-            dir = optarg;
+            load.dir = optarg;
+        else if (option == 's')
+            load.servers = (unsigned)number_option("servers", optarg, 1, SERVERS_MAX);
+        else if (option == 'p')
+            load.port = (unsigned)number_option("port", optarg, 1, 65535 - SERVERS_MAX);
         else if (option == 'n')
             slots = number_option("in-flight", optarg, 1, 4096);
         else if (option == 'm')
@@ -168,10 +269,15 @@ int main(int argc, char **argv)
         else
             return 2;
     }
-    if (dir == NULL) {
+    if (load.dir == NULL) {
         fputs("libraft_load: --dir is missing\n", stderr);
         return 2;
     }
-    run(&load, dir, slots, run_ms);
+    followers_start(&load);
+    server_start(&load, 1);
+    become_leader(&load);
+    drive(&load, slots, run_ms);
+    followers_stop(&load);
+    /* The process ends here and the kernel takes loop, raft and files back. */
     return 0;
 }
