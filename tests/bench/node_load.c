@@ -271,14 +271,14 @@ static int run_status(const struct options *options)
         complain(&answer);
         return 1;
     }
-    printf("node=%llu ready=%u term=%llu commit=%llu applied=%llu last=%llu users=%llu "
-           "snapshot_index=%llu snapshot_state=%s\n",
-           (unsigned long long)answer.status_is.node, answer.status_is.ready,
-           (unsigned long long)answer.status_is.term, (unsigned long long)answer.status_is.commit,
-           (unsigned long long)answer.status_is.applied, (unsigned long long)answer.status_is.last,
-           (unsigned long long)answer.status_is.users,
-           (unsigned long long)answer.status_is.snapshot_index,
-           call_snapshot_text(answer.status_is.snapshot_state));
+    const struct call_status_is *is = &answer.status_is;
+    printf("node=%llu ready=%u role=%s term=%llu leader=%llu commit=%llu applied=%llu last=%llu "
+           "users=%llu snapshot_index=%llu snapshot_state=%s\n",
+           (unsigned long long)is->node, is->ready, call_role_text(is->role),
+           (unsigned long long)is->term, (unsigned long long)is->leader,
+           (unsigned long long)is->commit, (unsigned long long)is->applied,
+           (unsigned long long)is->last, (unsigned long long)is->users,
+           (unsigned long long)is->snapshot_index, call_snapshot_text(is->snapshot_state));
     node_close(&client);
     return 0;
 }
