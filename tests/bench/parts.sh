@@ -67,14 +67,34 @@ wrk_line() {
     wrk -t1 -c"$2" -d"$1s" -s "$BENCH/wrk.lua" "$4/users" -- "$3" $RANDOM | grep '^requests='
 }
 
+# measure PREFIX get|post CONNECTIONS URL: one round, recorded under PREFIX and left in $line
+measure() {
+    line=$(wrk_line $((round_ms / 1000)) "$3" "$2" "$4")
+    record "$1" "$line"
+}
+
+# measure_service PREFIX get|post CONNECTIONS URL: the same of what must not lose a user
+measure_service() {
+    measure "$@"
+    result "$1.tail" "$(awk -v a="$(field p99_us "$line")" -v b="$(field p50_us "$line")" \
+        'BEGIN { print (b > 0 ? a / b : 0) }')"
+    [ "$2" = post ] || return 0
+    acknowledged=$((acknowledged + $(field requests "$line")))
+    unknown=$((unknown + $3)) # open when wrk stopped
+}
+
 # What a lone write makes durable: its request (49 bytes for a name of 20) in its record of the log.
 write_bytes=96
 
 flush_line() { "$BIN/flush" --file "$TMP/flush" --bytes "$write_bytes" --ms "$1"; }
 
-# http_setup NAME: a stack with ten users at $url, url_noop1, url_noop2, url_constant beside it
+# http_setup NAME: a stack with ten users at $url, and what is compared with it
 http_setup() {
-    stack_up "$1" || return 1
+    stack_up "$1" && http_beside
+}
+
+# users_ten: ten users to $url; the last answer and the list in files
+users_ten() {
     local i
     for i in 1 2 3 4 5 6 7 8 9 10; do
         curl -si -H 'Content-Type: application/json' -d "{\"name\":\"$((9999 + i)) one of ten users\"}" \
@@ -84,6 +104,11 @@ http_setup() {
     done
     curl -si "$url/users" > "$TMP/get.http"
     head -n 1 "$TMP/get.http" | grep -q ' 200 ' || fail "GET /users: $(head -n 1 "$TMP/get.http")"
+}
+
+# http_beside: ten users to $url; url_noop1, url_noop2 and url_constant, answering the like of it
+http_beside() {
+    users_ten
     as_fastcgi "$TMP/get.http" > "$TMP/get.answer"
     as_fastcgi "$TMP/post.http" > "$TMP/post.answer"
     noop_up noop1 1
@@ -92,9 +117,7 @@ http_setup() {
 }
 
 http_teardown() {
-    local pid
-    for pid in $pids; do stop "$pid"; done
-    pids=''
+    stop_own
     stack_down
 }
 
@@ -129,25 +152,23 @@ cpu_a_request() {
     done
 }
 
+# noop_round PREFIX get|post CONNECTIONS: the no-op, with its CPU
+noop_round() {
+    cpu_mark noop.nginx "$(children "$(cat "$TMP/noop$noop_processes/nginx.pid")")"
+    cpu_mark noop.workers "$noop_pids"
+    measure "$1.noop" "$2" "$3" "$url_noop"
+    cpu_a_request "$1" noop.nginx noop.workers "$line"
+}
+
 # http_round get|post CONNECTIONS: the service, the no-op and the constant, once each
 http_round() {
-    local line seconds=$((round_ms / 1000))
     cpu_mark service.nginx "$(children "$(cat "$dir/nginx.pid")")"
     cpu_mark service.workers "$(cat "$dir/app.pid")"
     cpu_mark service.node "$(cat "$dir/raft.pid")"
-    line=$(wrk_line "$seconds" "$2" "$1" "$url")
-    record "$1.$2.service" "$line"
+    measure_service "$1.$2.service" "$1" "$2" "$url"
     cpu_a_request "$1.$2" service.nginx service.workers service.node "$line"
-    result "$1.$2.service.tail" "$(awk -v a="$(field p99_us "$line")" \
-        -v b="$(field p50_us "$line")" 'BEGIN { print (b > 0 ? a / b : 0) }')"
-    acknowledged=$((acknowledged + $(field requests "$line")))
-    unknown=$((unknown + $2)) # open when wrk stopped
-    cpu_mark noop.nginx "$(children "$(cat "$TMP/noop$noop_processes/nginx.pid")")"
-    cpu_mark noop.workers "$noop_pids"
-    line=$(wrk_line "$seconds" "$2" "$1" "$url_noop")
-    record "$1.$2.noop" "$line"
-    cpu_a_request "$1.$2" noop.nginx noop.workers "$line"
-    record "$1.$2.constant" "$(wrk_line "$seconds" "$2" "$1" "$url_constant")"
+    noop_round "$1.$2" "$1" "$2"
+    measure "$1.$2.constant" "$1" "$2" "$url_constant"
     [ "$1.$2" != post.1 ] || record lone.flush "$(flush_line 500)"
 }
 

@@ -42,11 +42,16 @@ stop() {
     wait_until 15 gone "$1" || kill -KILL "$1" 2> /dev/null
 }
 
-stop_all() {
-    local dir pid
+stop_own() {
+    local pid
     for pid in $pids; do stop "$pid"; done
     pids=''
-    for dir in $stacks; do deploy/node down --id 1 --dir "$dir" > /dev/null 2>&1; done
+}
+
+stop_all() {
+    local dir
+    stop_own
+    for dir in $stacks; do deploy/node down --dir "$dir" > /dev/null 2>&1; done
     stacks=''
 }
 
@@ -65,7 +70,7 @@ stack_up() {
 }
 
 stack_down() {
-    deploy/node down --id 1 --dir "$dir" > "$TMP/down.out" 2>&1 ||
+    deploy/node down --dir "$dir" > "$TMP/down.out" 2>&1 ||
         fail "deploy/node down failed: $(tail -n 3 "$TMP/down.out" | tr '\n' ' ')"
     stacks=${stacks/ $dir/}
     [ -n "$keep" ] || rm -rf "$dir"
@@ -228,10 +233,10 @@ busy() {
 
 # others_mark, then others_share: in $share, the percent of all cores' time since that went to
 # processes which are not ours: neither children of this shell (`times` knows of those that have
-# finished; it must not run in a subshell) nor those in the pid files of $dir.
+# finished; it must not run in a subshell) nor those in the pid files of $dir and of stacks.
 ours_ms() {
-    local pid all=$pids
-    [ ! -d "${dir:-}" ] || all="$all $(cat "$dir"/*.pid 2> /dev/null)"
+    local pid folder all=$pids
+    for folder in ${dir:-} $stacks; do all="$all $(cat "$folder"/*.pid 2> /dev/null)"; done
     for pid in $all; do all="$all $(children "$pid")"; done
     # shellcheck disable=SC2086
     cpu_used_ms "$(printf '%s\n' $all | sort -u)"
