@@ -148,7 +148,8 @@ cpu_a_request() {
     requests=$(field requests "${*: -1}")
     for key in "${@:2:$#-2}"; do
         [ "$requests" -eq 0 ] || result "$prefix.$key.cpu_us" \
-            $((($(cpu_used_ms "${cpu_pids[$key]}") - cpu_ms[$key]) * 1000 / requests))
+            "$(awk -v ms=$(($(cpu_used_ms "${cpu_pids[$key]}") - cpu_ms[$key])) -v n="$requests" \
+                'BEGIN { printf "%.1f", ms * 1000 / n }')"
     done
 }
 
