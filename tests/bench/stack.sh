@@ -22,7 +22,7 @@ wait_until() {
 port_is_free() { ! (exec 3<> "/dev/tcp/127.0.0.1/$1") 2> /dev/null; }
 
 # free_port: in $port
-next_port=$((18000 + RANDOM % 8000))
+next_port=${BENCH_PORT:-$((18000 + RANDOM % 8000))}
 free_port() {
     until port_is_free $next_port; do next_port=$((next_port + 1)); done
     port=$next_port
