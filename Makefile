@@ -109,7 +109,7 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wn
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests soak failover bench fuzz
+.PHONY: run test tests soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -136,6 +136,11 @@ bench: ## side by side with the ceilings and the peers, as ratios
 	@deploy/packages build run bench
 	@$(MAKE) all
 	@ROLLCALL_BIN=$(abspath $(B)) tests/bench/run
+
+bench-peers: ## three nodes side by side with three of Debian's etcd
+	@deploy/packages build run bench peers
+	@$(MAKE) all
+	@ROLLCALL_BIN=$(abspath $(B)) tests/bench/run peers
 
 fuzz: ## each fuzzer for SECONDS=60, from its seeds
 	@deploy/packages build check
