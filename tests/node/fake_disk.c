@@ -170,10 +170,26 @@ static void apply_write(struct fake_disk *fake, const struct fake_write *w, uint
     }
 }
 
+/* As Linux does: pages that could not be written are clean from then on, and still there. */
+static void forget_writes(struct fake_disk *fake, int file)
+{
+    int kept = 0;
+    for (int i = 0; i < fake->writes; i++) {
+        if (fake->write[i].file == file)
+            free(fake->write[i].bytes);
+        else
+            fake->write[kept++] = fake->write[i];
+    }
+    fake->writes = kept;
+}
+
 static int fake_sync(struct disk *disk, int file)
 {
     struct fake_disk *fake = fake_of(disk);
     int result = begin_operation(fake);
+    fake->syncs++;
+    if (result != 0 && fake->fail_forgets && !fake->crashed)
+        forget_writes(fake, file);
     if (result != 0)
         return result;
     int kept = 0;
@@ -221,14 +237,14 @@ static int fake_remove(struct disk *disk, const char *name)
 /* Files without a name, now or after a crash, give their place to others. */
 static void forget_nameless(struct fake_disk *fake)
 {
+    bool named[FAKE_FILES] = {false};
+    for (int i = 0; i < fake->names; i++)
+        named[fake->name[i].file] = true;
+    for (int i = 0; i < fake->writes; i++)
+        named[fake->write[i].file] = true;
     for (int i = 0; i < FAKE_FILES; i++) {
         struct fake_file *file = &fake->file[i];
-        bool named = !file->used;
-        for (int j = 0; j < fake->names && !named; j++)
-            named = fake->name[j].file == i;
-        for (int j = 0; j < fake->writes && !named; j++)
-            named = fake->write[j].file == i;
-        if (named)
+        if (named[i] || !file->used)
             continue;
         free(file->now);
         free(file->durable);
@@ -240,9 +256,10 @@ static int fake_sync_directory(struct disk *disk)
 {
     struct fake_disk *fake = fake_of(disk);
     int result = begin_operation(fake);
+    fake->syncs++;
     if (result != 0)
         return result;
-    memcpy(fake->durable_name, fake->name, sizeof(fake->name));
+    memcpy(fake->durable_name, fake->name, (size_t)fake->names * sizeof(fake->name[0]));
     fake->durable_names = fake->names;
     fake->changes = 0;
     forget_nameless(fake);
@@ -305,18 +322,12 @@ void fake_disk_crash(struct fake_disk *disk, uint64_t *random)
         set_name(disk->durable_name, &disk->durable_names, disk->change[i].name,
                  disk->change[i].file);
     disk->changes = 0;
-    memcpy(disk->name, disk->durable_name, sizeof(disk->name));
+    memcpy(disk->name, disk->durable_name, (size_t)disk->durable_names * sizeof(disk->name[0]));
     disk->names = disk->durable_names;
+    forget_nameless(disk);
     for (int i = 0; i < FAKE_FILES; i++) {
         struct fake_file *f = &disk->file[i];
-        bool named = false;
-        for (int j = 0; j < disk->names; j++)
-            named = named || disk->name[j].file == i;
-        if (f->used && !named) {
-            free(f->now);
-            free(f->durable);
-            *f = (struct fake_file){.used = false};
-        } else if (f->used) {
+        if (f->used) {
             f->now = realloc(f->now, f->durable_size + 1);
             if (f->durable_size > 0)
                 memcpy(f->now, f->durable, f->durable_size);
@@ -336,6 +347,86 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret
         return NULL;
     *ret_size = disk->file[found->file].now_size;
     return disk->file[found->file].now;
+}
+
+/* --- rot ---------------------------------------------------------------------------------------
+ */
+
+void fake_disk_rot(struct fake_disk *disk, const char *name, uint64_t offset, uint64_t len,
+                   uint64_t *random)
+{
+    struct fake_name *found = find(disk->name, disk->names, name);
+    if (found == NULL)
+        return;
+    struct fake_file *f = &disk->file[found->file];
+    for (uint64_t i = offset; i < offset + len && i < f->now_size; i++) {
+        f->now[i] ^= (uint8_t)(1 + fake_random(random) % 255);
+        if (i < f->durable_size)
+            f->durable[i] = f->now[i];
+    }
+}
+
+static void set_sector(struct fake_disk *disk, const char *name, uint64_t offset,
+                       const uint8_t sector[SECTOR])
+{
+    struct fake_name *found = find(disk->name, disk->names, name);
+    if (found == NULL || offset + SECTOR > disk->file[found->file].durable_size)
+        return;
+    struct fake_file *f = &disk->file[found->file];
+    memcpy(f->now + offset, sector, SECTOR);
+    memcpy(f->durable + offset, sector, SECTOR);
+}
+
+void fake_disk_misdirect(struct fake_disk *disk, const char *name, uint64_t offset,
+                         const char *other, uint64_t other_offset)
+{
+    static const uint8_t zeros[SECTOR];
+    uint8_t sector[SECTOR];
+    struct fake_name *found = find(disk->name, disk->names, name);
+    if (found == NULL || offset + SECTOR > disk->file[found->file].now_size)
+        return;
+    memcpy(sector, disk->file[found->file].now + offset, SECTOR);
+    set_sector(disk, name, offset, zeros);
+    set_sector(disk, other, other_offset, sector);
+}
+
+static bool all_zeros(const uint8_t *at, uint64_t len)
+{
+    return len == 0 || (at[0] == 0 && memcmp(at, at + 1, len - 1) == 0);
+}
+
+/* Segments are "….wal", of equal length: their names are in their order. */
+static bool is_segment(const struct fake_disk *disk, const struct fake_name *name)
+{
+    size_t len = strlen(name->name);
+    return len > 4 && strcmp(name->name + len - 4, ".wal") == 0 &&
+           disk->file[name->file].durable_size >= SECTOR;
+}
+
+bool fake_disk_old_sector(struct fake_disk *disk, uint64_t random, char ret_name[32],
+                          uint64_t *ret_offset)
+{
+    const struct fake_name *newest = NULL;
+    for (int i = 0; i < disk->durable_names; i++) {
+        const struct fake_name *name = &disk->durable_name[i];
+        if (is_segment(disk, name) && !all_zeros(disk->file[name->file].durable, SECTOR) &&
+            (newest == NULL || strcmp(newest->name, name->name) < 0))
+            newest = name;
+    }
+    for (int i = 0; i < disk->durable_names; i++) {
+        const struct fake_name *name =
+            &disk->durable_name[(random + (uint64_t)i) % (uint64_t)disk->durable_names];
+        if (newest == NULL || !is_segment(disk, name) || strcmp(name->name, newest->name) >= 0)
+            continue;
+        const struct fake_file *f = &disk->file[name->file];
+        uint64_t sector = (random >> 8) % (f->durable_size / SECTOR);
+        if (all_zeros(f->durable + sector * SECTOR, SECTOR))
+            sector = 0;
+        memcpy(ret_name, name->name, sizeof(name->name));
+        *ret_offset = sector * SECTOR;
+        return true;
+    }
+    return false;
 }
 
 /* --- runner ----------------------------------------------------------------------------------- */

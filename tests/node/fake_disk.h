@@ -11,7 +11,7 @@
 #include "raft/node/disk.h"
 #include "raft/node/runner.h"
 
-#define FAKE_FILES   256
+#define FAKE_FILES   1024
 #define FAKE_WRITES  4096
 #define FAKE_CHANGES 4096
 
@@ -44,11 +44,13 @@ struct fake_disk {
     struct fake_name change[FAKE_CHANGES];
 
     uint64_t operations; /* done so far: writes, syncs, changes of names */
+    uint64_t syncs;      /* among them, of files and of the directory */
     uint64_t crash_at;   /* the operation that does not return any more; 0: none */
     bool crashed;        /* since then all fail with -EIO */
     uint64_t fail_at;    /* the operation that fails with `fail_error`, once */
     int fail_error;
-    uint64_t room; /* bytes that files may still grow by */
+    bool fail_forgets; /* a sync that fails leaves what it should have written in memory only */
+    uint64_t room;     /* bytes that files may still grow by */
 };
 
 void fake_disk_init(struct fake_disk *disk);
@@ -59,6 +61,21 @@ void fake_disk_crash(struct fake_disk *disk, uint64_t *random);
 
 /* The bytes of a file as they are now, for damaging them; NULL where there is none. */
 uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret_size);
+
+/* Other bytes stand there from now on, and after a crash. Nothing where there is no such place. */
+void fake_disk_rot(struct fake_disk *disk, const char *name, uint64_t offset, uint64_t len,
+                   uint64_t *random);
+
+/* The sector was written to the place of another one, and is all zeros, as before. */
+void fake_disk_misdirect(struct fake_disk *disk, const char *name, uint64_t offset,
+                         const char *other, uint64_t other_offset);
+
+/*
+ * A sector of a log segment, not all zeros, that something in a later segment proves to have been
+ * durable. False when there is none.
+ */
+bool fake_disk_old_sector(struct fake_disk *disk, uint64_t random, char ret_name[32],
+                          uint64_t *ret_offset);
 
 /* The next of a sequence of random numbers (splitmix64). */
 uint64_t fake_random(uint64_t *random);

@@ -457,6 +457,13 @@ void fake_store_empty(struct fake_store *store)
     fake_db_clear(&store->db);
 }
 
+void fake_store_restore(struct fake_store *store, const struct fake_db *past)
+{
+    fake_store_empty(store);
+    fake_db_copy(&store->db, past);
+    fake_db_copy(&store->file, past);
+}
+
 void fake_store_edit(struct fake_store *store, const char *key, const char *field,
                      const char *value)
 {

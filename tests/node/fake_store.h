@@ -78,6 +78,8 @@ void fake_store_crash(struct fake_store *store);
 
 /* FLUSHALL by somebody else. */
 void fake_store_empty(struct fake_store *store);
+/* It holds what it held some time ago, and so does its file: somebody brought back a copy. */
+void fake_store_restore(struct fake_store *store, const struct fake_db *past);
 /* HSET or (value NULL) HDEL by somebody else. */
 void fake_store_edit(struct fake_store *store, const char *key, const char *field,
                      const char *value);
