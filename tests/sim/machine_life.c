@@ -1,0 +1,366 @@
+#include "tests/sim/machine_state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLUSTER "sim"
+
+/* --- hooks ------------------------------------------------------------------------------------ */
+
+static uint64_t hook_now_ms(void *context)
+{
+    return machine_now_us(context) / 1000;
+}
+
+static uint64_t hook_wall_ms(void *context)
+{
+    struct machine *machine = context;
+    return (uint64_t)(1700000000000 + machine->clock.wall_ms) + machine_now_us(machine) / 1000;
+}
+
+static void hook_written(void *context, struct replica_client client, uint64_t index,
+                         const struct users_answer *answer)
+{
+    struct machine *machine = context;
+    if (!machine->dying)
+        clients_written(machine->world, machine->id, client.call, index, answer);
+}
+
+static void hook_refused(void *context, struct replica_client client, enum call_reason reason)
+{
+    struct machine *machine = context;
+    if (!machine->dying)
+        clients_refused(machine->world, machine->id, client.call, reason);
+}
+
+static void hook_unknown(void *context, struct replica_client client)
+{
+    struct machine *machine = context;
+    if (!machine->dying)
+        clients_unknown(machine->world, machine->id, client.call);
+}
+
+static void hook_readable(void *context, struct replica_client client)
+{
+    struct machine *machine = context;
+    if (!machine->dying)
+        clients_readable(machine->world, machine->id, client.call);
+}
+
+static void hook_save(void *context, struct users_view *take_view, raft_term term,
+                      const struct raft_configuration *configuration)
+{
+    struct machine *machine = context;
+    TELL(machine->world, machine->id, "saves the state at %", users_view_meta(take_view).index);
+    snapshots_save(machine->snapshots, take_view, term, configuration);
+}
+
+static void hook_ready(void *context)
+{
+    struct machine *machine = context;
+    RULE(machine->world, !machine->ready, "node %u is ready twice", machine->id);
+    machine->ready = true;
+    TELL(machine->world, machine->id, "is ready");
+}
+
+static void hook_note(void *context, const char *fact, const char *text)
+{
+    struct machine *machine = context;
+    (void)text;
+    TELL(machine->world, machine->id, fact);
+    machine->world->counts.installs += strcmp(fact, "snapshot_installed") == 0;
+}
+
+static void hook_failed(void *context, const char *what, int error)
+{
+    struct machine *machine = context;
+    if (!machine->failed && !machine->dying)
+        TELL(machine->world, machine->id, what);
+    if (!machine->failed && !machine->dying)
+        TELL(machine->world, machine->id, "  failed with error %", (uint64_t)-error);
+    machine->failed = true;
+}
+
+static const struct replica_hooks hooks = {
+    .now_ms = hook_now_ms,
+    .wall_ms = hook_wall_ms,
+    .written = hook_written,
+    .refused = hook_refused,
+    .unknown = hook_unknown,
+    .readable = hook_readable,
+    .save = hook_save,
+    .ready = hook_ready,
+    .note = hook_note,
+    .failed = hook_failed,
+};
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+static void new_state(struct machine *machine)
+{
+    if (machine->loading != NULL)
+        users_free(machine->loading);
+    machine->loading = users_new(machine->settings.answers_max);
+}
+
+static void refuse_start(struct machine *machine, const char *text)
+{
+    machine->world->counts.refused_to_start++;
+    TELL(machine->world, machine->id, "refuses to start");
+    RULE(machine->world,
+         machine->disk_damaged || machine->store_damaged ||
+             machine->disk.room < machine->settings.segment_bytes * 4,
+         "node %u refuses to start, and nothing it had was lost: %s", machine->id, text);
+    machine->failed = true;
+}
+
+static void start_replica(struct machine *machine)
+{
+    char text[600] = "";
+    struct replica_state state = {.users = machine->loading};
+    if (users_meta(state.users).index > 0) {
+        state.term = snapshots_loaded_term(machine->snapshots);
+        state.configuration = snapshots_loaded_configuration(machine->snapshots);
+    }
+    rules_state(machine->world, machine->id, users_meta(state.users));
+    int result = replica_start(machine->replica, &state, text, sizeof(text));
+    if (result != 0) {
+        if (!machine->disk.crashed)
+            refuse_start(machine, text);
+        return;
+    }
+    machine->loading = NULL;
+    machine->phase = MACHINE_RUNNING;
+    machine->undisturbed_us = machine->world->now_us;
+    TELL(machine->world, machine->id, "runs, state at %", users_meta(state.users).index);
+    net_machine_up(machine->world, machine->id);
+}
+
+static void on_loaded(void *context, enum snapshots_found found, const char *text)
+{
+    struct machine *machine = context;
+    machine->load_asked = false;
+    if (machine->dying)
+        return;
+    switch (found) {
+    case SNAPSHOTS_DAMAGED:
+        RULE(machine->world, machine->store_damaged, "node %u finds its snapshot damaged: %s",
+             machine->id, text);
+        new_state(machine);
+        start_replica(machine);
+        return;
+    case SNAPSHOTS_NONE:
+    case SNAPSHOTS_LOADED:
+        start_replica(machine);
+        return;
+    case SNAPSHOTS_AWAY:
+        new_state(machine);
+        return;
+    }
+    UNREACHABLE();
+}
+
+static void on_saved(void *context, const struct snapshots_saved *saved)
+{
+    struct machine *machine = context;
+    struct world *world = machine->world;
+    if (machine->dying)
+        return;
+    TELL(world, machine->id, saved->durable ? "has saved the state at %" : "could not save at %",
+         saved->index);
+    if (saved->durable) {
+        world->counts.snapshots++;
+        machine->saved_index = saved->index;
+        machine->saved_after_damage = true;
+        if (world_below(world, 4) == 0) {
+            fake_db_copy(&machine->store_past, &machine->store.db);
+            machine->has_past = true;
+        }
+    }
+    replica_saved(machine->replica, saved->durable, saved->index);
+}
+
+static const struct snapshots_hooks snapshots_hooks = {.loaded = on_loaded, .saved = on_saved};
+
+void machine_load(struct machine *machine)
+{
+    machine->load_asked = true;
+    snapshots_load(machine->snapshots, machine->loading);
+}
+
+/* While Redis is away at start: on without it, if the log or the others allow. */
+void machine_consider_start(struct machine *machine)
+{
+    uint64_t waited_us = machine->world->now_us - machine->started_us;
+    bool whole = machine->recovered.start.n == 0;
+    if (machine->load_asked || waited_us < REDIS_WAIT_WHOLE_US)
+        return;
+    if (whole || (waited_us >= REDIS_WAIT_US && machine->world->nodes > 1))
+        start_replica(machine);
+    else if (waited_us >= REDIS_WAIT_US)
+        machine->failed = true; /* as main.c: it ends, and is started again */
+}
+
+static int open_log(struct machine *machine)
+{
+    struct world *world = machine->world;
+    struct replica_options options = {
+        .node = machine->id,
+        .cluster = CLUSTER,
+        .election_ms = machine->settings.election_ms,
+        .heartbeat_ms = machine->settings.heartbeat_ms,
+        .snapshot_entries = machine->settings.snapshot_entries,
+        .answers_max = machine->settings.answers_max,
+        .random = world_random(world),
+        .segment_bytes = machine->settings.segment_bytes,
+        .disk = &machine->disk.disk,
+        .runner = &machine->runner.runner,
+        .network = world->nodes > 1 ? &machine->network : NULL,
+        .hooks = &hooks,
+        .context = machine,
+    };
+    for (uint32_t id = 1; id <= world->nodes && world->nodes > 1; id++)
+        options.member[options.members++].n = id;
+    return replica_open(&options, &machine->replica, &machine->recovered);
+}
+
+void machine_start(struct machine *machine)
+{
+    struct world *world = machine->world;
+    if (machine->phase != MACHINE_DOWN)
+        return;
+    world->counts.starts++;
+    machine->life++;
+    machine->phase = MACHINE_LOADING;
+    machine->failed = machine->ready = machine->stopping = machine->load_asked = false;
+    machine->turn_at_us = UINT64_MAX;
+    machine->paused_until_us = machine->busy_until_us = 0;
+    machine->runner = (struct sim_runner){.runner = machine_runner()};
+    machine->started_us = world->now_us;
+    machine_enter(machine);
+    int result = open_log(machine);
+    if (result != 0) {
+        machine->replica = NULL;
+        if (result == -EBADMSG)
+            refuse_start(machine, machine->recovered.text);
+        if (result == -EBADMSG && machine->disk_damaged)
+            machine->phase = MACHINE_REFUSED;
+        machine->failed = true; /* no room, or a write that failed: it is tried again */
+        machine_leave(machine);
+        return;
+    }
+    TELL(world, machine->id, "starts: term %, log % to %", machine->recovered.term.n,
+         machine->recovered.start.n, machine->recovered.last.n);
+    rules_opened(world, machine->id, &machine->recovered);
+    new_state(machine);
+    machine->snapshots =
+        snapshots_new(&machine->store.store, CLUSTER, machine->id, &snapshots_hooks, machine);
+    if (!machine->store_down) {
+        fake_store_connect(&machine->store);
+        machine_load(machine);
+    } else {
+        machine_push(machine, world->now_us + REDIS_WAIT_WHOLE_US, SIM_TURN, 0);
+        machine_push(machine, world->now_us + REDIS_WAIT_US, SIM_TURN, 0);
+    }
+    machine_leave(machine);
+}
+
+/* --- end -------------------------------------------------------------------------------------- */
+
+void machine_die(struct machine *machine, enum machine_death death)
+{
+    struct world *world = machine->world;
+    if (machine->phase == MACHINE_DOWN || machine->dying)
+        return;
+    enum machine_phase after = machine->phase == MACHINE_REFUSED ? MACHINE_REFUSED : MACHINE_DOWN;
+    TELL(world, machine->id,
+         death == MACHINE_KILLED    ? "its process ends"
+         : death == MACHINE_STOPPED ? "has stopped"
+                                    : "loses power");
+    world->counts.crashes++;
+    machine->dying = true;
+    if (death != MACHINE_STOPPED)
+        machine->disk.crashed = true;
+    machine_drain_jobs(machine);
+    machine->store.later_call = NULL;
+    fake_store_lose(&machine->store);
+    machine->store.later_call = NULL;
+    replica_close(machine->replica);
+    machine->replica = NULL;
+    snapshots_free(machine->snapshots);
+    machine->snapshots = NULL;
+    if (machine->loading != NULL)
+        users_free(machine->loading);
+    machine->loading = NULL;
+    machine_drop_waiting(machine);
+    machine->life++;
+    machine->phase = after;
+    machine->dying = machine->calling = machine->failed = false;
+    machine->store_busy = machine->later_set = false;
+    machine->disk.crashed = false;
+    machine->disk.crash_at = machine->disk.fail_at = 0;
+    if (death == MACHINE_POWER_LOST) {
+        fake_disk_crash(&machine->disk, &world->random);
+        machine->disk_stall_us = 0;
+    }
+    rules_died(world, machine->id);
+    net_machine_down(world, machine->id, death != MACHINE_POWER_LOST);
+    clients_node_gone(world, machine->id);
+    faults_restart_later(world, machine->id);
+}
+
+void machine_stop(struct machine *machine)
+{
+    if (!machine_up(machine) || machine->stopping)
+        return;
+    TELL(machine->world, machine->id, "is asked to stop");
+    machine->stopping = true;
+    machine_enter(machine);
+    replica_stop(machine->replica);
+    machine_leave(machine);
+}
+
+void machine_wipe(struct machine *machine, bool store_too)
+{
+    assert(machine->phase == MACHINE_DOWN || machine->phase == MACHINE_REFUSED);
+    machine->world->counts.wipes++;
+    TELL(machine->world, machine->id,
+         store_too ? "has lost its disk and its store" : "has lost its disk");
+    uint64_t room = machine->disk.room;
+    fake_disk_done(&machine->disk);
+    fake_disk_init(&machine->disk);
+    machine->disk.room = room;
+    if (store_too)
+        fake_store_empty(&machine->store);
+    machine->phase = MACHINE_DOWN;
+    machine->disk_damaged = true;
+    rules_wiped(machine->world, machine->id);
+}
+
+void machine_init(struct machine *machine, struct world *world, uint32_t id,
+                  const struct machine_settings *settings)
+{
+    machine->world = world;
+    machine->id = id;
+    machine->settings = *settings;
+    machine->clock = (struct machine_clock){.base_us = world_below(world, 1000 * SECOND_US)};
+    fake_disk_init(&machine->disk);
+    fake_store_init(&machine->store);
+    machine->disk_us = machine->store_us = 200;
+    machine->network = net_of();
+    machine->turn_at_us = UINT64_MAX;
+}
+
+void machine_done(struct machine *machine)
+{
+    if (machine->world == NULL)
+        return;
+    machine->world->faults.over = true;
+    machine_die(machine, MACHINE_KILLED);
+    machine_drop_waiting(machine);
+    free(machine->waiting_event);
+    fake_disk_done(&machine->disk);
+    fake_store_done(&machine->store);
+    fake_db_clear(&machine->store_past);
+}
