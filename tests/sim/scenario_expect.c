@@ -1,0 +1,240 @@
+#include "tests/sim/scenario_state.h"
+
+#include "raft/core/state.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const struct raft *raft_of(const struct scenario *scenario, uint32_t id)
+{
+    const struct machine *machine = &scenario->world->machine[id];
+    return machine_up(machine) ? replica_raft(machine->replica) : NULL;
+}
+
+uint64_t scenario_top_term(const struct scenario *scenario)
+{
+    uint64_t term = 0;
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct raft *raft = raft_of(scenario, id);
+        if (raft != NULL && term < raft->term.n)
+            term = raft->term.n;
+    }
+    return term;
+}
+
+uint32_t scenario_leader(const struct scenario *scenario)
+{
+    uint32_t leader = 0;
+    uint64_t term = 0;
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct raft *raft = raft_of(scenario, id);
+        if (raft != NULL && raft->role == RAFT_LEADER && raft->term.n > term) {
+            leader = id;
+            term = raft->term.n;
+        }
+    }
+    return leader;
+}
+
+static bool one_state(const struct scenario *scenario, uint32_t nodes)
+{
+    struct users_meta first = {.index = 0};
+    bool any = false;
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        struct machine *machine = &scenario->world->machine[id];
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (!machine_up(machine))
+            return false;
+        struct users_meta meta = users_meta(replica_users(machine->replica));
+        if (any && (meta.index != first.index || meta.digest != first.digest))
+            return false;
+        first = meta;
+        any = true;
+    }
+    return any;
+}
+
+bool scenario_settled(const struct scenario *scenario)
+{
+    uint32_t up = 0;
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct machine *machine = &scenario->world->machine[id];
+        if (!machine_up(machine) || machine->paused_until_us > scenario->world->now_us)
+            continue;
+        if (users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed)
+            return false;
+        up |= 1u << id;
+    }
+    uint32_t leader = scenario_leader(scenario);
+    return leader != 0 && raft_status(raft_of(scenario, leader)).settled && one_state(scenario, up);
+}
+
+/* --- what is expected ------------------------------------------------------------------------- */
+
+static bool leader_is(struct scenario *scenario, struct words *words)
+{
+    uint32_t leader = scenario_leader(scenario);
+    if (words_take(words, "none"))
+        return leader == 0;
+    if (words_take(words, "some"))
+        return leader != 0;
+    if (words_take(words, "not"))
+        return leader != scenario_node(scenario, words);
+    return leader == scenario_node(scenario, words);
+}
+
+static bool term_is(struct scenario *scenario, struct words *words)
+{
+    uint64_t term = scenario_top_term(scenario);
+    if (words_take(words, "same"))
+        return term == scenario->noted_term;
+    if (words_take(words, "higher"))
+        return term > scenario->noted_term;
+    return term == scenario_number(scenario, words);
+}
+
+static bool all_follow(struct scenario *scenario, uint32_t nodes, uint32_t leader)
+{
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct raft *raft = raft_of(scenario, id);
+        if (!HAS_NODE(nodes, id))
+            continue;
+        struct raft_status status = {.leader_known = false};
+        if (raft != NULL)
+            status = raft_status(raft);
+        if (!status.leader_known || status.leader.n != leader ||
+            status.term.n != scenario_top_term(scenario))
+            return false;
+    }
+    return true;
+}
+
+static bool all_have(struct scenario *scenario, uint32_t nodes, uint64_t op, bool wanted)
+{
+    struct request_id request = clients_request_id(op);
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        struct machine *machine = &scenario->world->machine[id];
+        struct users_answer answer;
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (!machine_up(machine) ||
+            users_answered(replica_users(machine->replica), &request, &answer) != wanted)
+            return false;
+    }
+    return true;
+}
+
+static bool users_are(struct scenario *scenario, struct words *words)
+{
+    uint64_t count = scenario_number(scenario, words);
+    (void)words_take(words, "at");
+    uint32_t nodes = scenario_nodes(scenario, words);
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        struct machine *machine = &scenario->world->machine[id];
+        if (HAS_NODE(nodes, id) &&
+            (!machine_up(machine) || users_meta(replica_users(machine->replica)).count != count))
+            return false;
+    }
+    return true;
+}
+
+/* "NODES >= N" or "NODES < N", of the commit index or the log's last. */
+static bool indexes_are(struct scenario *scenario, struct words *words, bool commit)
+{
+    uint32_t nodes = scenario_nodes(scenario, words);
+    bool below = words_take(words, "<");
+    if (!below && !words_take(words, ">="))
+        scenario_fail(scenario, "wanted >= or <");
+    uint64_t limit = scenario_number(scenario, words);
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct raft *raft = raft_of(scenario, id);
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (raft == NULL)
+            return false;
+        uint64_t index = commit ? raft->commit.n : raft->log.last.n;
+        if (below ? index >= limit : index < limit)
+            return false;
+    }
+    return true;
+}
+
+static bool all_up(struct scenario *scenario, struct words *words, bool wanted)
+{
+    uint32_t nodes = scenario_nodes(scenario, words);
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        if (HAS_NODE(nodes, id) && machine_up(&scenario->world->machine[id]) != wanted)
+            return false;
+    }
+    return true;
+}
+
+static bool answer_is(struct scenario *scenario, struct words *words, enum ask_answer answer)
+{
+    const struct scenario_name *name = scenario_named(scenario, words);
+    return name != NULL && scenario->world->clients.ask[name->ask].answer == answer;
+}
+
+static bool is_so(struct scenario *scenario, struct words words)
+{
+    if (words_take(&words, "leader"))
+        return leader_is(scenario, &words);
+    if (words_take(&words, "term"))
+        return term_is(scenario, &words);
+    if (words_take(&words, "written"))
+        return answer_is(scenario, &words, ASK_WRITTEN);
+    if (words_take(&words, "refused"))
+        return answer_is(scenario, &words, ASK_REFUSED);
+    if (words_take(&words, "unknown"))
+        return answer_is(scenario, &words, ASK_UNKNOWN);
+    if (words_take(&words, "waiting"))
+        return answer_is(scenario, &words, ASK_OPEN);
+    if (words_take(&words, "answered"))
+        return !answer_is(scenario, &words, ASK_OPEN);
+    if (words_take(&words, "read"))
+        return answer_is(scenario, &words, ASK_READ);
+    if (words_take(&words, "users"))
+        return users_are(scenario, &words);
+    if (words_take(&words, "commit"))
+        return indexes_are(scenario, &words, true);
+    if (words_take(&words, "log"))
+        return indexes_are(scenario, &words, false);
+    if (words_take(&words, "same"))
+        return one_state(scenario, scenario_nodes(scenario, &words));
+    if (words_take(&words, "up"))
+        return all_up(scenario, &words, true);
+    if (words_take(&words, "down"))
+        return all_up(scenario, &words, false);
+    bool has = words_take(&words, "has");
+    if (has || words_take(&words, "lacks")) {
+        const struct scenario_name *name = scenario_named(scenario, &words);
+        (void)words_take(&words, "at");
+        uint32_t nodes = scenario_nodes(scenario, &words);
+        return name != NULL && all_have(scenario, nodes, name->op, has);
+    }
+    uint32_t nodes = scenario_nodes(scenario, &words);
+    if (nodes != 0 && words_take(&words, "follow"))
+        return all_follow(scenario, nodes, scenario_node(scenario, &words));
+    scenario_fail(scenario, "expect what?");
+    return false;
+}
+
+void scenario_expect(struct scenario *scenario, struct words *words)
+{
+    struct world *world = scenario->world;
+    bool now = words_take(words, "now");
+    uint64_t until_us = world->now_us;
+    if (!now)
+        until_us += 2 * SECOND_US + scenario->settings.election_ms * UINT64_C(20000);
+    while (!is_so(scenario, *words)) {
+        if (scenario->failed || world->broken)
+            return;
+        if (world->now_us >= until_us) {
+            scenario_fail(scenario, "it is not so");
+            return;
+        }
+        world_run(world, world->now_us + 1000);
+    }
+    words->next = words->count;
+}
