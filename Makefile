@@ -16,6 +16,9 @@ DIR   ?= build/state
 # make fuzz: seconds for each fuzzer; make failover: trials of each kind
 SECONDS := 60
 TRIALS  := 50
+# make sim: from this seed on, so many runs
+SEED  ?= 1
+N     ?= 100
 
 B := build/$(VARIANT)$(if $(filter clang,$(COMPILER)),-clang)
 
@@ -56,12 +59,15 @@ PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) raft/users/command.c raft/wire/frame.c raft/wire/call.c
 PROCESS := raft/node/main.c raft/node/boot.c
 NODE := $(filter-out $(PROCESS),$(call src,raft/node))
+# The driver and what it stands on: all of the node that knows no libuv and no sockets.
+DRIVER := $(filter $(addprefix raft/node/,replica% wal% snapshots% entries.c hard_state.c),$(NODE))
 APP  := $(filter-out app/main.c,$(call src,app))
 OURS := $(PURE) $(call src,raft/node app)
 
 UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node app)))
 CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
+SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c)
 FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
@@ -89,6 +95,12 @@ $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 $(B)/seeds: $(call obj,tests/core/seeds_main.c $(CLUSTER) $(call src,raft/base raft/core))
 	$(LINK)
 
+# The simulator looks on at every apply of every state (tests/sim/rules.c). --wrap does not reach into
+# what was optimised across files: it has objects of its own.
+SIM_OBJ := $(patsubst %.c,$(B)/sim-obj/%.o,$(SIM) $(PURE) $(DRIVER))
+$(B)/sim: $(SIM_OBJ)
+	$(LINK) -fno-lto -Wl,--wrap=users_apply,--wrap=users_skip
+
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer
 
@@ -102,14 +114,19 @@ $(B)/obj/%.o: %.c $(B)/flags
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
 
+$(B)/sim-obj/%.o: %.c $(B)/flags
+	@mkdir -p $(@D)
+	@echo "  CC    $< (sim)"
+	$(Q)$(CC) $(CFLAGS_ALL) -fno-lto $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
+
 # Criterion's macros convert and shadow as they like.
-$(B)/obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wno-missing-prototypes -Wno-write-strings
+$(B)/obj/tests/%.o $(B)/sim-obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-shadow -Wno-pedantic -Wno-missing-prototypes -Wno-write-strings
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests soak failover bench bench-peers fuzz
+.PHONY: run test tests sim soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -118,9 +135,12 @@ run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/test-e2e
+	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/sim $(B)/test-e2e
 
-tests: $(B)/test-unit $(B)/test-e2e ; @:
+tests: $(B)/test-unit $(B)/test-e2e $(B)/sim ; @:
+
+sim: $(B)/sim ## whole clusters on pretended machines: SEED=, N= runs, ARGS='--story'
+	@$(B)/sim --seed $(SEED) --runs $(N) $(ARGS)
 
 soak: ## the long way: a node killed 200 times under load, 40 storms over three nodes
 	@deploy/packages build run test
