@@ -20,6 +20,8 @@ static void look_for_recovered(struct world *world)
         struct machine *machine = &world->machine[id];
         if (!is_damaged(machine) || !machine_up(machine) || machine->store_down)
             continue;
+        if (raft_status(replica_raft(machine->replica)).unsure)
+            continue;
         bool caught_up = users_meta(replica_users(machine->replica)).index >= machine->damaged_at;
         bool saved = machine->saved_index >= machine->damaged_at && machine->saved_after_damage;
         if (caught_up && saved && !machine->disk_damaged)
@@ -27,6 +29,11 @@ static void look_for_recovered(struct world *world)
         if (caught_up && saved && machine->disk_damaged && !machine->disk_unsound)
             machine->disk_damaged = machine->store_damaged = false;
     }
+}
+
+void faults_look(struct world *world)
+{
+    look_for_recovered(world);
 }
 
 /* Whether one more node may lose what it said was durable. */

@@ -4,7 +4,8 @@
  *
  *   disks and stores that lose or spoil what they said was durable   of a minority at a time (the
  *       atlas); such a node counts until it runs again, has caught up and saved a new snapshot
- *   crashes, pauses, partitions, slow and failing disks, clocks      of all at once, if it so
+ *   the first start                                                 has no faults: it needs all
+ * nodes crashes, pauses, partitions, slow and failing disks, clocks      of all at once, if it so
  * happens
  *
  * At the end: a majority is chosen that is not damaged, started and connected; all other faults
@@ -54,7 +55,7 @@ struct faults {
 };
 
 /* Whether the driver knows what to do with a log that was lost. */
-#define FAULTS_WITH_WIPES false
+#define FAULTS_WITH_WIPES true
 /* Whether it starts without trust in what a failed sync left in the page cache ("fsyncgate"). */
 #define FAULTS_FORGETFUL false
 
@@ -66,6 +67,8 @@ struct world *faults_world(uint64_t seed, uint32_t nodes);
 bool faults_run(struct world *world);
 
 void faults_event(struct world *world);
+/* Looks who has again what it had lost. */
+void faults_look(struct world *world);
 /* A node is down and not on purpose: it will start again. */
 void faults_restart_later(struct world *world, uint32_t node);
 

@@ -89,7 +89,8 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
     RULE(world, recovered->term.n != known->acked_term || last >= known->acked,
          "node %u finds entries up to %llu, and has acknowledged %llu in the same term", node,
          LLU(last), LLU(known->acked));
-    if (recovered->voted)
+    /* Its own name may stand for no vote at all: see ADMITTED in core/raft.h. */
+    if (recovered->voted && recovered->vote.n != node && recovered->vote.n != 0)
         note_vote(world, node, recovered->term.n, recovered->vote.n);
     known->term = recovered->term.n;
     known->commit = known->applied = 0;
@@ -223,6 +224,10 @@ void rules_acknowledged(struct world *world, uint64_t index)
     uint64_t term = entry_at(&world->rules, index)->term;
     for (uint32_t id = 1; id <= world->nodes; id++) {
         const struct machine *machine = &world->machine[id];
+        if (machine->disk_damaged) { /* it may have had it */
+            have++;
+            continue;
+        }
         if (!machine_up(machine)) {
             have += machine->durable >= index || machine->saved_index >= index;
             continue;

@@ -104,6 +104,7 @@ struct world *faults_world(uint64_t seed, uint32_t nodes)
 /* A majority of nodes that have all that they ever said they had: bits by id. */
 static uint32_t choose_core(struct world *world)
 {
+    faults_look(world);
     uint32_t core = 0, have = 0, wanted = world->nodes / 2 + 1;
     if (world_below(world, 2) == 0)
         wanted = world->nodes;
@@ -219,14 +220,38 @@ static void power_cycle(struct world *world, uint32_t core)
     }
 }
 
-bool faults_run(struct world *world)
+/*
+ * A cluster is new only while all of its nodes say so: at its first start nothing goes wrong, until
+ * each has the first term on its disk.
+ */
+static bool all_sure(const struct world *world)
 {
-    world_now = world;
+    for (uint32_t id = 1; id <= world->nodes; id++) {
+        const struct machine *machine = &world->machine[id];
+        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).unsure ||
+            world->rules.node[id].term_ever == 0)
+            return false;
+    }
+    return true;
+}
+
+static void start_first(struct world *world)
+{
     for (uint32_t id = 1; id <= world->nodes; id++)
         machine_start(&world->machine[id]);
     clients_start(world);
-    world_push(world, world->faults.every_us, (struct sim_event){.kind = SIM_FAULT});
-    uint64_t until_us = (2 + world_below(world, 10)) * SECOND_US;
+    while (!all_sure(world) && world->now_us < 30 * SECOND_US && !world->broken)
+        world_run(world, world->now_us + SECOND_US / 100);
+    RULE(world, all_sure(world), "a new cluster does not come up");
+    world_push(world, world->now_us + world->faults.every_us,
+               (struct sim_event){.kind = SIM_FAULT});
+}
+
+bool faults_run(struct world *world)
+{
+    world_now = world;
+    start_first(world);
+    uint64_t until_us = world->now_us + (2 + world_below(world, 10)) * SECOND_US;
     while (world->now_us < until_us && world->clients.ops < OPS_MAX && !world->broken)
         world_run(world, world->now_us + SECOND_US / 10);
     world->faults.over = true;

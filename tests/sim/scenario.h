@@ -8,20 +8,17 @@
  *
  *     elect N                       nobody else campaigns, until N leads
  *     run MS                        time passes
- *     settle                        until there is a leader, and all that run have one state
- *     cut NODES from NODES          nothing goes between them, in either way
- *     deafen NODES to NODES         the first do not hear the second
- *     heal                          the network is whole
- *     drop KIND NODES to NODES      frames of this kind are lost (raft/core/message.h,
- * raft/wire/peer.h) hold NODES to NODES           frames wait, until release they go on, all at
- * once break N to N                  the connection ends; it is made again crash NODES power is
- * lost    kill NODES   the process dies start NODES                   stop NODES       in good
- * order pause NODES                   resume NODES wipe NODES                    a node that is
- * down has an empty disk, and store disk N ok | slow MS | stall MS | fail | full | crash K      (at
- * its Kth write from now) rot N                         a sector of its log is not what it was
- *     redis N down | up | empty | crash | slow MS
- *     clock N jump MS | drift PERCENT
- *     snapshot NODES                a snapshot is asked for
+ *     settle                        until there is a leader, and all that run have one state and
+ * vote cut NODES from NODES          nothing goes between them, in either way deafen NODES to NODES
+ * the first do not hear the second heal                          the network is whole drop KIND
+ * NODES to NODES      frames of this kind are lost (raft/core/message.h, raft/wire/peer.h) hold
+ * NODES to NODES           frames wait, until release they go on, all at once break N to N the
+ * connection ends; it is made again crash NODES power is lost    kill NODES   the process dies
+ * start NODES                   stop NODES       in good order pause NODES                   resume
+ * NODES wipe NODES                    a node that is down has an empty disk, and store disk N ok |
+ * slow MS | stall MS | fail | full | crash K      (at its Kth write from now) rot N a sector of its
+ * log is not what it was redis N down | up | empty | crash | slow MS clock N jump MS | drift
+ * PERCENT snapshot NODES                a snapshot is asked for
  *
  *     write NAME at N               asked; its answer is looked at by `expect`, and `again` asks
  * once again NAME at N               more under the same id writes COUNT NAME at N        NAME-1 …

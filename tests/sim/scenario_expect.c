@@ -62,7 +62,8 @@ bool scenario_settled(const struct scenario *scenario)
         const struct machine *machine = &scenario->world->machine[id];
         if (!machine_up(machine) || machine->paused_until_us > scenario->world->now_us)
             continue;
-        if (users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed)
+        if (users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed ||
+            raft_status(raft_of(scenario, id)).unsure)
             return false;
         up |= 1u << id;
     }
