@@ -23,7 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TEST_RUNS  600u
+#define TEST_RUNS  1000u
 #define STORY_TAIL 120u
 /* Then another child goes on, with a memory that is not in pieces. */
 #define RUNS_A_CHILD 500u

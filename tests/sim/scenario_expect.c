@@ -60,9 +60,11 @@ bool scenario_settled(const struct scenario *scenario)
     uint32_t up = 0;
     for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
         const struct machine *machine = &scenario->world->machine[id];
-        if (!machine_up(machine) || machine->paused_until_us > scenario->world->now_us)
+        if (machine->phase == MACHINE_DOWN || machine->phase == MACHINE_REFUSED ||
+            machine->paused_until_us > scenario->world->now_us)
             continue;
-        if (users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed ||
+        if (!machine_up(machine) ||
+            users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed ||
             raft_status(raft_of(scenario, id)).unsure)
             return false;
         up |= 1u << id;
