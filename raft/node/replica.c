@@ -204,7 +204,10 @@ void replica_step(struct replica *replica, const struct raft_event *event)
 {
     struct raft_output *output = &replica->output;
     struct raft_event stamped = *event;
-    stamped.now_ms = replica_now_ms(replica); /* one place, so that it never goes back */
+    uint64_t now_ms = replica_now_ms(replica);
+    if (replica->stepped_ms < now_ms) /* no clock is worth dying of */
+        replica->stepped_ms = now_ms;
+    stamped.now_ms = replica->stepped_ms;
     raft_step(replica->raft, &stamped, output);
     carry_persist(replica, &output->persist);
     for (uint32_t i = 0; i < output->sends.count; i++)

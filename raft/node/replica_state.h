@@ -139,6 +139,7 @@ struct replica {
     uint64_t applied, committed;
     uint64_t log_start;   /* the entry before the log's first */
     uint64_t deadline_ms; /* the core's */
+    uint64_t stepped_ms;  /* the time of its last step */
     uint64_t wal_tick_ms;
     uint64_t look_ms;
     uint64_t flush_began_ms, flush_away_until_ms, transfer_asked_ms;

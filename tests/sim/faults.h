@@ -57,7 +57,7 @@ struct faults {
 /* Whether the driver knows what to do with a log that was lost. */
 #define FAULTS_WITH_WIPES true
 /* Whether it starts without trust in what a failed sync left in the page cache ("fsyncgate"). */
-#define FAULTS_FORGETFUL false
+#define FAULTS_FORGETFUL true
 
 struct world;
 
