@@ -53,9 +53,11 @@ static void on_written(uv_write_t *write, int status)
 {
     struct outbox *outbox = CONTAINER_OF(write, struct outbox, write);
     outbox->sending.len = 0;
+    if (uv_is_closing((uv_handle_t *)outbox->stream))
+        return; /* its owner knows */
     if (status == 0)
         outbox_flush(outbox);
-    else if (status != UV_ECANCELED) /* the stream was closed: its owner knows */
+    else
         outbox->on_broken(outbox, status);
 }
 

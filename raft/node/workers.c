@@ -24,83 +24,31 @@ _Static_assert(CALL_BYTES_MAX < WORKERS_IN_BYTES, "a call fits the buffer");
 
 static void end_connection(struct connection *connection, const char *why);
 
-static bool out_reserve(struct out *out, size_t more)
-{
-    if (out->capacity - out->len >= more)
-        return true;
-    size_t capacity = out->capacity > 0 ? out->capacity : 65536;
-    while (capacity - out->len < more)
-        capacity *= 2;
-    uint8_t *bytes = realloc(out->bytes, capacity);
-    if (bytes == NULL)
-        return false;
-    out->bytes = bytes;
-    out->capacity = capacity;
-    return true;
-}
-
 void workers_send(struct connection *connection, const struct call *call, size_t variable_bytes)
 {
-    struct out *out = &connection->gathered;
+    struct writer out;
     if (connection->closing)
         return;
-    if (!out_reserve(out, CALL_FRAME_BYTES_MAX(variable_bytes))) {
+    if (outbox_writer(&connection->outbox, CALL_FRAME_BYTES_MAX(variable_bytes), &out) != 0) {
         end_connection(connection, "no memory");
         return;
     }
-    struct writer writer = writer_of(out->bytes + out->len, out->capacity - out->len);
-    call_put(&writer, call);
-    assert(!writer.bad);
-    out->len += writer_len(&writer);
+    call_put(&out, call);
+    outbox_put(&connection->outbox, &out);
 }
 
 static void resume_reading(struct connection *connection);
-static void flush(struct connection *connection);
 
-static void on_sent(uv_write_t *write, int status)
+static void on_sent(struct outbox *outbox)
 {
-    struct connection *connection = CONTAINER_OF(write, struct connection, write);
-    connection->sending.len = 0;
-    if (connection->closing)
-        return;
-    if (status != 0)
-        end_connection(connection, uv_strerror(status));
-    else
-        flush(connection);
+    struct connection *connection = CONTAINER_OF(outbox, struct connection, outbox);
+    if (!connection->closing)
+        resume_reading(connection);
 }
 
-static void flush(struct connection *connection)
+static void on_broken(struct outbox *outbox, int error)
 {
-    struct out *out = &connection->gathered;
-    if (connection->closing || connection->sending.len > 0)
-        return;
-    if (out->len == 0) { /* all is sent: perhaps by on_sent just now */
-        resume_reading(connection);
-        return;
-    }
-    uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
-    uv_buf_t buffer = uv_buf_init((char *)out->bytes, (unsigned)out->len);
-    int sent = uv_try_write(stream, &buffer, 1);
-    if (sent == (int)out->len) {
-        out->len = 0;
-        resume_reading(connection);
-        return;
-    }
-    if (sent < 0 && sent != UV_EAGAIN) {
-        end_connection(connection, uv_strerror(sent));
-        return;
-    }
-    size_t done = sent > 0 ? (size_t)sent : 0;
-    struct out empty = connection->sending;
-    connection->sending = *out;
-    connection->gathered = empty;
-    buffer = uv_buf_init((char *)connection->sending.bytes + done,
-                         (unsigned)(connection->sending.len - done));
-    int result = uv_write(&connection->write, stream, &buffer, 1, on_sent);
-    if (result != 0) {
-        connection->sending.len = 0;
-        end_connection(connection, uv_strerror(result));
-    }
+    end_connection(CONTAINER_OF(outbox, struct connection, outbox), uv_strerror(error));
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */
@@ -115,7 +63,7 @@ static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer
 
 static bool has_too_much_unsent(const struct connection *connection)
 {
-    return connection->gathered.len + connection->sending.len > OUT_BYTES_PAUSE;
+    return outbox_bytes(&connection->outbox) > OUT_BYTES_PAUSE;
 }
 
 /*
@@ -185,9 +133,7 @@ static void resume_reading(struct connection *connection)
 static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
-    free(connection->gathered.bytes);
-    free(connection->sending.bytes);
-    connection->gathered = connection->sending = (struct out){.len = 0};
+    outbox_free(&connection->outbox);
     connection->open = false;
 }
 
@@ -261,6 +207,7 @@ static void on_connection(uv_stream_t *listener, int status)
     connection->pipe.data = connection;
     connection->open = true;
     uv_stream_t *stream = (uv_stream_t *)&connection->pipe;
+    outbox_open(&connection->outbox, stream, on_sent, on_broken);
     int result = uv_accept(listener, stream);
     if (result == 0)
         result = uv_read_start(stream, on_alloc, on_read);
@@ -317,8 +264,9 @@ int workers_listen(struct workers *workers, const char *path)
 void workers_flush(struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
-        if (workers->connection[i]->open)
-            flush(workers->connection[i]);
+        struct connection *connection = workers->connection[i];
+        if (connection->open && !connection->closing)
+            outbox_flush(&connection->outbox);
     }
 }
 
@@ -326,8 +274,14 @@ bool workers_idle(const struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
         const struct connection *connection = workers->connection[i];
-        if (connection->open && connection->gathered.len + connection->sending.len > 0)
+        if (!connection->open)
+            continue;
+        if (outbox_bytes(&connection->outbox) > 0)
             return false;
+        for (uint32_t j = 0; j < connection->lists; j++) {
+            if (connection->list[j].open)
+                return false;
+        }
     }
     return true;
 }

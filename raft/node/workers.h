@@ -49,7 +49,7 @@ void workers_readable(struct workers *workers, struct replica_client client);
 
 /* Sends what was gathered: once, at the end of each turn. */
 void workers_flush(struct workers *workers);
-/* Nothing waits to be sent. */
+/* Nothing waits to be sent, and no list is being read. */
 bool workers_idle(const struct workers *workers);
 
 /* Takes no more connections, and removes the socket's file. */

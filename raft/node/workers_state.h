@@ -2,6 +2,7 @@
 #ifndef ROLLCALL_NODE_WORKERS_STATE_H
 #define ROLLCALL_NODE_WORKERS_STATE_H
 
+#include "raft/node/outbox.h"
 #include "raft/node/workers.h"
 
 #include <sys/un.h>
@@ -18,19 +19,13 @@ struct list {
     struct users_view *view; /* NULL until readable */
 };
 
-struct out {
-    uint8_t *bytes;
-    size_t len, capacity;
-};
-
 struct connection {
     struct workers *workers;
     uint32_t place;
     uint32_t generation; /* of this place: a client of an earlier one is nobody */
     bool open, greeted, paused, closing;
     uv_pipe_t pipe;
-    uv_write_t write;
-    struct out gathered, sending;
+    struct outbox outbox;
     uint8_t *in; /* WORKERS_IN_BYTES */
     size_t in_len;
     uint32_t lists; /* places in use are below this */
