@@ -92,6 +92,9 @@ $(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(APP))
 $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -lcriterion
 
+$(B)/test-core: $(call obj,tests/runner.c $(filter tests/core/%,$(UNIT_TESTS)) $(call src,raft/base raft/core))
+	$(LINK) -lcriterion
+
 $(B)/seeds: $(call obj,tests/core/seeds_main.c $(CLUSTER) $(call src,raft/base raft/core))
 	$(LINK)
 
@@ -126,7 +129,7 @@ $(B)/obj/tests/%.o $(B)/sim-obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-s
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests sim soak failover bench bench-peers fuzz
+.PHONY: run test tests sim mutants soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -161,6 +164,10 @@ bench-peers: ## three nodes side by side with three of Debian's etcd
 	@deploy/packages build run bench peers
 	@$(MAKE) all
 	@ROLLCALL_BIN=$(abspath $(B)) tests/bench/run peers
+
+mutants: ## put bugs back that others had: a test must notice each
+	@deploy/packages build run test
+	@tests/mutants/run
 
 fuzz: ## each fuzzer for SECONDS=60, from its seeds
 	@deploy/packages build check
@@ -229,7 +236,7 @@ install: all ## into DESTDIR and PREFIX
 	  sed 's|/usr/local|$(PREFIX)|g' $$unit > $(UNITS)/$${unit##*/} || exit; done
 
 clean: ## remove what was built, and no users
-	rm -rf $(wildcard build/release* build/debug* build/asan* build/fuzz* build/bench* build/check*)
+	rm -rf $(wildcard build/release* build/debug* build/asan* build/fuzz* build/bench* build/check* build/mutants)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'

@@ -285,3 +285,16 @@ Test(vote, splits_do_not_repeat_for_ever_as_timeouts_are_drawn_anew)
     cr_assert(eq(u64, raft_status(node.raft).term.n, 1), "asking moves no term");
     node_free(&node);
 }
+
+Test(vote, is_given_once_a_term_also_when_the_leader_wants_another)
+{
+    struct node node = node_among(3, 1, TERMS(1));
+    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_all_durable(&node);
+    cr_assert(gave_vote(&node, 3));
+    struct raft_message ask = vote_ask(2, 2, 9, 1);
+    ask.vote_ask.transfer = true;
+    node_hear(&node, ask);
+    cr_assert(refused_vote(&node, 2));
+    node_free(&node);
+}
