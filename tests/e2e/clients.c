@@ -12,13 +12,13 @@
 #include <time.h>
 
 #define OPERATIONS_MAX 300000
-#define A_NODE_MAX     4
-#define LIST_EVERY     12 /* operations */
+#define CALLERS_MAX    16
 #define PAUSE_MS       2
 
 struct caller {
     struct clients *clients;
     int node;
+    int list_every; /* so many operations */
     pthread_t thread;
 };
 
@@ -26,7 +26,7 @@ struct clients {
     struct cluster *cluster;
     atomic_bool stop;
     int callers_count;
-    struct caller callers[CLUSTER_NODES * A_NODE_MAX];
+    struct caller callers[CALLERS_MAX];
     pthread_mutex_t mutex; /* over what follows */
     struct operation *operations;
     uint32_t operations_count;
@@ -183,8 +183,8 @@ static void *call(void *context)
 
     net_enter(clients->cluster->net, caller->node);
     client = client_open(CLUSTER_PORT, false);
-    for (int i = caller->node; !clients->stop; i++) {
-        if (i % LIST_EVERY == 0)
+    for (int i = 1; !clients->stop; i++) {
+        if (i % caller->list_every == 0)
             list_users(clients, caller->node, client);
         else
             enrol(caller, client);
@@ -194,24 +194,34 @@ static void *call(void *context)
     return NULL;
 }
 
+static void add_caller(struct clients *clients, int node, int list_every)
+{
+    struct caller *caller = &clients->callers[clients->callers_count++];
+
+    cr_assert_leq(clients->callers_count, (int)ARRAY_LEN(clients->callers));
+    *caller = (struct caller){.clients = clients, .node = node, .list_every = list_every};
+    cr_assert_eq(pthread_create(&caller->thread, NULL, call, caller), 0);
+}
+
 struct clients *clients_start(struct cluster *cluster, int a_node)
 {
     struct clients *clients = calloc(1, sizeof *clients);
 
-    cr_assert(clients != NULL && a_node <= A_NODE_MAX);
+    cr_assert_not_null(clients);
     clients->cluster = cluster;
     clients->operations = calloc(OPERATIONS_MAX, sizeof *clients->operations);
     cr_assert_not_null(clients->operations);
     pthread_mutex_init(&clients->mutex, NULL);
-    for (int i = 0; i < CLUSTER_NODES * a_node; i++) {
-        struct caller *caller = &clients->callers[i];
-
-        caller->clients = clients;
-        caller->node = i % CLUSTER_NODES + 1;
-        cr_assert_eq(pthread_create(&caller->thread, NULL, call, caller), 0);
-        clients->callers_count++;
-    }
+    /* The first at each node mostly writes, the second mostly reads: whatever happens to the node
+     * then happens to a list as well. */
+    for (int i = 0; i < CLUSTER_NODES * a_node; i++)
+        add_caller(clients, i % CLUSTER_NODES + 1, i / CLUSTER_NODES % 2 == 0 ? 30 : 2);
     return clients;
+}
+
+void clients_add_lister(struct clients *clients, int node)
+{
+    add_caller(clients, node, 1);
 }
 
 /* --- what they were told -------------------------------------------------------------------------

@@ -18,6 +18,8 @@ struct clients_counts {
 };
 
 struct clients *clients_start(struct cluster *cluster, int a_node);
+/* One more at this node, who lists and lists. */
+void clients_add_lister(struct clients *clients, int node);
 /* Of a node since the start, or since the last clients_forget; 0: of all. */
 struct clients_counts clients_counts(struct clients *clients, int node);
 void clients_forget(struct clients *clients);
