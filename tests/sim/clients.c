@@ -105,10 +105,23 @@ uint64_t clients_ask(struct world *world, uint64_t number, uint32_t node)
     world->counts.asked++;
     TELL(world, node, "client % asks for request % (ask %)", clients->op[number].client, number,
          call);
+    if (machine_frozen(machine)) { /* it waits in a buffer of the kernel's */
+        world_push(
+            world, world->now_us,
+            (struct sim_event){
+                .kind = SIM_ASK, .node = (uint8_t)node, .life = machine->life, .number = call});
+        return call;
+    }
     machine_enter(machine);
     send_op(world, machine, number, call);
     machine_leave(machine);
     return call;
+}
+
+void clients_deliver(struct world *world, uint64_t call)
+{
+    const struct ask *ask = &world->clients.ask[call];
+    send_op(world, &world->machine[ask->node], ask->op, call);
 }
 
 /* --- being told ------------------------------------------------------------------------------- */
@@ -329,14 +342,12 @@ void clients_event(struct world *world, const struct sim_event *event)
     uint64_t op = client->op;
     timer(world, id, clients->patience_us);
     uint32_t node = pick_node(world, client);
-    if (node == 0 || machine_frozen(&world->machine[node])) {
-        client->node = 0;
+    if (node == 0)
         return;
-    }
     (void)clients_ask(world, op, node);
     if (world_chance(world, clients->twice)) {
         uint32_t also = 1 + (uint32_t)world_below(world, world->nodes);
-        if (machine_up(&world->machine[also]) && !machine_frozen(&world->machine[also]))
+        if (machine_up(&world->machine[also]))
             (void)clients_ask(world, op, also);
     }
 }

@@ -74,6 +74,9 @@ void clients_event(struct world *world, const struct sim_event *event);
 uint64_t clients_op(struct world *world, uint32_t client, enum op_kind kind);
 uint64_t clients_ask(struct world *world, uint64_t op, uint32_t node);
 
+/* An ask that had to wait for its node reaches it. */
+void clients_deliver(struct world *world, uint64_t call);
+
 struct request_id clients_request_id(uint64_t number);
 /* The number in a request id that clients_ask made; 0: none of theirs. */
 uint64_t clients_number(const struct request_id *id);

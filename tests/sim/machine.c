@@ -367,6 +367,8 @@ static void call(struct machine *machine, const struct sim_event *event)
         turn(machine, event);
     else if (event->kind == SIM_PACKET)
         net_arrived(machine->world, event);
+    else if (event->kind == SIM_ASK)
+        clients_deliver(machine->world, event->number);
     else if (event->kind == SIM_LOST)
         net_lost(machine->world, event);
     else if (event->kind == SIM_JOB_DONE)

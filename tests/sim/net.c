@@ -96,6 +96,11 @@ static bool gets_lost(struct world *world, uint32_t from, uint32_t to, uint16_t 
         return true;
     if ((net->dropping[from][to] & net_kind_bit(kind)) != 0)
         return true;
+    if (net->counted[from][to] == kind && kind != 0) {
+        if (net->allowed[from][to] == 0)
+            return true;
+        net->allowed[from][to]--;
+    }
     return world_chance(world, net->lose);
 }
 

@@ -35,6 +35,9 @@ struct net {
     uint8_t only_candidate; /* of all others nothing that seeks or keeps leadership arrives */
     bool holding[SIM_NODES + 1][SIM_NODES + 1];
     uint64_t dropping[SIM_NODES + 1][SIM_NODES + 1]; /* see net_kind_bit */
+    /* Of this kind so many more arrive, and no others; 0: any. */
+    uint16_t counted[SIM_NODES + 1][SIM_NODES + 1];
+    uint32_t allowed[SIM_NODES + 1][SIM_NODES + 1];
     size_t held;
     struct packet *hold[NET_HELD_MAX];
 };

@@ -20,6 +20,7 @@ enum sim_event_kind {
     SIM_WAKE,      /* a node that was busy or paused goes on with what waited */
     SIM_START,     /* a node that is down starts */
     SIM_DISK_ROOM, /* a full disk has room again */
+    SIM_ASK,       /* a request arrives */
     SIM_CLIENT,    /* a client goes on */
     SIM_FAULT,     /* something goes wrong */
     SIM_HEAL,      /* the network is whole again */

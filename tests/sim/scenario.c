@@ -235,12 +235,28 @@ static void do_drop(struct scenario *scenario, struct words *words)
     change_links(scenario, words, LINK_DROP, net_kind_bit(kind));
 }
 
+static void do_allow(struct scenario *scenario, struct words *words)
+{
+    struct net *net = &scenario->world->net;
+    uint32_t count = (uint32_t)scenario_number(scenario, words);
+    const char *name = words_next(words);
+    uint16_t kind = name != NULL ? net_kind_of(name) : 0;
+    if (kind == 0)
+        scenario_fail(scenario, "allow what kind of frame?");
+    uint32_t from = scenario_node(scenario, words);
+    (void)words_take(words, "to");
+    uint32_t to = scenario_node(scenario, words);
+    net->counted[from][to] = kind;
+    net->allowed[from][to] = count;
+}
+
 static void do_heal(struct scenario *scenario, struct words *words)
 {
     (void)words;
     struct net *net = &scenario->world->net;
     net_heal(scenario->world);
     memset(net->dropping, 0, sizeof(net->dropping));
+    memset(net->counted, 0, sizeof(net->counted));
 }
 
 static void do_release(struct scenario *scenario, struct words *words)
@@ -414,7 +430,7 @@ static void ask(struct scenario *scenario, struct scenario_name *name, uint32_t 
     while (machine_up(machine) && machine->busy_until_us > scenario->world->now_us &&
            !scenario->world->broken)
         pass(scenario, 100);
-    if (!machine_up(machine) || machine_frozen(machine))
+    if (!machine_up(machine))
         scenario_fail(scenario, "node %u does not take requests", node);
     else
         name->ask = clients_ask(scenario->world, name->op, node);
@@ -488,37 +504,22 @@ static const struct {
     const char *word;
     void (*act)(struct scenario *scenario, struct words *words);
 } commands[] = {
-    {"nodes", do_nodes},
-    {"set", do_set},
-    {"elect", do_elect},
-    {"run", do_run},
-    {"settle", do_settle},
-    {"cut", do_cut},
-    {"deafen", do_deafen},
-    {"heal", do_heal},
-    {"drop", do_drop},
-    {"hold", do_hold},
-    {"release", do_release},
-    {"break", do_break},
-    {"crash", do_crash},
-    {"kill", do_kill},
-    {"start", do_start},
-    {"stop", do_stop},
-    {"pause", do_pause},
-    {"resume", do_resume},
-    {"wipe", do_wipe},
-    {"disk", do_disk},
-    {"rot", do_rot},
-    {"redis", do_redis},
-    {"clock", do_clock},
-    {"snapshot", do_snapshot},
-    {"write", do_write},
-    {"again", do_again},
-    {"writes", do_writes},
-    {"read", do_read},
-    {"stale", do_stale},
-    {"note", do_note},
-    {"expect", scenario_expect},
+    {"nodes", do_nodes},       {"set", do_set},
+    {"elect", do_elect},       {"run", do_run},
+    {"settle", do_settle},     {"cut", do_cut},
+    {"deafen", do_deafen},     {"heal", do_heal},
+    {"allow", do_allow},       {"drop", do_drop},
+    {"hold", do_hold},         {"release", do_release},
+    {"break", do_break},       {"crash", do_crash},
+    {"kill", do_kill},         {"start", do_start},
+    {"stop", do_stop},         {"pause", do_pause},
+    {"resume", do_resume},     {"wipe", do_wipe},
+    {"disk", do_disk},         {"rot", do_rot},
+    {"redis", do_redis},       {"clock", do_clock},
+    {"snapshot", do_snapshot}, {"write", do_write},
+    {"again", do_again},       {"writes", do_writes},
+    {"read", do_read},         {"stale", do_stale},
+    {"note", do_note},         {"expect", scenario_expect},
 };
 
 static void do_line(struct scenario *scenario, char *line)

@@ -5,7 +5,7 @@
 #include "tests/sim/scenario.h"
 #include "tests/sim/world.h"
 
-#define SCENARIO_NAMES 512u
+#define SCENARIO_NAMES 2048u
 #define SCENARIO_WORDS 48
 
 struct scenario_name {

@@ -100,6 +100,7 @@ static void happen(struct world *world, const struct sim_event *event)
         return;
     case SIM_TURN:
     case SIM_PACKET:
+    case SIM_ASK:
     case SIM_LOST:
     case SIM_JOB_RUN:
     case SIM_JOB_DONE:
