@@ -242,6 +242,7 @@ void machine_start(struct machine *machine)
     int result = open_log(machine);
     if (result != 0) {
         machine->replica = NULL;
+        machine->runner = (struct sim_runner){.runner = machine_runner()}; /* it ends at once */
         if (result == -EBADMSG)
             refuse_start(machine, machine->recovered.text);
         if (result == -EBADMSG && machine->disk_damaged)
