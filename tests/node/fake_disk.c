@@ -77,6 +77,7 @@ static int fake_open(struct disk *disk, const char *name, bool create, int *ret_
     if (fake->crashed)
         return -EIO;
     if (found != NULL) {
+        fake->file[found->file].direct = false; /* who had it open is dead, or reads it */
         *ret_file = found->file;
         return 0;
     }
