@@ -540,7 +540,9 @@ int wal_open(const struct wal_options *options, struct wal **ret_wal,
     free(scan.buffer);
     free(listing);
     if (result != 0) {
-        wal_close(wal);
+        /* Where a job makes the next segment the memory is its own: the process is about to end. */
+        if (wal == NULL || wal->next_state != WAL_NEXT_BEING_MADE)
+            wal_close(wal);
         return result;
     }
     *ret_wal = wal;
