@@ -103,6 +103,10 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
 {
     if (!persist->wanted)
         return;
+    if (!replica->unflushed)
+        replica->unflushed_since_ms = replica->stepped_ms;
+    replica->unflushed = true;
+    replica->flush_wanted = replica->flush_wanted || persist->hard_state;
     if (persist->hard_state)
         wal_hard_state(replica->wal, persist->term, persist->voted, persist->vote);
     if (persist->reset) {
@@ -281,9 +285,8 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
                (status.crowded && replica->applied > replica->saved_index);
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
         now_ms < replica->save_after_ms || replica->applied == 0 ||
-        replica->install.phase != INSTALL_NONE || replica_lacks_state(replica) ||
-        replica->applied > status.durable.n)
-        return; /* a snapshot never runs ahead of the log on disk */
+        replica->install.phase != INSTALL_NONE || replica_lacks_state(replica))
+        return;
     replica->saving = true;
     replica->save_wanted = false;
     raft_index index = {replica->applied};
@@ -299,15 +302,45 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
  * as long as the disk is quick (measured on two processors: a tenth less of all their time). One
  * flush that is not sends those of the next second off the loop.
  */
+/* The other voters that answer are a majority by themselves. */
+static bool others_suffice(const struct replica *replica)
+{
+    const struct raft_configuration *now = raft_configuration(replica->raft);
+    uint32_t answering = 0;
+    for (uint32_t i = 0; i < now->voters; i++) {
+        struct raft_peer_status peer;
+        if (now->voter[i].n != replica->options.node &&
+            raft_peer_status(replica->raft, now->voter[i], &peer) && peer.reachable)
+            answering++;
+    }
+    return now->outgoing == 0 && answering > now->voters / 2;
+}
+
+/*
+ * Flushes of one disk are in one another's way: the leader's own, which nobody waits for, waits a
+ * little, and takes more with it.
+ */
+static bool flush_can_wait(const struct replica *replica, uint64_t now_ms)
+{
+    return replica->options.own_flush_after_ms > 0 && !replica->flush_wanted &&
+           now_ms - replica->unflushed_since_ms < replica->options.own_flush_after_ms &&
+           raft_status(replica->raft).role == RAFT_LEADER &&
+           wal_room(replica->wal) > WAL_BATCH_BYTES_MAX / 2 && others_suffice(replica);
+}
+
 static void flush(struct replica *replica)
 {
+    if (replica->unflushed && flush_can_wait(replica, replica_now_ms(replica)))
+        return;
     uint64_t before_ms = replica_now_ms(replica);
     bool leads = !replica_alone(replica) && raft_status(replica->raft).role == RAFT_LEADER;
     bool lone = replica_alone(replica) && replica->writes.count <= 1;
     bool here = !leads && (lone || replica->options.flush_here_while_quick) &&
                 before_ms >= replica->flush_away_until_ms;
-    if (!wal_flushing(replica->wal))
+    if (!wal_flushing(replica->wal)) {
         replica->flush_began_ms = before_ms;
+        replica->unflushed = replica->flush_wanted = false;
+    }
     wal_flush(replica->wal, here);
     if (!here)
         return;
@@ -354,6 +387,9 @@ uint64_t replica_deadline_ms(const struct replica *replica)
         return 0;
     if (replica->wal_tick_ms < deadline_ms)
         deadline_ms = replica->wal_tick_ms;
+    if (replica->unflushed && !wal_flushing(replica->wal) &&
+        replica->unflushed_since_ms + replica->options.own_flush_after_ms < deadline_ms)
+        deadline_ms = replica->unflushed_since_ms + replica->options.own_flush_after_ms;
     bool leads = raft_status(replica->raft).role == RAFT_LEADER;
     if (replica->deadline_ms < deadline_ms && (leads || replica_room(replica) > 0))
         deadline_ms = replica->deadline_ms;

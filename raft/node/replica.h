@@ -80,6 +80,11 @@ struct replica_options {
     /* Flush on the calling thread as long as that is quick, not only for a lone write; a leader
      * with peers never does. */
     bool flush_here_while_quick;
+    /*
+     * For nodes that share a disk: a leader flushes its own copy so much later, as long as the
+     * others make a majority. 0: at once, which is right where each has its own.
+     */
+    uint32_t own_flush_after_ms;
     struct disk *disk;
     struct runner *runner;
     struct network *network; /* NULL when it is alone */
