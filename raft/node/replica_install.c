@@ -170,9 +170,9 @@ static void take_its_place(struct replica *replica)
     install->users = NULL;
     install->phase = INSTALL_NONE;
     replica->saved_index = replica->saved_before = index.n;
-    offers_drop_all(replica); /* of the old state */
     replica_step(replica, &event);
     replica->committed = raft_status(replica->raft).commit.n;
+    offers_end_all(replica); /* of the old state */
     writes_installed(replica);
     users_free(old);
     replica->options.hooks->note(replica->options.context, "snapshot_installed",

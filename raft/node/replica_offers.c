@@ -162,6 +162,15 @@ void offers_look(struct replica *replica, uint64_t now_ms)
     }
 }
 
+void offers_end_all(struct replica *replica)
+{
+    for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
+        struct peer_snapshot_end lost = {.installed = 0};
+        if (replica->offer[i].active)
+            offers_ended(replica, replica->offer[i].to, &lost);
+    }
+}
+
 void offers_drop_all(struct replica *replica)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {

@@ -249,6 +249,9 @@ void offers_wanted(struct replica *replica, raft_node_id from,
                    const struct peer_snapshot_want *want);
 void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);
 void offers_look(struct replica *replica, uint64_t now_ms);
+/* All are lost; the core hears of its own. */
+void offers_end_all(struct replica *replica);
+/* Nobody hears of anything: at the end. */
 void offers_drop_all(struct replica *replica);
 
 /* --- replica_install.c --------------------------------------------------------------------------
