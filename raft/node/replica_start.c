@@ -224,6 +224,8 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     if (result == 0 && (!term_equal(saved.term, recovered->term) ||
                         saved.voted != recovered->voted || saved.vote.n != recovered->vote.n))
         wal_hard_state(replica->wal, saved.term, saved.voted, saved.vote);
+    if (result == 0 && drop_log && wal_room(replica->wal) == 0)
+        result = -ENOSPC;
     if (result == 0 && drop_log)
         wal_reset(replica->wal, saved.log_start, saved.log_start_term);
     if (result == 0)
@@ -254,7 +256,8 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
         return result;
     }
     if (result != 0) {
-        snprintf(ret_text, text_bytes, "the log cannot be read back: %s", strerror(-result));
+        snprintf(ret_text, text_bytes, "the log cannot be %s: %s",
+                 result == -ENOSPC ? "begun again" : "read back", strerror(-result));
         return result;
     }
     entries_reset(&replica->entries, index_next(last));

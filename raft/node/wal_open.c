@@ -504,6 +504,8 @@ static int recover(struct scan *scan)
     }
     if (!recovered->fresh)
         result = sync_last(wal);
+    if (result == 0 && wal_room(wal) == 0) /* what comes unasked at start cannot wait for a job */
+        result = wal_segment_make_now(wal);
     if (result != 0)
         return result;
     wal->disk->ops->go_direct(wal->disk, wal->file);

@@ -111,6 +111,18 @@ void wal_segment_prepare(struct wal *wal)
     wal->options.runner->submit(wal->options.runner, RUNNER_HOUSEKEEPING, &wal->make.job);
 }
 
+int wal_segment_make_now(struct wal *wal)
+{
+    if (wal->next_state != WAL_NEXT_NONE || wal->segments == WAL_SEGMENTS_MAX)
+        return 0;
+    int result =
+        wal_segment_make(wal->disk, wal->number + 1, wal->options.segment_bytes, &wal->next_file);
+    wal->full = is_no_room(result);
+    if (result == 0)
+        wal->next_state = WAL_NEXT_READY;
+    return wal->full ? 0 : result;
+}
+
 void wal_segment_switch(struct wal *wal)
 {
     assert(wal->next_state == WAL_NEXT_READY && wal->segments < WAL_SEGMENTS_MAX);

@@ -148,6 +148,8 @@ bool wal_segment_number(const char *name, uint64_t *ret_number);
 NODISCARD int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret_file);
 /* Starts making the segment after the current one. */
 void wal_segment_prepare(struct wal *wal);
+/* The same on this thread; no room on the disk is no failure, wal_full says so. */
+NODISCARD int wal_segment_make_now(struct wal *wal);
 /* Goes on in the next segment, which must be ready: opens it with its SEGMENT record. */
 void wal_segment_switch(struct wal *wal);
 
