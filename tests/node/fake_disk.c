@@ -350,6 +350,15 @@ uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret
     return disk->file[found->file].now;
 }
 
+const uint8_t *fake_disk_durable(struct fake_disk *disk, const char *name, uint64_t *ret_size)
+{
+    struct fake_name *found = find(disk->durable_name, disk->durable_names, name);
+    if (found == NULL)
+        return NULL;
+    *ret_size = disk->file[found->file].durable_size;
+    return disk->file[found->file].durable;
+}
+
 /* --- rot ---------------------------------------------------------------------------------------
  */
 

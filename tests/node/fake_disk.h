@@ -62,6 +62,9 @@ void fake_disk_crash(struct fake_disk *disk, uint64_t *random);
 /* The bytes of a file as they are now, for damaging them; NULL where there is none. */
 uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret_size);
 
+/* The same as a loss of power would leave them. */
+const uint8_t *fake_disk_durable(struct fake_disk *disk, const char *name, uint64_t *ret_size);
+
 /* Other bytes stand there from now on, and after a crash. Nothing where there is no such place. */
 void fake_disk_rot(struct fake_disk *disk, const char *name, uint64_t offset, uint64_t len,
                    uint64_t *random);

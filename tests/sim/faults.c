@@ -13,6 +13,24 @@ static bool is_damaged(const struct machine *machine)
     return machine->disk_damaged || machine->store_damaged;
 }
 
+/* Its disk says so: it was admitted, if ever it was unsure, and remembers that. */
+static bool may_vote(struct machine *machine)
+{
+    uint64_t size = 0;
+    struct record_hard_state newest = {.sequence = 0};
+    const uint8_t *at = fake_disk_durable(&machine->disk, HARD_STATE_FILE, &size);
+    for (uint64_t block = 0; block < HARD_STATE_BLOCKS; block++) {
+        struct record_hard_state state;
+        uint64_t offset = block * HARD_STATE_BLOCK_BYTES;
+        if (at == NULL || offset + RECORD_HARD_STATE_BYTES > size ||
+            record_hard_state_decode(bytes_of(at + offset, RECORD_HARD_STATE_BYTES), &state) != 0)
+            continue;
+        if (state.sequence > newest.sequence)
+            newest = state;
+    }
+    return newest.term.n > 0 && !(newest.voted && newest.vote.n == 0);
+}
+
 /* A node that lost something has it again: it runs, has caught up, and saved all of it. */
 static void look_for_recovered(struct world *world)
 {
@@ -20,7 +38,7 @@ static void look_for_recovered(struct world *world)
         struct machine *machine = &world->machine[id];
         if (!is_damaged(machine) || !machine_up(machine) || machine->store_down)
             continue;
-        if (raft_status(replica_raft(machine->replica)).unsure)
+        if (!may_vote(machine))
             continue;
         bool caught_up = users_meta(replica_users(machine->replica)).index >= machine->damaged_at;
         bool saved = machine->saved_index >= machine->damaged_at && machine->saved_after_damage;
