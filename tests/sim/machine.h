@@ -42,6 +42,7 @@ struct machine_settings {
     uint64_t snapshot_entries;
     uint64_t answers_max;
     uint32_t segment_bytes;
+    uint32_t own_flush_after_ms;
 };
 
 struct machine {

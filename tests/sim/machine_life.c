@@ -214,6 +214,7 @@ static int open_log(struct machine *machine)
         .answers_max = machine->settings.answers_max,
         .random = world_random(world),
         .segment_bytes = machine->settings.segment_bytes,
+        .own_flush_after_ms = machine->settings.own_flush_after_ms,
         .disk = &machine->disk.disk,
         .runner = &machine->runner.runner,
         .network = world->nodes > 1 ? &machine->network : NULL,

@@ -87,6 +87,7 @@ struct world *faults_world(uint64_t seed, uint32_t nodes)
         .snapshot_entries = ONE_OF(world, 20, 100, 1000, 100000),
         .answers_max = ANSWERS_MAX,
         .segment_bytes = (uint32_t)ONE_OF(world, 8192, 16384, 65536, 262144),
+        .own_flush_after_ms = (uint32_t)ONE_OF(world, 0, 3, 20),
     };
     settings.heartbeat_ms = settings.election_ms / (uint32_t)ONE_OF(world, 5, 10);
     for (uint32_t id = 1; id <= nodes; id++)
