@@ -377,3 +377,39 @@ Test(replica, refuses_a_state_from_before_the_log_begins)
     must(strstr(rig->text, "holds nothing") != NULL);
     rig_free(rig);
 }
+
+/* Among others, a log that ends before the snapshot begins again after it, in the snapshot's term.
+ */
+Test(replica, writes_the_term_that_a_snapshot_taught)
+{
+    struct rig *rig = rig_new();
+    struct replica_options options = {
+        .node = 1,
+        .cluster = "test",
+        .members = 3,
+        .member = {{1}, {2}, {3}},
+        .election_ms = 100,
+        .heartbeat_ms = 10,
+        .snapshot_entries = 100,
+        .answers_max = RIG_ANSWERS_MAX,
+        .segment_bytes = RIG_SEGMENT,
+        .disk = &rig->disk.disk,
+        .runner = &rig->runner.runner,
+    };
+    fake_runner_init(&rig->runner);
+    for (int start = 0; start < 2; start++) {
+        struct replica *replica;
+        struct replica_state state = {
+            .users = state_at(5),
+            .term = {7},
+            .configuration = {.voters = 3, .voter = {{1}, {2}, {3}}},
+        };
+        must(replica_open(&options, &replica, &rig->recovered) == 0);
+        must(start == 0 || (rig->recovered.term.n == 7 && rig->recovered.start.n == 5));
+        must(replica_start(replica, &state, rig->text, sizeof(rig->text)) == 0);
+        cr_assert(raft_status(replica_raft(replica)).unsure, "its disk was new");
+        fake_runner_drain(&rig->runner);
+        replica_close(replica);
+    }
+    rig_free(rig);
+}
