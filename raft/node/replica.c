@@ -412,8 +412,10 @@ void replica_store_is_back(struct replica *replica)
 
 static void compact(struct replica *replica)
 {
-    /* The log back to the snapshot before is kept: a store that loses the newest is no loss. */
-    raft_index gone = {replica->saved_before};
+    /* The log back to the snapshot before is kept: a store that loses the newest is no loss. And
+     * what is not on disk yet does not go: who loses the store must know by the log what it had. */
+    raft_index gone =
+        index_min((raft_index){replica->saved_before}, raft_status(replica->raft).durable);
     wal_compact(replica->wal, gone);
     if (gone.n <= replica->log_start)
         return;

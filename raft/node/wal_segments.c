@@ -210,8 +210,9 @@ static void forget_truncations(struct wal *wal)
 
 void wal_compact(struct wal *wal, raft_index index)
 {
-    uint32_t gone = 0;
-    while (gone + 1 < wal->segments && !index_less(index, wal->segment[gone].highest))
+    uint32_t gone = 0; /* what is left must begin with something that is durable */
+    while (gone + 1 < wal->segments && !index_less(index, wal->segment[gone].highest) &&
+           wal->segment[gone + 1].first_sequence <= wal->synced)
         gone++;
     if (gone == 0 || wal->removing || wal->failed)
         return;
