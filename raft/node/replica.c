@@ -198,7 +198,7 @@ static void carry_verdict(struct replica *replica, const struct raft_verdict *ve
         reads_refused(replica, verdict->read_refused.token);
         return;
     case RAFT_SEND_SNAPSHOT:
-        offers_begin(replica, verdict->send_snapshot.to, true);
+        (void)offers_begin(replica, verdict->send_snapshot.to, true);
         return;
     }
     UNREACHABLE();

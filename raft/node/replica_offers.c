@@ -50,18 +50,18 @@ static void drop(struct offer *offer)
     *offer = (struct offer){.active = false};
 }
 
-void offers_begin(struct replica *replica, raft_node_id to, bool for_core)
+bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
 {
     struct offer *offer = find(replica, to);
     if (offer != NULL) { /* the same one goes on */
         offer->for_core = offer->for_core || for_core;
-        return;
+        return false;
     }
     offer = new_offer(replica);
     if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica)) {
         if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
             *offer = (struct offer){.active = true, .for_core = true, .to = to};
-        return;
+        return false;
     }
     raft_index index = {replica->applied};
     *offer = (struct offer){
@@ -75,6 +75,7 @@ void offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         .heard_ms = replica_now_ms(replica),
     };
     say(replica, offer);
+    return true;
 }
 
 static void put_answers(struct writer *out, const struct users_past_page *page)

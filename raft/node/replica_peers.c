@@ -92,8 +92,11 @@ void replica_send(struct replica *replica, struct raft_message *message)
         struct raft_append *append = &message->append;
         uint32_t count = raft_runs_entries(&append->entries);
         if (gather_entries(replica, index_next(append->prev), &count) != 0) {
-            replica->options.hooks->note(replica->options.context, "log_unreadable",
-                                         "entries for another node cannot be read back");
+            /* The state has them all: that is sent instead. */
+            if (offers_begin(replica, message->to, false))
+                replica->options.hooks->note(
+                    replica->options.context, "log_unreadable",
+                    "entries for another node cannot be read back: it is sent a snapshot");
             return;
         }
         shorten(&append->entries, count);
@@ -121,7 +124,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return 0;
     case PEER_SNAPSHOT_PLEASE:
         if (replica->applied >= note.snapshot_please.least)
-            offers_begin(replica, from, false);
+            (void)offers_begin(replica, from, false);
         return 0;
     case PEER_SNAPSHOT_OFFER:
         return install_offered(replica, from, &note.snapshot_offer);

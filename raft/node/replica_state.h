@@ -244,7 +244,8 @@ void reads_look(struct replica *replica, uint64_t now_ms);
 /* --- replica_offers.c ---------------------------------------------------------------------------
  */
 
-void offers_begin(struct replica *replica, raft_node_id to, bool for_core);
+/* False when one is under way, or none can be made now. */
+bool offers_begin(struct replica *replica, raft_node_id to, bool for_core);
 void offers_wanted(struct replica *replica, raft_node_id from,
                    const struct peer_snapshot_want *want);
 void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);

@@ -168,11 +168,15 @@ void rules_state(struct world *world, uint32_t node, struct users_meta meta)
 
 /* --- leaders ---------------------------------------------------------------------------------- */
 
-/* The last entry that was committed in a term before this one. */
+/*
+ * The last entry that was committed in a term before this one. (An entry of an older term may have
+ * been committed by a leader of a later one: then it says nothing about a leader between.)
+ */
 static uint64_t committed_before(struct rules *rules, uint64_t term)
 {
     uint64_t index = rules->committed;
-    while (index > 0 && (rules->entry[index].term == 0 || rules->entry[index].term >= term))
+    while (index > 0 &&
+           (rules->entry[index].committed_in == 0 || rules->entry[index].committed_in >= term))
         index--;
     return index;
 }
@@ -212,6 +216,8 @@ static void check_commits(struct world *world, uint32_t node, const struct raft 
         RULE(world, entry->term == 0 || entry->term == term,
              "node %u commits entry %llu of term %llu, and it was committed with term %llu", node,
              LLU(i), LLU(term), LLU(entry->term));
+        if (entry->committed_in == 0)
+            entry->committed_in = raft->term.n;
         entry->term = term;
     }
     if (rules->committed < raft->commit.n)

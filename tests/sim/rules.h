@@ -24,9 +24,10 @@
 
 struct rules_entry {
     bool applied;
-    uint64_t op;     /* of clients; 0: none */
-    uint64_t digest; /* of the state after it */
-    uint64_t term;   /* as committed; 0: not known */
+    uint64_t op;           /* of clients; 0: none */
+    uint64_t digest;       /* of the state after it */
+    uint64_t term;         /* as committed; 0: not known */
+    uint64_t committed_in; /* the term of the node that first called it committed */
 };
 
 /* What is known of one node, whatever its life. */
