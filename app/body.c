@@ -6,8 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* --- faults: in the words of the reference server ------------------------------------------------
- */
+/* --- faults: in the words of the reference server --------------------------------------------- */
 
 static int malformed(struct body_fault *ret_fault, const struct json_error *error)
 {
@@ -53,8 +52,7 @@ static const char *kind_of_value(uint8_t first)
     }
 }
 
-/* --- the members of an object, in text that json_check has passed --------------------------------
- */
+/* --- the members of an object, in text that json_check has passed ----------------------------- */
 
 static void skip_space(struct reader *in)
 {
@@ -137,8 +135,7 @@ static bool key_is(struct bytes key, const char *name)
     return !in.bad && bytes_equal(writer_bytes(&out), bytes_of_text(name));
 }
 
-/* --- values --------------------------------------------------------------------------------------
- */
+/* --- values ----------------------------------------------------------------------------------- */
 
 /* A string without escapes is its text already: what stands between the quotes. */
 static bool is_plain(struct bytes value, struct bytes *ret_text)

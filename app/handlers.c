@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* --- answering -----------------------------------------------------------------------------------
- */
+/* --- answering -------------------------------------------------------------------------------- */
 
 void respond(struct exchange *x, const struct response *response)
 {
@@ -59,8 +58,7 @@ static struct exchange *exchange_of(struct node_call *call)
     return CONTAINER_OF(call, struct exchange, call);
 }
 
-/* --- life of an exchange -------------------------------------------------------------------------
- */
+/* --- life of an exchange ---------------------------------------------------------------------- */
 
 struct exchange *exchange_open(struct service *service, struct connection *connection)
 {
@@ -84,8 +82,7 @@ void exchange_close(struct exchange *x)
     free(x);
 }
 
-/* --- POST /users ---------------------------------------------------------------------------------
- */
+/* --- POST /users ------------------------------------------------------------------------------ */
 
 static void answer_created(struct exchange *x, const struct users_created *created)
 {
@@ -190,8 +187,7 @@ void handle_create(struct exchange *x)
     ask(x, on_create_answer);
 }
 
-/* --- GET /users ----------------------------------------------------------------------------------
- */
+/* --- GET /users ------------------------------------------------------------------------------- */
 
 static void on_list_answer(struct node_call *call, const struct node_answer *answer)
 {
@@ -220,8 +216,7 @@ void handle_list(struct exchange *x)
         ask(x, on_list_answer);
 }
 
-/* --- health --------------------------------------------------------------------------------------
- */
+/* --- health ----------------------------------------------------------------------------------- */
 
 void handle_livez(struct exchange *x)
 {
@@ -276,8 +271,7 @@ static void answer_ready(struct exchange *x, const struct call_status_is *status
     respond(x, &response);
 }
 
-/* --- GET /cluster --------------------------------------------------------------------------------
- */
+/* --- GET /cluster ----------------------------------------------------------------------------- */
 
 static void put_number(struct writer *out, const char *name, uint64_t value)
 {
@@ -346,8 +340,7 @@ static void answer_cluster(struct exchange *x, const struct call_status_is *s)
     respond(x, &response);
 }
 
-/* --- STATUS, for both ----------------------------------------------------------------------------
- */
+/* --- STATUS, for both ------------------------------------------------------------------------- */
 
 static void on_status_answer(struct node_call *call, const struct node_answer *answer,
                              bool for_readiness)

@@ -23,8 +23,7 @@ void listing_done(struct listing *listing)
     *listing = (struct listing){.packed = NULL};
 }
 
-/* --- the question --------------------------------------------------------------------------------
- */
+/* --- the question ----------------------------------------------------------------------------- */
 
 /* A number in decimal, `min` to `max`: 1, 0 when the parameter is not there, -EINVAL. */
 static int number_parameter(const struct request *request, const char *name, uint64_t min,
@@ -78,8 +77,7 @@ const char *listing_begin(struct exchange *x)
     return NULL;
 }
 
-/* --- packed users → JSON -------------------------------------------------------------------------
- */
+/* --- packed users → JSON ---------------------------------------------------------------------- */
 
 /* Writes users while there is room for any user; `bad` says that they are not what they should be.
  */
@@ -114,8 +112,7 @@ static uint64_t json_length(struct bytes packed)
     return length;
 }
 
-/* --- answers -------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 static struct response list_response(const struct exchange *x)
 {
@@ -274,8 +271,7 @@ static void answer_known(struct exchange *x, struct bytes packed, struct respons
         begin_stream(x, response);
 }
 
-/* --- pages ---------------------------------------------------------------------------------------
- */
+/* --- pages ------------------------------------------------------------------------------------ */
 
 /* Cuts the page to its limit; the id of its last user, or 0 when no user stands behind it. */
 static uint64_t cut_page(struct exchange *x, struct bytes *page)

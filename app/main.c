@@ -21,8 +21,7 @@
 #define LISTEN_FD          STDIN_FILENO /* FastCGI's contract: FCGI_LISTENSOCK_FILENO */
 #define DESCRIPTORS_WANTED 65536u
 
-/* --- a request -----------------------------------------------------------------------------------
- */
+/* --- a request -------------------------------------------------------------------------------- */
 
 static void respond_allow(struct exchange *x, const struct route *route)
 {
@@ -67,8 +66,7 @@ static void serve(struct exchange *x)
     UNREACHABLE();
 }
 
-/* --- the worker ----------------------------------------------------------------------------------
- */
+/* --- the worker ------------------------------------------------------------------------------- */
 
 struct worker {
     uv_loop_t loop;

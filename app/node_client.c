@@ -189,8 +189,7 @@ static void on_after_wait(uv_check_t *check)
     flush(CONTAINER_OF(check, struct node_client, after_wait));
 }
 
-/* --- losing the node -----------------------------------------------------------------------------
- */
+/* --- losing the node -------------------------------------------------------------------------- */
 
 /* Does no node take calls? */
 static bool is_away(const struct node_client *client)

@@ -154,8 +154,7 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     return 0;
 }
 
-/* --- Content-Type: type "/" subtype *( OWS ";" OWS [ name "=" ( token / quoted ) ] ) -----------
- */
+/* --- Content-Type: type "/" subtype *( OWS ";" OWS [ name "=" ( token / quoted ) ] ) ---------- */
 
 /* RFC 9110 §5.6.2. */
 static bool is_token_byte(uint8_t byte)

@@ -51,8 +51,7 @@ static int64_t now_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* --- the pid file --------------------------------------------------------------------------------
- */
+/* --- the pid file ----------------------------------------------------------------------------- */
 
 static int write_all(int fd, const char *text, size_t len)
 {
@@ -113,8 +112,7 @@ static void remove_pid_file(const struct options *options)
         unlink(options->pid_file);
 }
 
-/* --- workers -------------------------------------------------------------------------------------
- */
+/* --- workers ---------------------------------------------------------------------------------- */
 
 /* In the child. */
 static int be_worker(struct supervisor *s, pid_t parent)
@@ -217,8 +215,7 @@ static bool all_done(const struct supervisor *s)
     return true;
 }
 
-/* --- the parent's loop ---------------------------------------------------------------------------
- */
+/* --- the parent's loop ------------------------------------------------------------------------ */
 
 /* When something is due without a signal; -1 when nothing is. */
 static int64_t due_ms(const struct supervisor *s)

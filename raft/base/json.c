@@ -38,8 +38,7 @@ static bool fail(struct checker *in, const uint8_t *at, const char *what)
     return false;
 }
 
-/* --- UTF-8 -------------------------------------------------------------------------------------
- */
+/* --- UTF-8 ------------------------------------------------------------------------------------ */
 
 /*
  * The bytes of the well-formed sequence at `at`; 0 when there is none. RFC 3629 §4: the second
@@ -87,8 +86,7 @@ bool json_utf8_valid(struct bytes text)
     return true;
 }
 
-/* --- strings -------------------------------------------------------------------------------------
- */
+/* --- strings ---------------------------------------------------------------------------------- */
 
 static int hex_digit(uint8_t byte)
 {
@@ -234,8 +232,7 @@ static bool check_string(struct checker *in, struct writer *out)
     }
 }
 
-/* --- numbers and words ---------------------------------------------------------------------------
- */
+/* --- numbers and words ------------------------------------------------------------------------ */
 
 static bool is_digit(uint8_t byte)
 {

@@ -246,7 +246,7 @@ static void ask_transfer(struct replica *replica, uint64_t now_ms)
         now_ms - replica->transfer_asked_ms < replica->options.election_ms)
         return;
     replica->transfer_asked_ms = now_ms;
-    replica_step(replica, &(struct raft_event){.kind = RAFT_TRANSFER_ASKED, .now_ms = now_ms});
+    replica_step(replica, &(struct raft_event){.kind = RAFT_TRANSFER_ASKED});
 }
 
 /* A leader that stops, or whose disk stalls, is to be followed by another. */
@@ -270,7 +270,7 @@ static void step_gathered(struct replica *replica, uint64_t now_ms)
     /* A leader opens its term with an entry: no campaign while there is no room for one. */
     bool leads = raft_status(replica->raft).role == RAFT_LEADER;
     if (now_ms >= replica->deadline_ms && (leads || replica_room(replica) > 0))
-        replica_step(replica, &(struct raft_event){.kind = RAFT_TICKED, .now_ms = now_ms});
+        replica_step(replica, &(struct raft_event){.kind = RAFT_TICKED});
     look_for_leader(replica);
     writes_send(replica);
     reads_ask(replica, now_ms);
@@ -295,13 +295,6 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
                                  raft_configuration_at(replica->raft, index));
 }
 
-/*
- * Flushing on this thread saves two wake-ups, which is as long as the flush itself; off it, the
- * next batch gathers meanwhile. A leader with peers flushes off it, since its heartbeats do not
- * wait for a disk, and it may count the others' disks before its own. Everybody else flushes here
- * as long as the disk is quick (measured on two processors: a tenth less of all their time). One
- * flush that is not sends those of the next second off the loop.
- */
 /* The other voters that answer are a majority by themselves. */
 static bool others_suffice(const struct replica *replica)
 {
@@ -328,6 +321,13 @@ static bool flush_can_wait(const struct replica *replica, uint64_t now_ms)
            wal_room(replica->wal) > WAL_BATCH_BYTES_MAX / 2 && others_suffice(replica);
 }
 
+/*
+ * Flushing on this thread saves two wake-ups, which is as long as the flush itself; off it, the
+ * next batch gathers meanwhile. A leader with peers flushes off it, since its heartbeats do not
+ * wait for a disk, and it may count the others' disks before its own. Everybody else flushes here
+ * as long as the disk is quick (measured on two processors: a tenth less of all their time). One
+ * flush that is not sends those of the next second off the loop.
+ */
 static void flush(struct replica *replica)
 {
     if (replica->unflushed && flush_can_wait(replica, replica_now_ms(replica)))

@@ -55,8 +55,7 @@ struct writes {
     uint64_t forward_after_ms; /* the leader refused: not before */
 };
 
-/* --- replica_reads.c: reads that wait ----------------------------------------------------------
- */
+/* --- replica_reads.c: reads that wait --------------------------------------------------------- */
 
 struct waiting_read {
     struct replica_client client;
@@ -82,8 +81,7 @@ struct reads {
     raft_index index;
 };
 
-/* --- replica_offers.c, replica_install.c: snapshots from node to node ----------------------------
- */
+/* --- replica_offers.c, replica_install.c: snapshots from node to node ------------------------- */
 
 /* A snapshot that this node holds for another. */
 struct offer {
@@ -116,8 +114,7 @@ struct install {
     uint32_t please_who; /* and whom */
 };
 
-/* --- replica_admit.c ----------------------------------------------------------------------------
- */
+/* --- replica_admit.c -------------------------------------------------------------------------- */
 
 struct admission {
     bool heard[RAFT_MEMBERS_MAX]; /* by place among the members */
@@ -178,8 +175,7 @@ struct replica {
     uint8_t read_back[RAFT_APPEND_BYTES_MAX];
 };
 
-/* --- replica.c ----------------------------------------------------------------------------------
- */
+/* --- replica.c -------------------------------------------------------------------------------- */
 
 /* Steps the core now, and carries its output out. The event's time is set here. Not from within a
  * hook. */
@@ -193,21 +189,18 @@ bool replica_lacks_state(const struct replica *replica);
 /* Makes room in memory for so many entries of together so many bytes, by forgetting old ones. */
 bool replica_make_room(struct replica *replica, uint32_t count, size_t bytes);
 
-/* --- replica_peers.c ----------------------------------------------------------------------------
- */
+/* --- replica_peers.c -------------------------------------------------------------------------- */
 
 /* An append may become shorter. */
 void replica_send(struct replica *replica, struct raft_message *message);
 void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note);
 
-/* --- replica_start.c ----------------------------------------------------------------------------
- */
+/* --- replica_start.c -------------------------------------------------------------------------- */
 
 /* The WAL's hook, and whatever else ends the process. */
 void replica_failed(void *context, const char *what, int error);
 
-/* --- replica_writes.c ---------------------------------------------------------------------------
- */
+/* --- replica_writes.c ------------------------------------------------------------------------- */
 
 NODISCARD int writes_init(struct writes *writes, uint64_t random);
 void writes_done(struct writes *writes);
@@ -226,8 +219,7 @@ NODISCARD int writes_forwarded(struct replica *replica, raft_node_id from,
 void writes_forward_refused(struct replica *replica, raft_node_id from,
                             const struct peer_forward_refused *refused);
 
-/* --- replica_reads.c ----------------------------------------------------------------------------
- */
+/* --- replica_reads.c -------------------------------------------------------------------------- */
 
 NODISCARD int reads_init(struct reads *reads);
 void reads_done(struct reads *reads);
@@ -241,8 +233,7 @@ void reads_deliver(struct replica *replica);
 void reads_again(struct replica *replica);
 void reads_look(struct replica *replica, uint64_t now_ms);
 
-/* --- replica_offers.c ---------------------------------------------------------------------------
- */
+/* --- replica_offers.c ------------------------------------------------------------------------- */
 
 /* False when one is under way, or none can be made now. */
 bool offers_begin(struct replica *replica, raft_node_id to, bool for_core);
@@ -255,8 +246,7 @@ void offers_end_all(struct replica *replica);
 /* Nobody hears of anything: at the end. */
 void offers_drop_all(struct replica *replica);
 
-/* --- replica_install.c --------------------------------------------------------------------------
- */
+/* --- replica_install.c ------------------------------------------------------------------------ */
 
 NODISCARD int install_offered(struct replica *replica, raft_node_id from,
                               const struct peer_snapshot_offer *offer);
@@ -266,8 +256,7 @@ void install_saved(struct replica *replica, bool durable);
 void install_look(struct replica *replica, uint64_t now_ms);
 void install_give_up(struct replica *replica);
 
-/* --- replica_admit.c ----------------------------------------------------------------------------
- */
+/* --- replica_admit.c -------------------------------------------------------------------------- */
 
 void admit_peer_up(struct replica *replica, raft_node_id peer);
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);

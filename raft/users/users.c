@@ -57,8 +57,7 @@ void users_free(struct users *users)
     free_when_unused(users);
 }
 
-/* --- applying ------------------------------------------------------------------------------------
- */
+/* --- applying --------------------------------------------------------------------------------- */
 
 static struct users_answer rejected(uint64_t index)
 {
@@ -129,8 +128,7 @@ struct users_meta users_meta(const struct users *users)
     };
 }
 
-/* --- versions ------------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 struct users_view *users_pin(struct users *users)
 {
@@ -186,8 +184,7 @@ bool users_diff_answers(const struct users_view *old, const struct users_view *n
     return answers_diff(old != NULL ? &old->answers : NULL, &now->answers, from, ret_page);
 }
 
-/* --- loading -------------------------------------------------------------------------------------
- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 static void load_begin(struct users *users)
 {

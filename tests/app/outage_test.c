@@ -198,8 +198,7 @@ Test(outage, by_refusal_gives_the_reason)
     stage_stop(stage);
 }
 
-/* --- by a stop: the node says so, and another comes after it ------------------------------------
- */
+/* --- by a stop: the node says so, and another comes after it ---------------------------------- */
 
 Test(outage, by_a_stop_is_waited_out)
 {

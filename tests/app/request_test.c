@@ -147,8 +147,7 @@ Test(request, without_a_good_id_gets_one_of_its_own)
     }
 }
 
-/* --- Content-Type --------------------------------------------------------------------------------
- */
+/* --- Content-Type ----------------------------------------------------------------------------- */
 
 static bool is_json(const char *type)
 {
@@ -204,8 +203,7 @@ Test(content_type, is_not_json_when_it_is_another_or_none)
         cr_expect(not(is_json(types[i])), "took %s", types[i]);
 }
 
-/* --- query ---------------------------------------------------------------------------------------
- */
+/* --- query ------------------------------------------------------------------------------------ */
 
 static int parameter(const char *query, const char *name, char value[16])
 {

@@ -33,8 +33,7 @@ void ms_sleep(long ms)
     nanosleep(&pause, NULL);
 }
 
-/* --- processes -----------------------------------------------------------------------------------
- */
+/* --- processes -------------------------------------------------------------------------------- */
 
 /* A child that ends with the test, its stderr in a file. */
 static pid_t spawn(const char *stderr_path, char *const *argv)
@@ -159,8 +158,7 @@ void stage_node_stop(struct stage *stage)
     stage->node_runs = false;
 }
 
-/* --- nginx: the real configuration, in this folder and at a free port ----------------------------
- */
+/* --- nginx: the real configuration, in this folder and at a free port ------------------------- */
 
 static int free_port(void)
 {
@@ -214,8 +212,7 @@ static void start_nginx(struct stage *stage)
     WAIT_UNTIL(can_connect_tcp(stage->port), 10000);
 }
 
-/* --- life ----------------------------------------------------------------------------------------
- */
+/* --- life ------------------------------------------------------------------------------------- */
 
 struct stage *stage_start(struct stage_options options)
 {
@@ -257,8 +254,7 @@ void stage_stop(struct stage *stage)
     free(stage);
 }
 
-/* --- what is known about processes ---------------------------------------------------------------
- */
+/* --- what is known about processes ------------------------------------------------------------ */
 
 unsigned stage_pids(const struct stage *stage, pid_t *ret_pids, unsigned max)
 {

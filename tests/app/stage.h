@@ -50,8 +50,7 @@ bool stage_said(const struct stage *stage, const char *text);
 /* KiB, from /proc: "VmRSS", "VmHWM". */
 long process_kib(pid_t pid, const char *what);
 
-/* --- asking --------------------------------------------------------------------------------------
- */
+/* --- asking ----------------------------------------------------------------------------------- */
 
 #define REPLY_HEAD_MAX 4096
 #define REPLY_BODY_MAX (256 << 10)
@@ -83,8 +82,7 @@ struct reply *http_ask(const struct stage *stage, const char *method, const char
 /* A header's value as it stands in the head, or "". Valid until the next call. */
 const char *reply_header(const struct reply *reply, const char *name);
 
-/* --- time ----------------------------------------------------------------------------------------
- */
+/* --- time ------------------------------------------------------------------------------------- */
 
 long ms_now(void);
 void ms_sleep(long ms);

@@ -35,8 +35,7 @@ static void expect_problem(struct reply *reply, int status, const char *slug)
     free(reply);
 }
 
-/* --- answers -------------------------------------------------------------------------------------
- */
+/* --- answers ---------------------------------------------------------------------------------- */
 
 Test(worker, creates_and_lists_users)
 {
@@ -242,8 +241,7 @@ Test(worker, tells_its_health_and_its_node)
     stage_stop(stage);
 }
 
-/* --- connections ---------------------------------------------------------------------------------
- */
+/* --- connections ------------------------------------------------------------------------------ */
 
 Test(worker, keeps_a_connection_when_it_is_asked_to)
 {

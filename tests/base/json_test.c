@@ -25,8 +25,7 @@ static bool good(struct bytes text)
     return json_check(text, &error) == 0;
 }
 
-/* --- json_check ----------------------------------------------------------------------------------
- */
+/* --- json_check ------------------------------------------------------------------------------- */
 
 Test(json_check, takes_what_rfc_8259_takes)
 {
@@ -201,8 +200,7 @@ Test(json_check, refuses_every_prefix_of_an_object)
     cr_assert(good(bytes_of(text, sizeof(text) - 1)));
 }
 
-/* --- UTF-8 -------------------------------------------------------------------------------------
- */
+/* --- UTF-8 ------------------------------------------------------------------------------------ */
 
 static size_t encode(uint32_t point, uint8_t *at)
 {
@@ -242,8 +240,7 @@ Test(utf8, takes_no_two_bytes_that_are_not_one_or_two_code_points)
     cr_assert(json_utf8_valid(bytes_of(NULL, 0)));
 }
 
-/* --- writing and reading strings -----------------------------------------------------------------
- */
+/* --- writing and reading strings -------------------------------------------------------------- */
 
 static struct bytes written(struct bytes text, uint8_t *at, size_t capacity)
 {
@@ -320,8 +317,7 @@ Test(json_get_string, refuses_what_is_no_string_or_does_not_fit)
     cr_assert(in.bad);
 }
 
-/* --- numbers and literals ------------------------------------------------------------------------
- */
+/* --- numbers and literals --------------------------------------------------------------------- */
 
 Test(json_get_u64, reads_up_to_the_largest_and_no_further)
 {

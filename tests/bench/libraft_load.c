@@ -118,8 +118,7 @@ static int fsm_restore(struct raft_fsm *fsm, struct raft_buffer *buffer)
     return RAFT_MALFORMED;
 }
 
-/* --- servers -------------------------------------------------------------------------------------
- */
+/* --- servers ---------------------------------------------------------------------------------- */
 
 static void address_of(const struct load *load, unsigned server, char *ret_text, size_t size)
 {

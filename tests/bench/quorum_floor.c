@@ -109,8 +109,7 @@ static void log_append(struct log *log, size_t bytes)
     log->at += (off_t)len;
 }
 
-/* --- a follower: counts what came, makes it durable, says how much it has -----------------------
- */
+/* --- a follower: counts what came, makes it durable, says how much it has --------------------- */
 
 _Noreturn static void follow(int fd, struct log log, size_t bytes)
 {
@@ -185,8 +184,7 @@ static void followers_stop(struct leader *leader)
         waitpid(leader->process[i], NULL, 0);
 }
 
-/* --- the leader ----------------------------------------------------------------------------------
- */
+/* --- the leader ------------------------------------------------------------------------------- */
 
 static void *flush_thread(void *context)
 {

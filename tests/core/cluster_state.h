@@ -114,8 +114,7 @@ struct cluster {
     struct asked ask[READS];
 };
 
-/* --- cluster_nodes.c: the nodes, their disks, what they say to one another, and the rules -------
- */
+/* --- cluster_nodes.c: the nodes, their disks, what they say to one another, and the rules ----- */
 
 uint64_t cluster_random(struct cluster *c);
 uint32_t cluster_below(struct cluster *c, uint32_t limit);
@@ -133,8 +132,7 @@ void cluster_begin_at_snapshot(struct disk_state *disk, const struct node *n);
 /* Sends the sender's term, as drivers do when they connect. */
 void cluster_say_hello(struct cluster *c, struct node *from, const struct node *to);
 
-/* --- cluster_wipe.c ------------------------------------------------------------------------------
- */
+/* --- cluster_wipe.c --------------------------------------------------------------------------- */
 
 bool cluster_is_unsure(const struct node *n);
 /* Wipes a node that is down while a majority remembers. */
@@ -146,8 +144,7 @@ bool cluster_admission_read(struct cluster *c, struct node *n, uint64_t token, b
                             uint64_t index);
 void cluster_admit_turn(struct cluster *c, struct node *n);
 
-/* --- cluster_trace.c ----------------------------------------------------------------------------
- */
+/* --- cluster_trace.c -------------------------------------------------------------------------- */
 
 void cluster_tell(const struct cluster *c, const struct node *n, const struct raft_event *event,
                   const struct raft_output *out);

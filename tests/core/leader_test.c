@@ -91,8 +91,7 @@ Test(leader, tells_idle_followers_at_once_what_is_committed)
     node_free(&node);
 }
 
-/* --- answers that are late, doubled or of another time -----------------------------------------
- */
+/* --- answers that are late, doubled or of another time ---------------------------------------- */
 
 Test(leader, is_not_moved_by_answers_that_are_late_or_cannot_be)
 {
@@ -220,8 +219,7 @@ Test(leader, may_not_hear_of_another_leader_in_its_term, .signal = SIGABRT)
     node_hear(&node, append_after(2, 2, 0, 0, 0, NO_TERMS));
 }
 
-/* --- handing over, thesis §3.10 ----------------------------------------------------------------
- */
+/* --- handing over, thesis §3.10 --------------------------------------------------------------- */
 
 static const struct raft_message *campaign_now(const struct node *node, uint64_t to)
 {

@@ -32,8 +32,7 @@ static struct raft_configuration with_learner(struct raft_configuration c, uint6
     return c;
 }
 
-/* --- what is allowed ---------------------------------------------------------------------------
- */
+/* --- what is allowed -------------------------------------------------------------------------- */
 
 Test(membership, changes_only_when_an_entry_of_the_own_term_is_committed)
 {
@@ -104,8 +103,7 @@ Test(membership, changes_by_one_voter_or_through_a_joint_configuration)
     node_free(&node);
 }
 
-/* --- from when on ------------------------------------------------------------------------------
- */
+/* --- from when on ----------------------------------------------------------------------------- */
 
 Test(membership, is_in_effect_when_it_is_in_the_log_and_sent_at_once)
 {
@@ -179,8 +177,7 @@ Test(membership, as_of_an_entry_is_what_a_snapshot_carries_and_compaction_keeps)
     node_free(&node);
 }
 
-/* --- joint -------------------------------------------------------------------------------------
- */
+/* --- joint ------------------------------------------------------------------------------------ */
 
 Test(membership, that_is_joint_needs_both_majorities_and_is_left_by_itself)
 {
@@ -245,8 +242,7 @@ Test(membership, that_is_joint_is_won_and_kept_with_both_majorities)
     node_free(&node);
 }
 
-/* --- coming and going --------------------------------------------------------------------------
- */
+/* --- coming and going ------------------------------------------------------------------------- */
 
 Test(membership, of_learners_decides_nothing)
 {

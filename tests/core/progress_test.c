@@ -101,8 +101,7 @@ Test(progress, that_stalls_or_loses_its_connection_is_probed_again)
     node_free(&node);
 }
 
-/* --- the window --------------------------------------------------------------------------------
- */
+/* --- the window ------------------------------------------------------------------------------- */
 
 Test(progress, keeps_the_entries_under_way_within_the_window)
 {
@@ -186,8 +185,7 @@ Test(progress, loses_nothing_and_leaves_nothing_under_way)
     }
 }
 
-/* --- snapshots ---------------------------------------------------------------------------------
- */
+/* --- snapshots -------------------------------------------------------------------------------- */
 
 Test(progress, of_a_peer_that_needs_what_is_gone_is_a_snapshot_asked_for_once)
 {

@@ -169,8 +169,7 @@ Test(round, has_room_for_so_many_reads_and_says_when_not)
     node_free(&node);
 }
 
-/* --- forwarded ---------------------------------------------------------------------------------
- */
+/* --- forwarded -------------------------------------------------------------------------------- */
 
 static struct node following(void)
 {

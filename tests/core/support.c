@@ -108,8 +108,7 @@ const struct raft_verdict *node_verdict(const struct node *node)
     return &node->out.verdicts.at[0];
 }
 
-/* --- one node among several ----------------------------------------------------------------------
- */
+/* --- one node among several ------------------------------------------------------------------- */
 
 struct node node_among(uint32_t count, uint64_t term, const uint64_t *terms, size_t entries)
 {

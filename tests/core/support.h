@@ -76,8 +76,7 @@ void node_all_durable(struct node *node);
 /* A fresh node that leads term 1, its no-op committed. */
 struct node node_leader(void);
 
-/* --- one node among several: the test plays the others -------------------------------------------
- */
+/* --- one node among several: the test plays the others ---------------------------------------- */
 
 /* The terms of a log's entries, as two arguments. */
 #define TERMS(...) \

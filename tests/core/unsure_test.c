@@ -205,8 +205,7 @@ Test(unsure, node_stays_so_over_a_restart_until_the_admission_is_durable)
     node_free(&node);
 }
 
-/* --- what its leader makes of it -----------------------------------------------------------------
- */
+/* --- what its leader makes of it -------------------------------------------------------------- */
 
 Test(unsure, acknowledgements_commit_nothing)
 {

@@ -41,8 +41,7 @@ static int64_t clock_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* --- the record ----------------------------------------------------------------------------------
- */
+/* --- the record ------------------------------------------------------------------------------- */
 
 static uint32_t begin(struct clients *clients, enum operation_kind kind)
 {
@@ -84,8 +83,7 @@ static void end(struct clients *clients, int node, uint32_t number, struct opera
     pthread_mutex_unlock(&clients->mutex);
 }
 
-/* --- callers -------------------------------------------------------------------------------------
- */
+/* --- callers ---------------------------------------------------------------------------------- */
 
 static enum outcome outcome_of(const struct answer *answer, long good)
 {
@@ -224,8 +222,7 @@ void clients_add_lister(struct clients *clients, int node)
     add_caller(clients, node, 1);
 }
 
-/* --- what they were told -------------------------------------------------------------------------
- */
+/* --- what they were told ---------------------------------------------------------------------- */
 
 struct clients_counts clients_counts(struct clients *clients, int node)
 {

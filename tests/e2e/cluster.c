@@ -11,8 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* --- up and down ---------------------------------------------------------------------------------
- */
+/* --- up and down ------------------------------------------------------------------------------ */
 
 struct upping {
     struct cluster *cluster;
@@ -89,8 +88,7 @@ void cluster_stop(struct cluster *cluster)
     net_close(cluster->net);
 }
 
-/* --- signals -------------------------------------------------------------------------------------
- */
+/* --- signals ---------------------------------------------------------------------------------- */
 
 pid_t cluster_pid(const struct cluster *cluster, int node, const char *file)
 {
@@ -130,8 +128,7 @@ void cluster_resume(struct cluster *cluster, int node)
     cluster->stopped[node] = false;
 }
 
-/* --- who leads -----------------------------------------------------------------------------------
- */
+/* --- who leads -------------------------------------------------------------------------------- */
 
 static struct answer get(const struct cluster *cluster, int node, const char *path)
 {

@@ -44,8 +44,7 @@ static int64_t clock_us(void)
     return now.tv_sec * 1000000LL + now.tv_nsec / 1000;
 }
 
-/* --- writers -------------------------------------------------------------------------------------
- */
+/* --- writers ---------------------------------------------------------------------------------- */
 
 struct hand {
     struct trial *trial;
@@ -96,8 +95,7 @@ static void *write_users(void *context)
     return NULL;
 }
 
-/* --- who leads -----------------------------------------------------------------------------------
- */
+/* --- who leads -------------------------------------------------------------------------------- */
 
 /* All are ready and follow one leader. */
 static bool is_settled(void *context)
@@ -130,8 +128,7 @@ static pid_t raft_pid(const struct trial *trial, int node)
     return stack_pid(&trial->stack, path);
 }
 
-/* --- the blow ------------------------------------------------------------------------------------
- */
+/* --- the blow --------------------------------------------------------------------------------- */
 
 enum blow { NO_BLOW, KILL_LEADER, END_LEADER, STOP_LEADER, KILL_FOLLOWER, STOP_FOLLOWER };
 
@@ -216,8 +213,7 @@ static void strike(struct trial *trial, enum blow blow, struct figures *figures)
     cr_assert(wait_for(is_settled, trial, 20), "the nodes do not settle");
 }
 
-/* --- trials --------------------------------------------------------------------------------------
- */
+/* --- trials ----------------------------------------------------------------------------------- */
 
 static void start(struct trial *ret_trial)
 {

@@ -31,8 +31,7 @@ PRINTF_LIKE(2, 3) static void breach(struct judge *judge, const char *format, ..
     judge->len += (size_t)len < judge->size - judge->len ? (size_t)len : 0;
 }
 
-/* --- the final list: dense, each user asked for, none refused, none twice ------------------------
- */
+/* --- the final list: dense, each user asked for, none refused, none twice --------------------- */
 
 static void judge_final(struct judge *judge)
 {
@@ -104,8 +103,7 @@ static void judge_lists(struct judge *judge)
     }
 }
 
-/* --- the order of places against the clock -------------------------------------------------------
- */
+/* --- the order of places against the clock ---------------------------------------------------- */
 
 struct placed {
     uint64_t place; /* 2·id of an enrolment; of a list, 2·length + 1 */

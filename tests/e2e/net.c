@@ -63,8 +63,7 @@ static int64_t now_ns(void)
     return now.tv_sec * 1000000000LL + now.tv_nsec;
 }
 
-/* --- the switch ----------------------------------------------------------------------------------
- */
+/* --- the switch ------------------------------------------------------------------------------- */
 
 static void deliver(struct net *net, int to, const uint8_t *bytes, size_t len)
 {
@@ -192,8 +191,7 @@ static void *run_switch(void *context)
     return NULL;
 }
 
-/* --- namespaces and interfaces -------------------------------------------------------------------
- */
+/* --- namespaces and interfaces ---------------------------------------------------------------- */
 
 /* The interface is up and has this address; a TUN device is made first. */
 static const char *bring_up(const char *name, const char *address, int *ret_tun)
@@ -298,8 +296,7 @@ void net_enter(const struct net *net, int node)
     cr_assert_eq(setns(fd, CLONE_NEWNET), 0, "setns: %s", strerror(errno));
 }
 
-/* --- what a test says of the ways ----------------------------------------------------------------
- */
+/* --- what a test says of the ways ------------------------------------------------------------- */
 
 void net_set(struct net *net, int from, int to, struct way way)
 {

@@ -359,8 +359,7 @@ const uint8_t *fake_disk_durable(struct fake_disk *disk, const char *name, uint6
     return disk->file[found->file].durable;
 }
 
-/* --- rot ---------------------------------------------------------------------------------------
- */
+/* --- rot -------------------------------------------------------------------------------------- */
 
 void fake_disk_rot(struct fake_disk *disk, const char *name, uint64_t offset, uint64_t len,
                    uint64_t *random)

@@ -158,8 +158,7 @@ Test(answers, a_difference_has_the_pages_that_came_grew_and_went)
     answers_done(&answers);
 }
 
-/* --- loading -------------------------------------------------------------------------------------
- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 Test(answers, load_begins_with_any_page)
 {

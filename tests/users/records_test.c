@@ -80,8 +80,7 @@ Test(records, the_digest_does_not_depend_on_the_order_but_on_everything_else)
     records_done(&b);
 }
 
-/* --- lists ---------------------------------------------------------------------------------------
- */
+/* --- lists ------------------------------------------------------------------------------------ */
 
 static const uint64_t sparse[] = {1, 2, 63, 64, 200, 4096, 300000, USER_ID_MAX};
 
@@ -153,8 +152,7 @@ Test(records, lists_nothing_of_nothing)
     records_done(&records);
 }
 
-/* --- differences ---------------------------------------------------------------------------------
- */
+/* --- differences ------------------------------------------------------------------------------ */
 
 Test(records, a_difference_says_what_came_changed_and_went)
 {

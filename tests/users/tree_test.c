@@ -210,8 +210,7 @@ Test(tree, a_number_too_large_cannot_be_edited, .signal = SIGABRT)
     tree_edit(&tree, TREE_PAGES_MAX);
 }
 
-/* --- against a model: an array of values for the numbers that are used at all --------------------
- */
+/* --- against a model: an array of values for the numbers that are used at all ----------------- */
 
 #define NUMBERS  400u
 #define VERSIONS 6u

@@ -226,8 +226,7 @@ Test(users_load, nothing_can_be_applied_before_it_is_done, .signal = SIGABRT)
     create(users, 3, 1, "Alice");
 }
 
-/* --- damage --------------------------------------------------------------------------------------
- */
+/* --- damage ----------------------------------------------------------------------------------- */
 
 typedef void damage(struct snapshot *snapshot);
 

@@ -59,8 +59,7 @@ static struct bytes name_of(uint64_t number)
     return bytes_of(at, 1 + chance_below(&chance, 40));
 }
 
-/* --- the model -----------------------------------------------------------------------------------
- */
+/* --- the model -------------------------------------------------------------------------------- */
 
 static struct users_answer model_apply(struct model *m, uint64_t answers_max, uint64_t index,
                                        uint64_t request, uint64_t name)
@@ -99,8 +98,7 @@ static void expect_past(const struct users_past *past, const struct model *m)
     must(answers_equal(&past->answer, &expected->answer));
 }
 
-/* --- versions ------------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 static void expect_meta(struct users_meta meta, const struct model *m)
 {
@@ -231,8 +229,7 @@ static struct version *any_version(struct play *p)
     return v;
 }
 
-/* --- loads ---------------------------------------------------------------------------------------
- */
+/* --- loads ------------------------------------------------------------------------------------ */
 
 static struct users *load(struct play *p, const struct users_view *view)
 {
@@ -269,8 +266,7 @@ static void renew_twin(struct play *p)
     users_unpin(view);
 }
 
-/* --- the play ------------------------------------------------------------------------------------
- */
+/* --- the play --------------------------------------------------------------------------------- */
 
 /* A new request, or one of those just made, or of any made before. */
 static uint64_t any_request(struct play *p)

@@ -25,8 +25,7 @@ static bool has(struct users *users, uint64_t id, uint64_t index, const char *na
     return found;
 }
 
-/* --- applying ------------------------------------------------------------------------------------
- */
+/* --- applying --------------------------------------------------------------------------------- */
 
 Test(users, begin_empty)
 {
@@ -186,8 +185,7 @@ Test(users, the_digest_is_the_same_everywhere_and_for_ever)
     users_free(users);
 }
 
-/* --- versions ------------------------------------------------------------------------------------
- */
+/* --- versions --------------------------------------------------------------------------------- */
 
 Test(users, a_view_stays_as_it_was)
 {
