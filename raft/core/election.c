@@ -6,8 +6,8 @@
  * Its own vote is a vote like any other: it counts when storage has it, and only then are others
  * asked (a node that forgot it in a crash could vote again in the same term).
  *
- * A node whose storage may have forgotten a vote gives none and asks for none, until it is admitted
- * again (raft.h, UNSURE NODES).
+ * A node whose storage forgot something asks for no vote, and gives one only to a log that has all
+ * it can have forgotten (raft.h, UNSURE NODES).
  *
  * Who hears a living leader gives no vote, not even a promised one (§6): a node that was cut off
  * and comes back does not depose a leader that the others are content with. The leader makes that
@@ -137,7 +137,7 @@ static bool may_campaign(const struct raft *raft)
     if (!voter && raft->configurations > 1 && index_less(raft->commit, newest->index))
         voter = is_voter(&(newest - 1)->configuration, raft->options.self);
     /* A leader opens its term with an entry: there must be room for one more stretch. */
-    return voter && !is_unsure(raft) && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
+    return voter && !is_unsound(raft) && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
 }
 
 void election_deadline_passed(struct raft *raft, struct raft_output *out)
@@ -190,14 +190,22 @@ void candidate_persisted(struct raft *raft, struct raft_output *out)
 
 /* --- answering -------------------------------------------------------------------------------- */
 
+/* At least as far as this one (§5.4.1), and as this one once was. */
+static bool log_suffices(const struct raft *raft, raft_index last, raft_term last_term)
+{
+    if (raft->unsure &&
+        (!raft->floor.known || log_end_less(last, last_term, raft->floor.index, raft->floor.term)))
+        return false;
+    return log_is_up_to_date(&raft->log, last, last_term);
+}
+
 void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     const struct raft_pre_vote_ask *ask = &m->pre_vote_ask;
     if (!term_is_durable(raft))
         return; /* an answer carries the term */
-    bool granted = !hears_leader(raft) && !is_unsure(raft) &&
-                   term_less(raft->term, ask->next_term) &&
-                   log_is_up_to_date(&raft->log, ask->last, ask->last_term);
+    bool granted = !hears_leader(raft) && term_less(raft->term, ask->next_term) &&
+                   log_suffices(raft, ask->last, ask->last_term);
     struct raft_message *answer = add_send(raft, m->from, RAFT_PRE_VOTE_GIVE, out);
     answer->pre_vote_give.next_term = ask->next_term;
     answer->pre_vote_give.granted = granted;
@@ -233,7 +241,7 @@ void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_ou
     }
     bool same_term = term_equal(raft->term, m->term);
     bool free_vote = !raft->voted || node_id_equal(raft->vote, m->from);
-    if (!same_term || !free_vote || !log_is_up_to_date(&raft->log, ask->last, ask->last_term)) {
+    if (!same_term || !free_vote || !log_suffices(raft, ask->last, ask->last_term)) {
         if (term_is_durable(raft))
             add_send(raft, m->from, RAFT_VOTE_GIVE, out);
         return;
@@ -260,18 +268,43 @@ void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_o
         become_leader(raft, out);
 }
 
-/* --- admitted --------------------------------------------------------------------------------- */
+/* --- unsure and damaged ----------------------------------------------------------------------- */
 
-void admit(struct raft *raft, raft_term term, struct raft_output *out)
+void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out)
 {
-    if (!is_unsure(raft))
+    if (!raft->unsure)
         return;
-    if (term_less(raft->term, term)) {
+    if (term_less(raft->term, known->term)) {
         become_follower(raft, false, (raft_node_id){0}, out);
-        set_term(raft, term, out);
+        set_term(raft, known->term, out);
     }
-    raft->voted = raft->term.n > 0;
-    raft->vote.n = raft->voted ? raft->options.self.n : 0;
+    if (!raft->voted && raft->term.n > 0) {
+        raft->voted = true;
+        raft->vote = raft->options.self;
+    }
+    /* What it knew before is a bound as well: the lower one counts. */
+    if (!raft->floor.known ||
+        log_end_less(known->last, known->last_term, raft->floor.index, raft->floor.term))
+        raft->floor = (struct raft_floor){true, known->last, known->last_term};
     out->persist.hard_state = true;
     want_persist(raft, out);
+}
+
+void become_sure(struct raft *raft, struct raft_output *out)
+{
+    if (!raft->unsure || !raft->floor.known || index_less(raft->durable, raft->log.start) ||
+        log_end_less(raft->durable, log_term(&raft->log, raft->durable), raft->floor.index,
+                     raft->floor.term))
+        return;
+    raft->unsure = false;
+    raft->floor = (struct raft_floor){.known = false};
+    out->persist.hard_state = true;
+    want_persist(raft, out);
+}
+
+void damage_found(struct raft *raft, struct raft_output *out)
+{
+    raft->damaged = true;
+    if (raft->role != RAFT_FOLLOWER)
+        become_follower(raft, false, (raft_node_id){0}, out);
 }

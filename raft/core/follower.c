@@ -31,7 +31,7 @@ static void acknowledge(struct raft *raft, struct raft_output *out)
     give->append_give.accepted = true;
     give->append_give.round = f->round;
     give->append_give.match = match;
-    give->append_give.unsure = is_unsure(raft);
+    give->append_give.unsure = is_unsound(raft);
     f->acked = match;
     f->owes = index_less(match, f->verified);
 }
@@ -47,7 +47,7 @@ static void reject(struct raft *raft, const struct raft_append *a, struct raft_o
     give->append_give.round = f->round;
     give->append_give.prev = a->prev;
     give->append_give.hint = hint;
-    give->append_give.unsure = is_unsure(raft);
+    give->append_give.unsure = is_unsound(raft);
     give->append_give.hint_term = log_term(&raft->log, hint);
 }
 

@@ -72,8 +72,7 @@ raft_index log_find_term(const struct raft_log *log, raft_index index, raft_term
 
 bool log_is_up_to_date(const struct raft_log *log, raft_index index, raft_term term)
 {
-    raft_term own = log_last_term(log);
-    return term_less(own, term) || (term_equal(own, term) && !index_less(index, log->last));
+    return !log_end_less(index, term, log->last, log_last_term(log));
 }
 
 /* The run that holds `index`: the last that begins at or before it. */

@@ -56,14 +56,14 @@ struct raft_runs {
 /*
  * Accepted: storage has the leader's log up to `match`. Rejected: there is no entry (prev,
  * prev_term) here; the log may agree at or below `hint`, whose term is `hint_term`. Unsure: the
- * sender's storage may have forgotten what it once said, so this decides nothing (raft.h).
+ * sender's storage forgot something or is damaged, so this decides nothing (raft.h).
  */
 #define RAFT_APPEND_GIVE_FIELDS(F) \
     F(u8, accepted) F(u64, round) F(index, match) F(index, prev) F(index, hint) F(term, hint_term) \
     F(u8, unsure)
 
-/* A follower's reads: only the index travels. Unsure: the end of the log is asked for. */
-#define RAFT_READ_ASK_FIELDS(F)  F(u64, token) F(u8, unsure)
+/* A follower's reads: only the index travels. */
+#define RAFT_READ_ASK_FIELDS(F)  F(u64, token)
 #define RAFT_READ_GIVE_FIELDS(F) F(u64, token) F(u8, granted) F(index, index)
 
 /* Leadership is handed to you: campaign without waiting (thesis §3.10). */

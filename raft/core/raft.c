@@ -42,17 +42,20 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
         return -EINVAL;
     if (!configuration_valid(&saved->configuration) ||
         index_less(saved->snapshot_index, saved->log_start) ||
-        term_less(saved->term, saved->log_start_term))
+        term_less(saved->hard.term, saved->log_start_term))
         return -EINVAL;
 
     struct raft *raft = memory;
     memset(raft, 0, sizeof(*raft));
     raft->options = *options;
-    raft->term = saved->term;
-    raft->voted = saved->voted;
-    raft->vote = saved->vote;
-    raft->durable_term = saved->term;
-    raft->durable_vote = saved->voted;
+    raft->term = saved->hard.term;
+    raft->voted = saved->hard.voted;
+    raft->vote = saved->hard.vote;
+    raft->unsure = saved->hard.unsure;
+    raft->floor = saved->hard.floor;
+    raft->damaged = saved->damaged;
+    raft->durable_term = saved->hard.term;
+    raft->durable_vote = saved->hard.voted;
     raft->commit = saved->snapshot_index;
     raft->durable = saved->log_start;
     raft->random = options->seed ^ options->self.n;
@@ -87,7 +90,7 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out)
 {
     assert(term_less(raft->term, term));
     raft->term = term;
-    raft->voted = is_unsure(raft);
+    raft->voted = false;
     raft->vote = (raft_node_id){0};
     out->persist.hard_state = true;
     want_persist(raft, out);
@@ -97,9 +100,13 @@ void want_persist(struct raft *raft, struct raft_output *out)
 {
     struct raft_persist *persist = &out->persist;
     persist->wanted = true;
-    persist->term = raft->term;
-    persist->voted = raft->voted;
-    persist->vote = raft->vote;
+    persist->hard = (struct raft_hard_state){
+        .term = raft->term,
+        .voted = raft->voted,
+        .vote = raft->vote,
+        .unsure = raft->unsure,
+        .floor = raft->floor,
+    };
     persist->mark = (struct raft_mark){
         .epoch = raft->epoch,
         .last = raft->log.last,
@@ -113,9 +120,9 @@ bool term_is_durable(const struct raft *raft)
     return term_equal(raft->durable_term, raft->term);
 }
 
-bool is_unsure(const struct raft *raft)
+bool is_unsound(const struct raft *raft)
 {
-    return raft->voted && raft->vote.n == 0;
+    return raft->unsure || raft->damaged;
 }
 
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
@@ -155,7 +162,7 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     if (mark->epoch == raft->epoch)
         raft->durable = index_max(raft->durable, mark->last);
     bool has_vote = term_is_durable(raft) && raft->durable_vote;
-    if (has_vote && !had_vote && !is_unsure(raft) && !node_id_equal(raft->vote, raft->options.self))
+    if (has_vote && !had_vote && !node_id_equal(raft->vote, raft->options.self))
         add_send(raft, raft->vote, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
 
     switch (raft->role) {
@@ -304,8 +311,14 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
     case RAFT_PEER_LOST:
         on_peer_lost(raft, event->peer_lost.peer);
         return;
-    case RAFT_ADMITTED:
-        admit(raft, event->admitted.term, out);
+    case RAFT_FLOOR_KNOWN:
+        floor_known(raft, &event->floor_known, out);
+        return;
+    case RAFT_DAMAGED:
+        damage_found(raft, out);
+        return;
+    case RAFT_REPAIRED:
+        raft->damaged = false;
         return;
     }
     UNREACHABLE();
@@ -322,6 +335,7 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ou
     out->sends.count = 0;
     out->verdicts.count = 0;
     dispatch(raft, event, out);
+    become_sure(raft, out);
 
     bool installed = event->kind == RAFT_SNAPSHOT_INSTALLED; /* the state machine has it all */
     out->apply.first = index_next(installed ? raft->commit : commit_before);
@@ -340,7 +354,9 @@ struct raft_status raft_status(const struct raft *raft)
         .commit = raft->commit,
         .last = raft->log.last,
         .durable = raft->durable,
-        .unsure = is_unsure(raft),
+        .unsure = raft->unsure,
+        .floor = raft->floor,
+        .damaged = raft->damaged,
         .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2 ||
                    raft->configurations > RAFT_CONFIGURATIONS_MAX / 2,
         .stuck = raft->log.runs == RAFT_TERM_RUNS_MAX,
@@ -410,8 +426,9 @@ void raft_check(const struct raft *raft)
     log_check(&raft->log);
     assert(!term_less(raft->term, log_last_term(&raft->log)));
     assert(!term_less(raft->term, raft->durable_term));
-    assert(!is_unsure(raft) || raft->role == RAFT_FOLLOWER);
-    assert(raft->voted || raft->vote.n == 0);
+    assert(!is_unsound(raft) || raft->role == RAFT_FOLLOWER);
+    assert(raft->voted == (raft->vote.n != 0));
+    assert(raft->unsure || !raft->floor.known);
     assert(!index_less(raft->log.last, raft->durable));
     assert(!index_less(raft->log.last, raft->commit) || raft->log.runs == 0);
     assert(!index_less(raft->commit, raft->log.start));

@@ -19,21 +19,27 @@
  *   5. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
  * A failed write ends the process: there is no event for it.
  *
- * UNSURE NODES. Storage that was wiped forgot votes and acknowledgements, and a node that
- * contradicts one it forgot can lose what was acknowledged. So it starts with `voted` and vote 0,
- * which stays in every hard state, whatever the term, until ADMITTED. While it is unsure it gives
- * no vote and no pre-vote, never campaigns, and what it says of its log and of its leader's rounds
- * decides nothing: to everybody it is a node that is down, but for being sent the log, which it
- * stores and acknowledges, snapshots too. Its reads are answered with the end of the leader's log,
- * not with the commit index: this leader may still count an acknowledgement that was forgotten.
+ * UNSURE NODES. Storage that was wiped, or lost the end of its log, forgot acknowledgements and
+ * perhaps votes, and a node that contradicts one it forgot can lose what was acknowledged. So its
+ * hard state says `unsure` until its log is whole again. While it is unsure it never campaigns, and
+ * what it says of its log and of its leader's rounds decides nothing: to everybody it is a node
+ * that is down, but for being sent the log, which it stores and acknowledges, snapshots too.
  *
- * The driver steps ADMITTED when it knows that nothing forgotten can be contradicted any more:
- *   either no member remembers anything (a new cluster: term 0);
- *   or, in this order: every other member has said its term, in something it sent after this node
- *   started; then a read that was asked at a leader whose term is not below any of those has its
- *   index; and that index is applied, and durable (raft_status).
- * Any vote that was forgotten was for a member whose term was then no less, and any acknowledgement
- * was to one; so that leader has, below that index, all that can have been committed with it.
+ * How far its log must reach is its `floor`: the end of a log that surely has all it acknowledged.
+ *   - Where votes are remembered and the log's last entry is known by its header, that is it.
+ *   - Else the driver asks every other member where its log ends, and when all have answered asks
+ *     them all again (raft/node/replica_admit.c); it is the furthest of all these answers, and the
+ *     driver steps FLOOR_KNOWN. An acknowledgement that was forgotten was to a leader; either that
+ *     still led when it was first asked, and its log had the entry; or nothing was counted any more
+ *     after it was asked, and whoever else had the entry says so when asked again.
+ * With a floor an unsure node votes for logs that reach it, as for its own; without one it votes
+ * for nobody. (So nodes that all lost the ends of their logs in a power cut elect the one with the
+ * furthest, while one that is away, and may have more, is waited for.) When the durable log reaches
+ * the floor the node is sure again: by §5.4.1's order it then has all that was committed.
+ *
+ * DAMAGED NODES. A log whose entries are all known, some of them without their payload (rotten),
+ * is restored whole. The node votes by it, does not lead, and decides nothing else, until the
+ * driver has had the payloads from others and steps REPAIRED. DAMAGED tells of it while running.
  *
  * The core cannot fail. What it will not do it refuses, and a refusal is data.
  */
@@ -56,9 +62,8 @@ struct raft_options {
 
 /* What stable storage held: all zeros for a node that never ran, but for the configuration. */
 struct raft_saved {
-    raft_term term;            /* hard state: the current term */
-    bool voted;                /*   and who got this node's vote in it (Figure 2) */
-    raft_node_id vote;         /* 0 and voted: unsure, see UNSURE NODES */
+    struct raft_hard_state hard;
+    bool damaged;              /* see DAMAGED NODES */
     raft_index snapshot_index; /* the last entry that the state machine's snapshot covers */
     raft_index log_start;      /* the entry before the log's first; its term */
     raft_term log_start_term;
@@ -111,7 +116,9 @@ enum raft_event_kind {
     RAFT_SNAPSHOT_INSTALLED, /* the state machine is that of a leader's snapshot, durably */
     RAFT_SNAPSHOT_SENT,      /* sending a snapshot to a peer has ended, well or not */
     RAFT_PEER_LOST,          /* the connection to a node ended: it may have died */
-    RAFT_ADMITTED,           /* an unsure node can contradict nothing that it forgot */
+    RAFT_FLOOR_KNOWN,        /* how far the log of an unsure node must reach */
+    RAFT_DAMAGED,            /* an entry of the log turned out to be rotten */
+    RAFT_REPAIRED,           /* there is none any more */
 };
 
 struct raft_received {
@@ -169,11 +176,14 @@ struct raft_peer_lost {
 };
 
 /*
- * The term becomes the given one if that is higher; in it the node has voted for itself, so for
- * nobody else. In term 0 there was nothing to vote in. Nothing happens when the node is not unsure.
+ * The term becomes the given one if that is higher; in it the node has voted for itself unless it
+ * knows better, so for nobody else. In term 0 there was nothing to vote in. Nothing happens when
+ * the node is not unsure.
  */
-struct raft_admitted {
+struct raft_floor_known {
     raft_term term; /* the highest that was heard of */
+    raft_index last;
+    raft_term last_term;
 };
 
 struct raft_event {
@@ -190,7 +200,7 @@ struct raft_event {
         struct raft_snapshot_installed snapshot_installed;
         struct raft_snapshot_sent snapshot_sent;
         struct raft_peer_lost peer_lost;
-        struct raft_admitted admitted;
+        struct raft_floor_known floor_known;
     };
 };
 
@@ -205,10 +215,8 @@ enum raft_entries_from {
 
 struct raft_persist {
     bool wanted;     /* there is something to write, in this order: */
-    bool hard_state; /* term and vote changed: durable before, or with, what follows */
-    raft_term term;
-    bool voted;
-    raft_node_id vote;
+    bool hard_state; /* changed: durable before, or with, what follows */
+    struct raft_hard_state hard;
     bool reset; /* all entries go; the next comes after this one */
     raft_index reset_index;
     raft_term reset_term;
@@ -295,7 +303,9 @@ struct raft_status {
     bool leader_known;
     raft_node_id leader;
     raft_index commit, last, durable;
-    bool unsure;  /* its storage may have forgotten votes: see UNSURE NODES */
+    bool unsure;  /* its storage forgot something: see UNSURE NODES */
+    struct raft_floor floor;
+    bool damaged; /* see DAMAGED NODES */
     bool settled; /* leader, and an entry of its term is committed */
     bool crowded; /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a snapshot
                      should shorten the log soon, without room entries are turned away */

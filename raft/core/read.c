@@ -37,14 +37,14 @@ static void refuse(uint64_t token, enum raft_refusal why, struct raft_output *ou
     verdict->read_refused.why = why;
 }
 
-static bool wait_for_round(struct raft *raft, uint64_t token, raft_node_id from, bool unsure,
+static bool wait_for_round(struct raft *raft, uint64_t token, raft_node_id from,
                            struct raft_output *out)
 {
     struct raft_leader *leader = as_leader(raft);
     if (leader->waiters == RAFT_READ_ROUNDS_MAX)
         return false;
     leader->waiter[leader->waiters++] =
-        (struct raft_round_waiter){.token = token, .from = from, .unsure = unsure, .round = 0};
+        (struct raft_round_waiter){.token = token, .from = from, .round = 0};
     release_reads(raft, out);
     return true;
 }
@@ -52,7 +52,7 @@ static bool wait_for_round(struct raft *raft, uint64_t token, raft_node_id from,
 void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER) {
-        if (!wait_for_round(raft, token, raft->options.self, false, out))
+        if (!wait_for_round(raft, token, raft->options.self, out))
             refuse(token, RAFT_BUSY, out);
         return;
     }
@@ -68,13 +68,12 @@ void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
     f->read[f->reads++] = token;
     struct raft_message *ask = add_send(raft, f->leader, RAFT_READ_ASK, out);
     ask->read_ask.token = token;
-    ask->read_ask.unsure = is_unsure(raft);
 }
 
 void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER &&
-        wait_for_round(raft, m->read_ask.token, m->from, m->read_ask.unsure, out))
+        wait_for_round(raft, m->read_ask.token, m->from, out))
         return;
     if (term_is_durable(raft))
         add_send(raft, m->from, RAFT_READ_GIVE, out)->read_give.token = m->read_ask.token;
@@ -120,7 +119,7 @@ static bool begin_round(struct raft *raft, struct raft_output *out)
         if (leader->waiter[i].round != 0)
             continue;
         leader->waiter[i].round = leader->round + 1;
-        leader->waiter[i].index = leader->waiter[i].unsure ? raft->log.last : raft->commit;
+        leader->waiter[i].index = raft->commit;
         wanted = true;
     }
     if (!wanted)

@@ -3,7 +3,7 @@
  *
  * Invariants, asserted by raft_check:
  *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
- *   unsure     voted, and for nobody: a follower, always
+ *   unsure     or damaged: a follower, always; who is sure has no floor
  *   marks      durable ≤ last; log.start ≤ commit ≤ last
  *   durability a leader's own match is what its storage has
  *   leader     its entry `first` opens its term: below it terms are less; it voted for itself
@@ -80,7 +80,6 @@ struct raft_batch {
 struct raft_round_waiter {
     uint64_t token;
     raft_node_id from;
-    bool unsure;    /* and it wants the end of the log */
     uint64_t round; /* to be confirmed; 0: not sent yet */
     raft_index index;
 };
@@ -114,6 +113,9 @@ struct raft {
     raft_term term; /* Figure 2, persistent state */
     bool voted;
     raft_node_id vote;
+    bool unsure; /* and not in Figure 2: see raft.h */
+    struct raft_floor floor;
+    bool damaged;
     struct raft_log log;
     /* The configurations in the log, and before them the one in effect at its start. */
     uint32_t configurations;
@@ -153,8 +155,8 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out);
 void want_persist(struct raft *raft, struct raft_output *out);
 /* Storage has the current term: what says it may leave. */
 bool term_is_durable(const struct raft *raft);
-/* Storage may have forgotten votes: raft.h, UNSURE NODES. */
-bool is_unsure(const struct raft *raft);
+/* Unsure or damaged: what it says of its log decides nothing (raft.h). */
+bool is_unsound(const struct raft *raft);
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
                               struct raft_output *out);
 struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind);
@@ -197,7 +199,10 @@ void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct ra
 void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
 void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
 void on_campaign_now(struct raft *raft, struct raft_output *out);
-void admit(struct raft *raft, raft_term term, struct raft_output *out);
+void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out);
+/* When the durable log reaches the floor. */
+void become_sure(struct raft *raft, struct raft_output *out);
+void damage_found(struct raft *raft, struct raft_output *out);
 
 /* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
 

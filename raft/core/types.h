@@ -62,6 +62,22 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
     return a.n == b.n;
 }
 
+/* The end of a log, by the order of §5.4.1: first the term, then the index. */
+struct raft_floor {
+    bool known;
+    raft_index index;
+    raft_term term;
+};
+
+/* What a node must not forget (Figure 2), and what it knows to have forgotten: raft.h, UNSURE. */
+struct raft_hard_state {
+    raft_term term;
+    bool voted; /* in that term, for `vote` */
+    raft_node_id vote;
+    bool unsure;
+    struct raft_floor floor;
+};
+
 /*
  * NOOP is the first entry of each leader (§8, §5.4.2); COMMAND carries the state machine's bytes;
  * CONFIGURATION says who votes from here on. Numbers are on disk and on the wire.

@@ -77,7 +77,7 @@ int hard_state_open(struct disk *disk, uint64_t node, bool create, struct hard_s
     /* What was read is about to be built upon. It may be of a write whose sync failed, which the
      * kernel took for clean nevertheless; or torn writes or rot left one copy of it. */
     if (result == 0 && copies > 0)
-        result = hard_state_write(&file, file.now.term, file.now.voted, file.now.vote);
+        result = hard_state_write(&file, &file.now.hard);
     if (result != 0) {
         (void)!disk->ops->close(disk, file.file);
         return result;
@@ -87,15 +87,13 @@ int hard_state_open(struct disk *disk, uint64_t node, bool create, struct hard_s
     return 0;
 }
 
-int hard_state_write(struct hard_state_file *file, raft_term term, bool voted, raft_node_id vote)
+int hard_state_write(struct hard_state_file *file, const struct raft_hard_state *hard)
 {
-    assert(!term_less(term, file->now.term));
+    assert(!term_less(hard->term, file->now.hard.term));
     struct record_hard_state next = {
         .sequence = file->now.sequence + 1,
         .node = file->now.node,
-        .term = term,
-        .voted = voted,
-        .vote = vote,
+        .hard = *hard,
     };
     uint8_t block[RECORD_HARD_STATE_BYTES];
     struct writer out = writer_of(block, sizeof(block));

@@ -33,7 +33,6 @@ NODISCARD int hard_state_open(struct disk *disk, uint64_t node, bool create,
                               struct hard_state_file *ret_file, uint32_t *ret_damaged);
 
 /* Writes and syncs; `now` is the new state on success. May run off the loop. */
-NODISCARD int hard_state_write(struct hard_state_file *file, raft_term term, bool voted,
-                               raft_node_id vote);
+NODISCARD int hard_state_write(struct hard_state_file *file, const struct raft_hard_state *hard);
 
 #endif

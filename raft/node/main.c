@@ -305,7 +305,7 @@ static int open_log(struct node *node)
     if (recovered->cut_bytes > 0)
         diag("log_cut", "bytes=%" PRIu64 " text=\"%s\"", recovered->cut_bytes, recovered->text);
     diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64,
-         recovered->fresh, recovered->term.n, recovered->start.n, recovered->last.n);
+         recovered->fresh, recovered->hard.term.n, recovered->start.n, recovered->last.n);
     return 0;
 }
 

@@ -108,7 +108,7 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
     replica->unflushed = true;
     replica->flush_wanted = replica->flush_wanted || persist->hard_state;
     if (persist->hard_state)
-        wal_hard_state(replica->wal, persist->term, persist->voted, persist->vote);
+        wal_hard_state(replica->wal, &persist->hard);
     if (persist->reset) {
         wal_reset(replica->wal, persist->reset_index, persist->reset_term);
         entries_reset(&replica->entries, index_next(persist->reset_index));

@@ -1,17 +1,19 @@
 /*
- * A node whose storage is new may have been wiped: it may have forgotten votes and acknowledgements
- * (core/raft.h, UNSURE NODES). Here it makes sure that it can contradict none, and says so to the
- * core:
+ * A node that is unsure and does not know how far its log must reach (core/raft.h, UNSURE NODES)
+ * asks every other member where its log ends and which term it is in; when all have answered it
+ * asks them all once more. The furthest of all these ends is its floor.
  *
- *   1. Every other member says its term, and where its log ends, in answer to a question of this
- *      process. Whoever got a forgotten vote or acknowledgement has at least that term.
- *   2. If all logs are empty, nothing can have been committed: a new cluster, or as good as one.
- *   3. Else this node reads, through a leader of at least the highest of these terms, where the
- *      leader's log ends, and waits until all of that is applied and durable here.
+ * Why twice: what this node acknowledged and forgot may be counted by a leader still. If that
+ * leader leads when it first answers, its log has the entry. If it leads no more, others may have
+ * acknowledged the same entry between their first answer and its last moment: their second says so.
+ * And whoever got a forgotten vote had at least the vote's term when it asked for it.
  */
 #include "raft/node/replica_state.h"
 
+#include <string.h>
+
 #define ASK_AGAIN_MS 50u
+#define ROUNDS       2u
 
 static uint32_t place_of(const struct replica *replica, raft_node_id id)
 {
@@ -21,15 +23,27 @@ static uint32_t place_of(const struct replica *replica, raft_node_id id)
     return place;
 }
 
-static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t question)
+static bool wants_floor(const struct replica *replica)
+{
+    struct raft_status status = raft_status(replica->raft);
+    return status.unsure && !replica->admission.done;
+}
+
+static uint64_t question(const struct replica *replica)
+{
+    return replica->options.random + replica->admission.round;
+}
+
+static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t of_question)
 {
     struct raft_status status = raft_status(replica->raft);
     struct peer_note note = {
         .kind = PEER_STANDING,
         .standing = {.asks = asks,
-                     .question = question,
+                     .question = of_question,
                      .term = status.term.n,
-                     .last = status.last.n},
+                     .last = status.last.n,
+                     .last_term = raft_entry_term(replica->raft, status.last).n},
     };
     replica_send_note(replica, to, &note);
 }
@@ -41,82 +55,74 @@ static void ask(struct replica *replica, uint64_t now_ms)
     for (uint32_t i = 0; i < replica->options.members; i++) {
         raft_node_id id = replica->options.member[i];
         if (id.n != replica->options.node && !admission->heard[i])
-            say_standing(replica, id, true, replica->options.random);
+            say_standing(replica, id, true, question(replica));
     }
 }
 
 void admit_peer_up(struct replica *replica, raft_node_id peer)
 {
     uint32_t place = place_of(replica, peer);
-    if (raft_status(replica->raft).unsure && place < replica->options.members &&
+    if (wants_floor(replica) && place < replica->options.members &&
         !replica->admission.heard[place])
-        say_standing(replica, peer, true, replica->options.random);
+        say_standing(replica, peer, true, question(replica));
 }
 
 static void tell_core(struct replica *replica)
 {
-    struct admission *admission = &replica->admission;
-    raft_term term = admission->highest;
-    if (term_less(term, raft_status(replica->raft).term))
-        term = raft_status(replica->raft).term;
-    replica->options.hooks->note(replica->options.context, "admitted",
-                                 "this node's storage was new: it votes from now on");
-    replica_step(replica, &(struct raft_event){.kind = RAFT_ADMITTED, .admitted = {.term = term}});
+    const struct admission *admission = &replica->admission;
+    replica->admission.done = true;
+    replica_step(replica, &(struct raft_event){.kind = RAFT_FLOOR_KNOWN,
+                                               .floor_known = {.term = admission->highest,
+                                                               .last = admission->last,
+                                                               .last_term = admission->last_term}});
+}
+
+static void take(struct admission *admission, const struct peer_standing *standing)
+{
+    raft_index last = {standing->last};
+    raft_term last_term = {standing->last_term};
+    if (term_less(admission->highest, (raft_term){standing->term}))
+        admission->highest.n = standing->term;
+    if (term_less(admission->last_term, last_term) ||
+        (term_equal(admission->last_term, last_term) && index_less(admission->last, last))) {
+        admission->last = last;
+        admission->last_term = last_term;
+    }
 }
 
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)
 {
     struct admission *admission = &replica->admission;
-    struct raft_status status = raft_status(replica->raft);
     uint32_t place = place_of(replica, from);
     if (standing->asks) {
         say_standing(replica, from, false, standing->question);
         return;
     }
-    if (!status.unsure || standing->question != replica->options.random ||
+    if (!wants_floor(replica) || standing->question != question(replica) ||
         place == replica->options.members || admission->heard[place])
         return;
     admission->heard[place] = true;
     admission->heard_count++;
-    admission->empty_count += standing->last == 0;
-    if (term_less(admission->highest, (raft_term){standing->term}))
-        admission->highest.n = standing->term;
-    uint32_t others = replica->options.members - 1;
-    if (admission->heard_count < others)
+    take(admission, standing);
+    if (admission->heard_count + 1 < replica->options.members)
         return;
-    admission->token = replica->reads.token;
-    if (admission->empty_count == others && status.last.n == 0 && replica->applied == 0)
+    admission->round++;
+    admission->heard_count = 0;
+    memset(admission->heard, 0, sizeof(admission->heard));
+    if (admission->round < ROUNDS)
+        ask(replica, replica_now_ms(replica));
+    else
         tell_core(replica);
-}
-
-void admit_read(struct replica *replica, uint64_t token, raft_term term, raft_index index)
-{
-    struct admission *admission = &replica->admission;
-    bool all_heard = admission->heard_count + 1 == replica->options.members;
-    if (admission->index_known || !all_heard || token <= admission->token ||
-        term_less(term, admission->highest))
-        return;
-    admission->index_known = true;
-    admission->index = index;
-}
-
-bool admit_wants_read(const struct replica *replica)
-{
-    const struct admission *admission = &replica->admission;
-    return raft_status(replica->raft).unsure && !admission->index_known &&
-           admission->heard_count + 1 == replica->options.members;
 }
 
 void admit_look(struct replica *replica, uint64_t now_ms)
 {
     struct admission *admission = &replica->admission;
-    struct raft_status status = raft_status(replica->raft);
-    if (!status.unsure)
-        return;
-    if (admission->heard_count + 1 < replica->options.members &&
-        now_ms - admission->asked_ms >= ASK_AGAIN_MS)
+    bool unsure = raft_status(replica->raft).unsure;
+    if (wants_floor(replica) && now_ms - admission->asked_ms >= ASK_AGAIN_MS)
         ask(replica, now_ms);
-    if (admission->index_known && replica->applied >= admission->index.n &&
-        !index_less(status.durable, admission->index))
-        tell_core(replica);
+    if (replica->unsure && !unsure)
+        replica->options.hooks->note(replica->options.context, "admitted",
+                                     "this node's log is whole: it votes and counts from now on");
+    replica->unsure = unsure;
 }

@@ -39,7 +39,7 @@ void reads_ask(struct replica *replica, uint64_t now_ms)
 {
     struct reads *reads = &replica->reads;
     if (reads->phase == ROUND_NONE &&
-        (reads->gathered_count > 0 || !replica->ready || admit_wants_read(replica))) {
+        (reads->gathered_count > 0 || !replica->ready)) {
         struct waiting_read *asking = reads->gathered;
         reads->gathered = reads->asking;
         reads->asking = asking;
@@ -53,7 +53,6 @@ void reads_ask(struct replica *replica, uint64_t now_ms)
         return;
     reads->phase = ROUND_ASKED;
     reads->asked_ms = now_ms;
-    reads->term = status.term;
     replica_step(replica, &(struct raft_event){.kind = RAFT_READ_ASKED,
                                                .read_asked = {.token = ++reads->token}});
 }
@@ -65,7 +64,6 @@ void reads_ready(struct replica *replica, uint64_t token, raft_index index)
         return; /* a round that was given up for another */
     reads->phase = ROUND_READY;
     reads->index = index;
-    admit_read(replica, token, reads->term, index);
 }
 
 void reads_refused(struct replica *replica, uint64_t token)

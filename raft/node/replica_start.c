@@ -171,9 +171,7 @@ static int place_start(struct replica *replica, const struct replica_state *stat
     if (result != 0)
         return result;
     *saved = (struct raft_saved){
-        .term = recovered->term,
-        .voted = recovered->voted,
-        .vote = recovered->vote,
+        .hard = recovered->hard,
         .snapshot_index = index,
         .log_start = index,
         .log_start_term = has ? term : state->term,
@@ -182,8 +180,8 @@ static int place_start(struct replica *replica, const struct replica_state *stat
                              : first_configuration(replica),
     };
     /* Storage that never held a term is new, or was wiped: what it promised it does not know. */
-    if (!replica_alone(replica) && recovered->term.n == 0 && !recovered->voted)
-        saved->voted = true; /* for nobody: unsure, see core/raft.h */
+    if (!replica_alone(replica) && recovered->hard.term.n == 0)
+        saved->hard.unsure = true;
     *ret_drop_log =
         !replica_alone(replica) && (index_less(recovered->last, index) ||
                                     (has && index.n > 0 && !term_equal(term, state->term)));
@@ -193,10 +191,10 @@ static int place_start(struct replica *replica, const struct replica_state *stat
         saved->snapshot_index = saved->log_start = recovered->start;
         saved->log_start_term = recovered->start_term;
     }
-    if (term_less(saved->term, saved->log_start_term)) { /* the snapshot teaches it */
-        saved->term = saved->log_start_term;
-        saved->voted = saved->voted && saved->vote.n == 0;
-        saved->vote.n = 0;
+    if (term_less(saved->hard.term, saved->log_start_term)) { /* the snapshot teaches it */
+        saved->hard.term = saved->log_start_term;
+        saved->hard.voted = false;
+        saved->hard.vote.n = 0;
     }
     return 0;
 }
@@ -221,9 +219,9 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
                           replica->raft);
     /* What differs from what the disk said is durable before anything is said of it. */
     const struct wal_recovered *recovered = &replica->recovered;
-    if (result == 0 && (!term_equal(saved.term, recovered->term) ||
-                        saved.voted != recovered->voted || saved.vote.n != recovered->vote.n))
-        wal_hard_state(replica->wal, saved.term, saved.voted, saved.vote);
+    if (result == 0 && (!term_equal(saved.hard.term, recovered->hard.term) ||
+                        saved.hard.unsure != recovered->hard.unsure))
+        wal_hard_state(replica->wal, &saved.hard);
     if (result == 0 && drop_log && wal_room(replica->wal) == 0)
         result = -ENOSPC;
     if (result == 0 && drop_log)

@@ -76,7 +76,6 @@ struct reads {
     uint32_t asking_count;
     enum round_phase phase;
     uint64_t token;
-    raft_term term; /* when it was asked for */
     uint64_t asked_ms, retry_ms;
     raft_index index;
 };
@@ -117,13 +116,14 @@ struct install {
 /* --- replica_admit.c -------------------------------------------------------------------------- */
 
 struct admission {
-    bool heard[RAFT_MEMBERS_MAX]; /* by place among the members */
-    uint32_t heard_count, empty_count;
+    uint32_t round;               /* of asking */
+    bool heard[RAFT_MEMBERS_MAX]; /* in this round, by place among the members */
+    uint32_t heard_count;
     raft_term highest;
+    raft_index last; /* the furthest end of a log */
+    raft_term last_term;
     uint64_t asked_ms;
-    uint64_t token; /* of the last read round before all were heard */
-    bool index_known;
-    raft_index index; /* to be applied and durable */
+    bool done;
 };
 
 struct replica {
@@ -145,6 +145,7 @@ struct replica {
     bool flush_wanted; /* and it must not wait */
     bool ready;
     bool stopping;
+    bool unsure; /* when it last looked */
 
     /* Whom this replica took for the leader when it last looked. */
     bool leader_known;
@@ -260,9 +261,6 @@ void install_give_up(struct replica *replica);
 
 void admit_peer_up(struct replica *replica, raft_node_id peer);
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);
-/* A round of reads that was asked for in this term is answered. */
-void admit_read(struct replica *replica, uint64_t token, raft_term term, raft_index index);
-bool admit_wants_read(const struct replica *replica);
 void admit_look(struct replica *replica, uint64_t now_ms);
 
 #endif

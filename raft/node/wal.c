@@ -110,13 +110,11 @@ static void gather(struct wal *wal, struct record *record)
     wal_put_record(wal, record);
 }
 
-void wal_hard_state(struct wal *wal, raft_term term, bool voted, raft_node_id vote)
+void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard)
 {
     struct wal_batch *batch = wal->gathered;
     batch->hard_state = true;
-    batch->term = term;
-    batch->voted = voted;
-    batch->vote = vote;
+    batch->hard = *hard;
 }
 
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
@@ -172,7 +170,7 @@ static void flush_run(struct job *job)
     struct wal_batch *batch = wal->in_flight;
     if (batch->hard_state) {
         flush->what = "writing term and vote";
-        flush->error = hard_state_write(&wal->hard_state, batch->term, batch->voted, batch->vote);
+        flush->error = hard_state_write(&wal->hard_state, &batch->hard);
     }
     for (uint32_t i = 0; flush->error == 0 && i < batch->parts; i++) {
         flush->what = "writing the log";

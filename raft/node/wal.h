@@ -57,9 +57,7 @@ struct wal_options {
 
 struct wal_recovered {
     bool fresh; /* the log was made now */
-    raft_term term;
-    bool voted;
-    raft_node_id vote;
+    struct raft_hard_state hard;
     raft_index start; /* the entry before the first */
     raft_term start_term;
     raft_index last;
@@ -90,7 +88,7 @@ bool wal_full(const struct wal *wal);
 size_t wal_entry_bytes(size_t payload_len);
 
 /* Gathering: in the order in which it shall be durable, within wal_room. */
-void wal_hard_state(struct wal *wal, raft_term term, bool voted, raft_node_id vote);
+void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard);
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
                 struct bytes payload);
 /* Entries from `first_gone` on go; the one before them has `term_before`. */

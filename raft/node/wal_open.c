@@ -372,7 +372,7 @@ static int scan_all(struct scan *scan)
                      "the segments are empty, and the node has voted in term "
                      "%" PRIu64 ": its log was wiped; restore the files, or the node from its "
                      "peers or a backup",
-                     wal->hard_state.now.term.n);
+                     wal->hard_state.now.hard.term.n);
         return -EBADMSG;
     }
     return remove_unused(scan, used);
@@ -409,15 +409,13 @@ static int open_hard_state(struct scan *scan)
                      "from its peers or a backup");
     if (result != 0)
         return result == -ENOENT ? -EBADMSG : result;
-    recovered->term = wal->hard_state.now.term;
-    recovered->voted = wal->hard_state.now.voted;
-    recovered->vote = wal->hard_state.now.vote;
+    recovered->hard = wal->hard_state.now.hard;
     if (scan->listing->count == 0 && wal->hard_state.now.sequence > 0) {
         wal_complain(recovered,
                      "there is a " HARD_STATE_FILE " of term %" PRIu64 " and no segment: "
                      "the log was removed; restore the files, or the node from its peers or a "
                      "backup",
-                     recovered->term.n);
+                     recovered->hard.term.n);
         return -EBADMSG;
     }
     return 0;
@@ -495,11 +493,11 @@ static int recover(struct scan *scan)
         return result;
     wal->synced = wal->sequence;
     recovered->last = wal->last;
-    if (term_less(recovered->term, wal->last_term)) {
+    if (term_less(recovered->hard.term, wal->last_term)) {
         wal_complain(recovered,
                      HARD_STATE_FILE " says term %" PRIu64 ", the log ends in term "
                                      "%" PRIu64 ": the file is an old copy; restore the newest",
-                     recovered->term.n, wal->last_term.n);
+                     recovered->hard.term.n, wal->last_term.n);
         return -EBADMSG;
     }
     if (!recovered->fresh)

@@ -55,9 +55,7 @@ struct wal_part {
 
 struct wal_batch {
     bool hard_state;
-    raft_term term;
-    bool voted;
-    raft_node_id vote;
+    struct raft_hard_state hard;
     uint32_t parts;
     struct wal_part part[2];
     uint8_t *buffer; /* WAL_BATCH_BYTES_MAX */

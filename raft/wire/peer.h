@@ -12,14 +12,14 @@
 #include "raft/core/message.h"
 #include "raft/wire/frame.h"
 
-#define PEER_VERSION 1u
+#define PEER_VERSION 2u
 
 /*
  * What drivers say to one another beside the core's messages. Tags share the frame's kind with
  * those of the core's messages (core/message.h), and begin above them.
  *
  *   HELLO      the first frame of a connection, from who called
- *   STANDING   the sender's term, and where its log ends: for a node whose storage is new
+ *   STANDING   the sender's term, and where its log ends: for a node that forgot
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
  *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
  *
@@ -50,7 +50,8 @@
     M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72)
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
-#define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last)
+#define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
+    F(u64, last_term)
 #define PEER_FORWARD_FIELDS(F)         F(bytes, request)
 /* `reason`: enum call_reason, or 0 when the receiver does not lead. */
 #define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)

@@ -113,9 +113,13 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u32(&w, HARD_STATE_MAGIC);
     put_u64(&w, state->sequence);
     put_u64(&w, state->node);
-    put_u64(&w, state->term.n);
-    put_u64(&w, state->vote.n);
-    put_u8(&w, state->voted);
+    put_u64(&w, state->hard.term.n);
+    put_u64(&w, state->hard.vote.n);
+    put_u8(&w, state->hard.voted);
+    put_u8(&w, state->hard.unsure);
+    put_u8(&w, state->hard.floor.known);
+    put_u64(&w, state->hard.floor.index.n);
+    put_u64(&w, state->hard.floor.term.n);
     struct writer crc = writer_of(block, 4);
     put_u32(&crc, crc32c(0, bytes_of(block + 4, sizeof(block) - 4)));
     put_raw(out, bytes_of(block, sizeof(block)));
@@ -134,9 +138,13 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     struct record_hard_state state;
     state.sequence = get_u64(&in);
     state.node = get_u64(&in);
-    state.term.n = get_u64(&in);
-    state.vote.n = get_u64(&in);
-    state.voted = get_u8(&in) != 0;
+    state.hard.term.n = get_u64(&in);
+    state.hard.vote.n = get_u64(&in);
+    state.hard.voted = get_u8(&in) != 0;
+    state.hard.unsure = get_u8(&in) != 0;
+    state.hard.floor.known = get_u8(&in) != 0;
+    state.hard.floor.index.n = get_u64(&in);
+    state.hard.floor.term.n = get_u64(&in);
     *ret_state = state;
     return 0;
 }

@@ -22,7 +22,7 @@
  *
  * The payload of a SEGMENT record says whose log it is and which segment: see struct record_owner.
  *
- * A hard state block is 64 bytes, its checksum first; wal.h says where it lies.
+ * A hard state block is 128 bytes, its checksum first; wal.h says where it lies.
  */
 #ifndef ROLLCALL_WIRE_RECORD_H
 #define ROLLCALL_WIRE_RECORD_H
@@ -80,16 +80,13 @@ struct record_owner {
 void record_owner_put(struct writer *out, const struct record_owner *owner);
 NODISCARD int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner);
 
-/* Term and vote (Figure 2). */
 struct record_hard_state {
     uint64_t sequence; /* counts writes; the highest that can be read counts */
     uint64_t node;
-    raft_term term;
-    bool voted;
-    raft_node_id vote;
+    struct raft_hard_state hard;
 };
 
-#define RECORD_HARD_STATE_BYTES 64u
+#define RECORD_HARD_STATE_BYTES 128u
 
 /* Writes exactly RECORD_HARD_STATE_BYTES. */
 void record_hard_state_put(struct writer *out, const struct record_hard_state *state);
