@@ -303,7 +303,7 @@ struct raft_status {
     bool leader_known;
     raft_node_id leader;
     raft_index commit, last, durable;
-    bool unsure;  /* its storage forgot something: see UNSURE NODES */
+    bool unsure; /* its storage forgot something: see UNSURE NODES */
     struct raft_floor floor;
     bool damaged; /* see DAMAGED NODES */
     bool settled; /* leader, and an entry of its term is committed */

@@ -72,8 +72,7 @@ void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
 
 void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    if (raft->role == RAFT_LEADER &&
-        wait_for_round(raft, m->read_ask.token, m->from, out))
+    if (raft->role == RAFT_LEADER && wait_for_round(raft, m->read_ask.token, m->from, out))
         return;
     if (term_is_durable(raft))
         add_send(raft, m->from, RAFT_READ_GIVE, out)->read_give.token = m->read_ask.token;

@@ -38,8 +38,7 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
 void reads_ask(struct replica *replica, uint64_t now_ms)
 {
     struct reads *reads = &replica->reads;
-    if (reads->phase == ROUND_NONE &&
-        (reads->gathered_count > 0 || !replica->ready)) {
+    if (reads->phase == ROUND_NONE && (reads->gathered_count > 0 || !replica->ready)) {
         struct waiting_read *asking = reads->gathered;
         reads->gathered = reads->asking;
         reads->asking = asking;

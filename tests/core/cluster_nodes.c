@@ -26,9 +26,11 @@ static void disk_apply(struct cluster *c, struct disk_state *disk, const struct 
 {
     const struct raft_persist *p = &f->persist;
     if (p->hard_state) {
-        disk->term = p->term.n;
-        disk->voted = p->voted;
-        disk->vote = p->vote.n;
+        disk->term = p->hard.term.n;
+        disk->voted = p->hard.voted;
+        disk->vote = p->hard.vote.n;
+        disk->unsure = p->hard.unsure;
+        disk->floor = p->hard.floor;
     }
     if (p->reset) {
         disk->start = disk->last = p->reset_index.n;
@@ -73,7 +75,7 @@ void cluster_begin_at_snapshot(struct disk_state *disk, const struct node *n)
 static void note_vote(struct cluster *c, struct node *n)
 {
     const struct disk_state *d = n->durable;
-    if (!d->voted || cluster_is_unsure(n))
+    if (!d->voted)
         return;
     if (d->term == n->admitted_term && d->vote == n->id)
         return; /* not a vote: it gives none in this term, perhaps it gave one before the wipe */
@@ -103,8 +105,10 @@ void cluster_say_hello(struct cluster *c, struct node *from, const struct node *
     if (f == NULL)
         return;
     f->is_hello = true;
-    f->message = (struct raft_message){
-        .from = {from->id}, .to = {to->id}, .term = raft_status(from->raft).term};
+    struct raft_status status = raft_status(from->raft);
+    f->message = (struct raft_message){.from = {from->id}, .to = {to->id}, .term = status.term};
+    f->index = status.last.n;
+    f->term = raft_entry_term(from->raft, status.last).n;
 }
 
 static void send_one(struct cluster *c, struct node *from, const struct raft_message *m)
@@ -172,7 +176,7 @@ static bool majority_has(const struct cluster *c, const raft_node_id *voter, uin
     uint32_t have = 0;
     for (uint32_t i = 0; i < voters; i++) {
         const struct disk_state *d = c->node[voter[i].n].durable;
-        /* Who is unsure elects nobody, and has it when it is admitted. */
+        /* Who is unsure elects only who has it, and has it when it is sure. */
         have += cluster_is_unsure(&c->node[voter[i].n]) || c->node[voter[i].n].snapshot >= index ||
                 (d->last >= index &&
                  (index <= d->start || d->cell[index].term == c->history[index].term));
@@ -310,12 +314,10 @@ void cluster_step(struct cluster *c, struct node *n, const struct raft_event *ev
         case RAFT_PROPOSAL_REFUSED:
             break;
         case RAFT_READ_READY:
-            if (!cluster_admission_read(c, n, v->read_ready.token, true, v->read_ready.index.n))
-                end_read(c, v->read_ready.token, true, v->read_ready.index.n);
+            end_read(c, v->read_ready.token, true, v->read_ready.index.n);
             break;
         case RAFT_READ_REFUSED:
-            if (!cluster_admission_read(c, n, v->read_refused.token, false, 0))
-                end_read(c, v->read_refused.token, false, 0);
+            end_read(c, v->read_refused.token, false, 0);
             break;
         case RAFT_SEND_SNAPSHOT:
             start_snapshot(c, n, v->send_snapshot.to.n);
@@ -346,9 +348,11 @@ void cluster_start(struct cluster *c, uint32_t id)
     uint64_t state = n->snapshot > d->start ? n->snapshot : d->start;
     REQUIRE(state <= d->last);
     struct raft_saved saved = {
-        .term = {d->term},
-        .voted = d->voted,
-        .vote = {d->vote},
+        .hard = {.term = {d->term},
+                 .voted = d->voted,
+                 .vote = {d->vote},
+                 .unsure = d->unsure,
+                 .floor = d->floor},
         .snapshot_index = {state},
         .log_start = {d->start},
         .log_start_term = {d->start_term},
@@ -421,14 +425,14 @@ static void install(struct cluster *c, struct node *n, const struct flying *f)
         cluster_begin_at_snapshot(n->now, n);
         return;
     }
-    uint64_t term = n->now->term, vote = n->now->vote; /* the reset is flushed with all before it */
-    bool voted = n->now->voted;
-    n->flushes = 0;
+    n->flushes = 0; /* the reset is flushed with all before it */
     n->durable->last = 0;
     cluster_begin_at_snapshot(n->durable, n);
-    n->durable->term = term;
-    n->durable->voted = voted;
-    n->durable->vote = vote;
+    n->durable->term = n->now->term;
+    n->durable->voted = n->now->voted;
+    n->durable->vote = n->now->vote;
+    n->durable->unsure = n->now->unsure;
+    n->durable->floor = n->now->floor;
     note_vote(c, n);
 }
 
@@ -454,9 +458,10 @@ static void receive(struct cluster *c, struct flying *f)
         snapshot_ended(c, f, true);
         return;
     }
-    cluster_heard(n, f->sent, f->message.from.n, f->message.term.n);
-    if (f->is_hello)
+    if (f->is_hello) {
+        cluster_heard(c, n, f);
         return;
+    }
     uint32_t bytes[RAFT_APPEND_ENTRIES_MAX];
     for (uint32_t i = 0; i < RAFT_APPEND_ENTRIES_MAX; i++)
         bytes[i] = 10;

@@ -34,6 +34,8 @@ struct disk_state {
     uint64_t term;
     bool voted;
     uint64_t vote;
+    bool unsure;
+    struct raft_floor floor;
     uint64_t start, start_term, last;
     struct raft_configuration start_configuration;
     struct cell cell[CLUSTER_ENTRIES];
@@ -49,11 +51,13 @@ struct flush {
 
 /* What the driver of an unsure node knows since it started. */
 struct admission {
-    uint64_t started; /* at this step */
+    uint64_t began; /* the round of asking, at this step */
+    uint32_t round;
     bool heard[CLUSTER_NODES + 1];
-    uint64_t term;                /* the highest that was heard */
-    uint64_t token, floor, index; /* the read under way; what it must reach; what it said */
-    uint64_t hello_ms, retry_ms;
+    uint64_t term;            /* the highest that was heard */
+    uint64_t last, last_term; /* the furthest end of a log */
+    uint64_t hello_ms;
+    bool counted;
 };
 
 struct node {
@@ -81,7 +85,7 @@ struct flying {
     uint64_t values[RAFT_APPEND_ENTRIES_MAX];
     struct raft_configuration configuration;
     bool is_configuration;
-    bool is_hello;    /* a driver's word on its term */
+    bool is_hello;    /* a driver's word on its term, and where its log ends: index, term */
     uint64_t sent;    /* at this step */
     bool is_snapshot; /* not a message of the core's: the driver's transfer */
     uint64_t index, term;
@@ -129,7 +133,7 @@ void cluster_deliver_due(struct cluster *c);
 /* The log begins after the node's snapshot. */
 void cluster_begin_at_snapshot(struct disk_state *disk, const struct node *n);
 
-/* Sends the sender's term, as drivers do when they connect. */
+/* Sends the sender's term and where its log ends, as its driver does when it is asked. */
 void cluster_say_hello(struct cluster *c, struct node *from, const struct node *to);
 
 /* --- cluster_wipe.c --------------------------------------------------------------------------- */
@@ -138,10 +142,7 @@ bool cluster_is_unsure(const struct node *n);
 /* Wipes a node that is down while a majority remembers. */
 void cluster_wipe_one(struct cluster *c, uint32_t id);
 void cluster_started_unsure(struct cluster *c, struct node *n);
-void cluster_heard(struct node *n, uint64_t sent, uint64_t from, uint64_t term);
-/* Whether the read was the driver's own. */
-bool cluster_admission_read(struct cluster *c, struct node *n, uint64_t token, bool granted,
-                            uint64_t index);
+void cluster_heard(struct cluster *c, struct node *n, const struct flying *hello);
 void cluster_admit_turn(struct cluster *c, struct node *n);
 
 /* --- cluster_trace.c -------------------------------------------------------------------------- */

@@ -26,8 +26,12 @@ static const char *event_name(const struct raft_event *e)
         return "snapshot_sent";
     case RAFT_PEER_LOST:
         return "peer_lost";
-    case RAFT_ADMITTED:
-        return "admitted";
+    case RAFT_FLOOR_KNOWN:
+        return "floor_known";
+    case RAFT_DAMAGED:
+        return "damaged";
+    case RAFT_REPAIRED:
+        return "repaired";
     }
     return "?";
 }
@@ -108,11 +112,15 @@ void cluster_tell(const struct cluster *c, const struct node *n, const struct ra
     fprintf(to, "\n    = %s t%llu start=%llu commit=%llu durable=%llu last=%llu snapshot=%llu",
             role[s.role], N(s.term), U(n->now->start), N(s.commit), N(s.durable), N(s.last),
             U(n->snapshot));
+    if (s.unsure)
+        fprintf(to, " unsure");
+    if (s.floor.known)
+        fprintf(to, " floor=%llu/%llu", N(s.floor.index), N(s.floor.term));
     tell_configuration(to, raft_configuration(n->raft));
     const struct raft_persist *p = &out->persist;
     if (p->wanted)
-        fprintf(to, "\n    persist t%llu vote=%llu%s%s +%u", N(p->term),
-                p->voted ? N(p->vote) : 0ULL, p->reset ? " reset" : "",
+        fprintf(to, "\n    persist t%llu vote=%llu%s%s +%u", N(p->hard.term),
+                p->hard.voted ? N(p->hard.vote) : 0ULL, p->reset ? " reset" : "",
                 p->truncate ? " truncate" : "", raft_runs_entries(&p->entries));
     for (uint32_t i = 0; i < out->sends.count; i++) {
         fprintf(to, "\n    ");

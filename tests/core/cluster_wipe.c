@@ -1,21 +1,18 @@
 /*
- * A node that lost its disk, and the driver's rule for when it may vote again (raft.h, UNSURE
- * NODES). The others say their terms in a message of the drivers' own, as they do when a connection
- * is made; one that was sent before the node started proves nothing, and is not counted.
+ * A node that lost its disk, and the driver's rule for how far its log must reach (raft.h, UNSURE
+ * NODES). The others say their terms and where their logs end in a message of the drivers' own; one
+ * that was sent before the round of asking began proves nothing, and is not counted.
  */
 #include "tests/core/cluster_state.h"
 
 #include <string.h>
 
 #define HELLO_MS 20
-#define RETRY_MS 100
-
-/* Tokens of the driver's own reads. */
-#define ADMISSION (UINT64_C(1) << 63)
+#define ROUNDS   2u
 
 bool cluster_is_unsure(const struct node *n)
 {
-    return n->durable->voted && n->durable->vote == 0;
+    return n->durable->unsure;
 }
 
 void cluster_wipe(struct cluster *c, uint32_t id)
@@ -25,9 +22,39 @@ void cluster_wipe(struct cluster *c, uint32_t id)
     memset(n->durable, 0, sizeof(*n->durable) - sizeof(n->durable->cell));
     for (uint32_t i = 1; i <= c->nodes; i++)
         n->durable->start_configuration.voter[n->durable->start_configuration.voters++].n = i;
-    n->durable->voted = true; /* for nobody: unsure */
+    n->durable->unsure = true;
     n->snapshot = n->snapshot_term = 0;
+    for (uint32_t term = 0; term < ARRAY_LEN(n->vote_in_term); term++) {
+        if (n->vote_in_term[term] == id) /* its candidacy died with it, nobody counts that vote */
+            n->vote_in_term[term] = 0;
+    }
     c->wipes++;
+}
+
+/* Rot takes the end of its log, and perhaps what told where that was. */
+static void lose_end(struct cluster *c, uint32_t id)
+{
+    struct disk_state *d = c->node[id].durable;
+    uint64_t least = d->start > c->node[id].snapshot ? d->start : c->node[id].snapshot;
+    if (d->last < least || d->unsure)
+        return;
+    d->unsure = true;
+    d->floor = (struct raft_floor){.known = cluster_below(c, 2) == 0, .index = {d->last}};
+    d->floor.term.n = d->last == d->start ? d->start_term : d->cell[d->last].term;
+    if (!d->floor.known)
+        d->floor = (struct raft_floor){.known = false};
+    d->last -= cluster_below(c, (uint32_t)(d->last - least) + 1);
+    c->wipes++;
+}
+
+/* The power fails everywhere, and no log shows whether its last batch was whole. */
+static void doubt_all(struct cluster *c)
+{
+    for (uint32_t i = 1; i <= c->nodes; i++) {
+        cluster_crash(c, i);
+        c->node[i].durable->unsure = true;
+        c->node[i].durable->floor = (struct raft_floor){.known = false};
+    }
 }
 
 void cluster_wipe_one(struct cluster *c, uint32_t id)
@@ -37,9 +64,16 @@ void cluster_wipe_one(struct cluster *c, uint32_t id)
         unsure += i != id && cluster_is_unsure(&c->node[i]);
     if (unsure > (c->nodes - 1) / 2)
         return;
+    if (cluster_below(c, 8) == 0) {
+        doubt_all(c);
+        return;
+    }
     bool at_once = c->node[id].up; /* a disk is replaced by an empty one, and the leader dies too */
     cluster_crash(c, id);
-    cluster_wipe(c, id);
+    if (cluster_below(c, 2) == 0)
+        cluster_wipe(c, id);
+    else
+        lose_end(c, id);
     if (!at_once)
         return;
     cluster_start(c, id);
@@ -50,16 +84,7 @@ void cluster_wipe_one(struct cluster *c, uint32_t id)
 void cluster_started_unsure(struct cluster *c, struct node *n)
 {
     memset(&n->admission, 0, sizeof(n->admission));
-    n->admission.started = c->steps;
-}
-
-void cluster_heard(struct node *n, uint64_t sent, uint64_t from, uint64_t term)
-{
-    if (sent <= n->admission.started)
-        return;
-    n->admission.heard[from] = true;
-    if (term > n->admission.term)
-        n->admission.term = term;
+    n->admission.began = c->steps;
 }
 
 static bool heard_everybody(const struct node *n)
@@ -76,57 +101,47 @@ static bool heard_everybody(const struct node *n)
     return true;
 }
 
-bool cluster_admission_read(struct cluster *c, struct node *n, uint64_t token, bool granted,
-                            uint64_t index)
+void cluster_heard(struct cluster *c, struct node *n, const struct flying *hello)
 {
     struct admission *a = &n->admission;
-    if ((token & ADMISSION) == 0)
-        return false;
-    if (token != a->token)
-        return true; /* given up */
-    a->token = 0;
-    if (!granted)
-        return true;
-    REQUIRE(index >= a->floor);
-    if (raft_status(n->raft).term.n >= a->term)
-        a->index = index;
-    return true;
-}
-
-static void ask_read(struct cluster *c, struct node *n)
-{
-    struct admission *a = &n->admission;
-    a->token = ADMISSION | ++c->tokens;
-    a->floor = c->committed;
-    a->retry_ms = c->now_ms + RETRY_MS;
-    struct raft_event event = {.kind = RAFT_READ_ASKED, .read_asked = {.token = a->token}};
+    if (hello->sent <= a->began || a->round == ROUNDS)
+        return;
+    a->heard[hello->message.from.n] = true;
+    if (hello->message.term.n > a->term)
+        a->term = hello->message.term.n;
+    if (hello->term > a->last_term || (hello->term == a->last_term && hello->index > a->last)) {
+        a->last_term = hello->term;
+        a->last = hello->index;
+    }
+    if (!heard_everybody(n))
+        return;
+    a->round++;
+    a->began = c->steps;
+    memset(a->heard, 0, sizeof(a->heard));
+    if (a->round < ROUNDS || !raft_status(n->raft).unsure)
+        return;
+    n->admitted_term =
+        a->term > raft_status(n->raft).term.n ? a->term : raft_status(n->raft).term.n;
+    struct raft_event event = {
+        .kind = RAFT_FLOOR_KNOWN,
+        .floor_known = {.term = {a->term}, .last = {a->last}, .last_term = {a->last_term}},
+    };
     cluster_step(c, n, &event, NULL, NULL);
 }
 
 void cluster_admit_turn(struct cluster *c, struct node *n)
 {
     struct admission *a = &n->admission;
-    struct raft_status status = raft_status(n->raft);
-    if (!status.unsure)
-        return;
-    if (c->now_ms >= a->hello_ms) {
-        a->hello_ms = c->now_ms + HELLO_MS;
-        for (uint32_t from = 1; from <= c->nodes; from++) {
-            if (from != n->id && c->node[from].up)
-                cluster_say_hello(c, &c->node[from], n);
-        }
-    }
-    if (!heard_everybody(n))
-        return;
-    if (a->index == 0) {
-        if (a->token == 0 || c->now_ms >= a->retry_ms)
-            ask_read(c, n);
+    if (!raft_status(n->raft).unsure) {
+        c->admissions += a->round == ROUNDS && !a->counted;
+        a->counted = true;
         return;
     }
-    if (n->applied < a->index || status.durable.n < a->index)
+    if (a->round == ROUNDS || c->now_ms < a->hello_ms)
         return;
-    n->admitted_term = status.term.n;
-    struct raft_event event = {.kind = RAFT_ADMITTED, .admitted = {.term = status.term}};
-    cluster_step(c, n, &event, NULL, NULL);
-    c->admissions++;
+    a->hello_ms = c->now_ms + HELLO_MS;
+    for (uint32_t from = 1; from <= c->nodes; from++) {
+        if (from != n->id && c->node[from].up)
+            cluster_say_hello(c, &c->node[from], n);
+    }
 }

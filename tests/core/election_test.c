@@ -22,9 +22,9 @@ Test(election, the_only_voter_campaigns_at_its_first_tick)
     cr_assert(eq(u64, raft_status(node.raft).term.n, 1));
     cr_assert(node.out.persist.wanted);
     cr_assert(node.out.persist.hard_state);
-    cr_assert(eq(u64, node.out.persist.term.n, 1));
-    cr_assert(node.out.persist.voted);
-    cr_assert(eq(u64, node.out.persist.vote.n, 1));
+    cr_assert(eq(u64, node.out.persist.hard.term.n, 1));
+    cr_assert(node.out.persist.hard.voted);
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
     cr_assert(eq(u32, raft_runs_entries(&node.out.persist.entries), 0));
     cr_assert(eq(u64, node.out.persist.mark.term.n, 1));
     cr_assert(node.out.persist.mark.voted);
@@ -64,9 +64,9 @@ Test(election, durable_marks_without_the_vote_make_no_leader)
 Test(election, a_durable_vote_of_an_older_term_is_no_vote_of_this_one)
 {
     struct raft_saved saved = saved_nothing();
-    saved.term.n = 4;
-    saved.voted = true;
-    saved.vote.n = 1;
+    saved.hard.term.n = 4;
+    saved.hard.voted = true;
+    saved.hard.vote.n = 1;
     struct node node = node_start(&saved, NULL, 0);
     node_tick(&node);
     cr_assert(eq(u64, raft_status(node.raft).term.n, 5));
@@ -81,7 +81,7 @@ Test(election, a_leader_opens_its_term_with_a_no_op)
 {
     static const uint64_t terms[] = {1, 1, 3};
     struct raft_saved saved = saved_nothing();
-    saved.term.n = 3;
+    saved.hard.term.n = 3;
     struct node node = node_start(&saved, terms, ARRAY_LEN(terms));
     node_tick(&node);
     node_all_durable(&node);
@@ -109,12 +109,12 @@ Test(election, a_restart_continues_in_a_higher_term)
             struct node node = node_start(&saved, terms, entries);
             node_tick(&node);
             uint64_t term = raft_status(node.raft).term.n;
-            must(term == saved.term.n + 1 && (term > campaigned || term == campaigned));
+            must(term == saved.hard.term.n + 1 && (term > campaigned || term == campaigned));
             campaigned = term;
             if (chance_below(&chance, 3) > 0) { /* else it crashes before its vote is durable */
-                saved.term.n = term;
-                saved.voted = true;
-                saved.vote.n = 1;
+                saved.hard.term.n = term;
+                saved.hard.voted = true;
+                saved.hard.vote.n = 1;
                 node_all_durable(&node);
                 must(raft_status(node.raft).role == RAFT_LEADER);
                 if (chance_below(&chance, 2) == 0)
@@ -131,7 +131,7 @@ Test(election, over_the_limit_of_terms_nobody_campaigns_until_the_log_is_compact
     uint64_t *terms = calloc(RAFT_TERM_RUNS_MAX, sizeof(*terms));
     for (uint64_t i = 0; i < RAFT_TERM_RUNS_MAX; i++)
         terms[i] = i + 1;
-    saved.term.n = RAFT_TERM_RUNS_MAX;
+    saved.hard.term.n = RAFT_TERM_RUNS_MAX;
     saved.snapshot_index.n = 10;
     struct node node = node_start(&saved, terms, RAFT_TERM_RUNS_MAX);
     node_tick(&node);

@@ -184,7 +184,7 @@ Test(follower, compares_anew_with_each_leader)
 Test(follower, whose_log_begins_later_takes_an_append_from_before_at_and_after_it)
 {
     for (uint64_t prev = 0; prev <= 8; prev++) {
-        struct raft_saved saved = {.term = {6},
+        struct raft_saved saved = {.hard.term = {6},
                                    .snapshot_index = {5},
                                    .log_start = {4},
                                    .log_start_term = {2},
@@ -410,7 +410,7 @@ Test(follower, of_any_of_the_six_kinds_of_figure_7_is_repaired)
         struct node leader = node_elected(3, 7, TERMS(1, 1, 1, 4, 4, 5, 5, 6, 6, 6));
         struct raft_message first = *node_sent(&leader, RAFT_APPEND, 2);
         node_all_durable(&leader);
-        struct raft_saved saved = {.term = {8}, .configuration = voters(3, 1, 2, 3)};
+        struct raft_saved saved = {.hard.term = {8}, .configuration = voters(3, 1, 2, 3)};
         struct node follower = node_start_as(2, &saved, kind[i].terms, kind[i].entries);
         talk(&leader, &follower, first);
         cr_assert(node_log_is(&follower, TERMS(1, 1, 1, 4, 4, 5, 5, 6, 6, 6, 8)), "kind %c",

@@ -217,7 +217,7 @@ Test(membership, that_is_joint_needs_both_majorities_and_is_left_by_itself)
 
 Test(membership, that_is_joint_is_won_and_kept_with_both_majorities)
 {
-    struct raft_saved saved = {.term = {3},
+    struct raft_saved saved = {.hard.term = {3},
                                .configuration = joint(voters(3, 1, 4, 5), voters(3, 1, 2, 3))};
     struct node node = node_start(&saved, TERMS(1));
     node_wait(&node);
@@ -260,7 +260,7 @@ Test(membership, of_learners_decides_nothing)
     cr_assert(eq(u32, node_sends(&node, RAFT_CAMPAIGN_NOW), 0));
     node_free(&node);
 
-    struct raft_saved saved = {.term = {3}, .configuration = with_learner(voters(2, 2, 3), 1)};
+    struct raft_saved saved = {.hard.term = {3}, .configuration = with_learner(voters(2, 2, 3), 1)};
     node = node_start(&saved, TERMS(1));
     for (int i = 0; i < 10; i++) {
         node_wait(&node);

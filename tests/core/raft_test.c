@@ -54,16 +54,16 @@ Test(raft, refuses_to_start_from_what_cannot_be)
     cr_assert(eq(int, start(good, saved), -EINVAL), "the log begins after the snapshot");
     saved.snapshot_index.n = 5;
     saved.log_start_term.n = 3;
-    saved.term.n = 2;
+    saved.hard.term.n = 2;
     cr_assert(eq(int, start(good, saved), -EINVAL), "a term above the current one");
-    saved.term.n = 3;
+    saved.hard.term.n = 3;
     cr_assert(eq(int, start(good, saved), 0));
 }
 
 Test(raft, refuses_entries_whose_terms_go_back_or_ahead)
 {
     struct raft_saved saved = saved_nothing();
-    saved.term.n = 5;
+    saved.hard.term.n = 5;
     saved.log_start_term.n = 2;
     struct node node = node_start(&saved, NULL, 0);
     cr_assert(eq(int, raft_restore_entry(node.raft, (raft_term){1}, 10, NULL), -EINVAL));
@@ -79,7 +79,7 @@ Test(raft, refuses_entries_whose_terms_go_back_or_ahead)
 Test(raft, refuses_more_terms_than_it_has_room_for)
 {
     struct raft_saved saved = saved_nothing();
-    saved.term.n = RAFT_TERM_RUNS_MAX + 1;
+    saved.hard.term.n = RAFT_TERM_RUNS_MAX + 1;
     struct node node = node_start(&saved, NULL, 0);
     for (uint64_t term = 1; term <= RAFT_TERM_RUNS_MAX; term++)
         must(raft_restore_entry(node.raft, (raft_term){term}, 10, NULL) == 0);
@@ -134,7 +134,7 @@ static void note_persist(struct world *world)
     uint32_t count = raft_runs_entries(&persist->entries);
     must(!persist->reset && !persist->truncate);
     must(persist->mark.last.n == world->written + count);
-    must(persist->hard_state || persist->term.n == raft_status(world->node.raft).term.n);
+    must(persist->hard_state || persist->hard.term.n == raft_status(world->node.raft).term.n);
     if (count == 0)
         return;
     uint64_t term = persist->entries.at[0].term.n;
@@ -198,10 +198,10 @@ static struct raft_mark make_durable(struct world *world, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         const struct raft_persist *persist = &world->persist[i];
         if (persist->hard_state) {
-            must(persist->term.n > world->saved.term.n); /* forward, one vote a term */
-            world->saved.term = persist->term;
-            world->saved.voted = persist->voted;
-            world->saved.vote = persist->vote;
+            must(persist->hard.term.n > world->saved.hard.term.n); /* forward, one vote a term */
+            world->saved.hard.term = persist->hard.term;
+            world->saved.hard.voted = persist->hard.voted;
+            world->saved.hard.vote = persist->hard.vote;
         }
         world->durable += raft_runs_entries(&persist->entries);
     }
@@ -328,8 +328,8 @@ static bool persists_equal(const struct raft_persist *a, const struct raft_persi
     bool entries = a->entries.runs == 0 ||
                    (a->kind == b->kind && a->from == b->from && index_equal(a->first, b->first));
     return entries && a->reset == b->reset && a->truncate == b->truncate &&
-           term_equal(a->term, b->term) && a->voted == b->voted &&
-           node_id_equal(a->vote, b->vote) && marks_equal(a->mark, b->mark);
+           term_equal(a->hard.term, b->hard.term) && a->hard.voted == b->hard.voted &&
+           node_id_equal(a->hard.vote, b->hard.vote) && marks_equal(a->mark, b->mark);
 }
 
 static bool outputs_equal(const struct raft_output *a, const struct raft_output *b)
@@ -373,7 +373,8 @@ Test(raft, answers_the_same_events_with_the_same_outputs)
 static struct raft_status started_often(void *memory, uint32_t times)
 {
     struct raft_options options = {.self = {1}, .election_ms = 100, .heartbeat_ms = 10, .seed = 1};
-    struct raft_saved saved = {.term = {times}, .configuration = {.voters = 1, .voter = {{1}}}};
+    struct raft_saved saved = {.hard.term = {times},
+                               .configuration = {.voters = 1, .voter = {{1}}}};
     struct raft *raft;
     cr_assert_eq(raft_init(memory, &options, &saved, &raft), 0);
     for (uint32_t i = 1; i <= times; i++)

@@ -5,7 +5,7 @@ static struct node leader_of_an_old_log(struct raft_mark *ret_noop)
 {
     static const uint64_t terms[] = {1, 1, 2};
     struct raft_saved saved = saved_nothing();
-    saved.term.n = 2;
+    saved.hard.term.n = 2;
     saved.snapshot_index.n = 2;
     struct node node = node_start(&saved, terms, ARRAY_LEN(terms));
     node_tick(&node);

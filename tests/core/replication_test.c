@@ -70,7 +70,7 @@ Test(replication, entries_of_older_terms_commit_only_behind_one_of_the_own_term)
 {
     static const uint64_t terms[] = {1, 2, 2, 4};
     struct raft_saved saved = saved_nothing();
-    saved.term.n = 4;
+    saved.hard.term.n = 4;
     struct node node = node_start(&saved, terms, ARRAY_LEN(terms));
     cr_assert(eq(u64, raft_status(node.raft).durable.n, 4));
     node_tick(&node);

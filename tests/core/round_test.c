@@ -237,7 +237,7 @@ Test(round, of_a_follower_is_refused_when_it_has_another_leader_or_none)
 
 Test(round, of_a_node_that_may_not_vote_is_refused_when_its_leader_is_silent)
 {
-    struct raft_saved saved = {.term = {2}, .configuration = voters(2, 2, 3)};
+    struct raft_saved saved = {.hard.term = {2}, .configuration = voters(2, 2, 3)};
     saved.configuration.learners = 1;
     saved.configuration.learner[0].n = 1;
     struct node node = node_start(&saved, TERMS(1));

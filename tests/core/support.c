@@ -112,7 +112,7 @@ const struct raft_verdict *node_verdict(const struct node *node)
 
 struct node node_among(uint32_t count, uint64_t term, const uint64_t *terms, size_t entries)
 {
-    struct raft_saved saved = {.term = {term}, .configuration = {.voters = count}};
+    struct raft_saved saved = {.hard.term = {term}, .configuration = {.voters = count}};
     for (uint32_t i = 0; i < count; i++)
         saved.configuration.voter[i].n = i + 1;
     return node_start(&saved, terms, entries);

@@ -1,19 +1,24 @@
-/* A node whose storage may have forgotten what it said (raft.h, UNSURE NODES), and its leader. */
+/* A node whose storage forgot what it said, or is damaged (raft.h, UNSURE NODES), and its leader.
+ */
 #include "tests/core/support.h"
 
 /* Node 1 of three voters, in `term`, of a log of these terms, unsure. */
 static struct node unsure(uint64_t term, const uint64_t *terms, size_t entries)
 {
-    struct raft_saved saved = {.term = {term}, .voted = true, .configuration = voters(3, 1, 2, 3)};
+    struct raft_saved saved = {.hard = {.term = {term}, .unsure = true},
+                               .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, terms, entries);
     node_tick(&node);
     must(raft_status(node.raft).unsure);
     return node;
 }
 
-static void node_admitted(struct node *node, uint64_t term)
+/* Its log must reach (last, last_term); `term` is the highest that was heard of. */
+static void node_floor(struct node *node, uint64_t term, uint64_t last, uint64_t last_term)
 {
-    node_step(node, (struct raft_event){.kind = RAFT_ADMITTED, .admitted = {.term = {term}}});
+    node_step(node, (struct raft_event){
+                        .kind = RAFT_FLOOR_KNOWN,
+                        .floor_known = {.term = {term}, .last = {last}, .last_term = {last_term}}});
 }
 
 static bool gave_vote(const struct node *node, uint64_t to)
@@ -34,12 +39,11 @@ Test(unsure, node_gives_no_vote_in_any_term)
     for (uint64_t term = 1; term < 5; term++) {
         node_hear(&node, vote_ask(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
-        cr_assert(eq(u64, node.out.persist.term.n, term), "it follows the term");
+        cr_assert(eq(u64, node.out.persist.hard.term.n, term), "it follows the term");
         cr_assert(node.out.persist.hard_state);
-        cr_assert(node.out.persist.voted);
-        cr_assert(eq(u64, node.out.persist.vote.n, 0), "and stays unsure on disk");
+        cr_assert(not(node.out.persist.hard.voted));
+        cr_assert(node.out.persist.hard.unsure, "and stays unsure on disk");
         node_all_durable(&node);
-        cr_assert(eq(u32, node.out.sends.count, 0));
         node_hear(&node, vote_ask(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
         cr_assert(raft_status(node.raft).unsure);
@@ -71,22 +75,6 @@ Test(unsure, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
     node_free(&node);
 }
 
-Test(unsure, node_alone_does_not_campaign_either)
-{
-    struct raft_saved saved = saved_nothing();
-    saved.voted = true;
-    struct node node = node_start(&saved, NO_TERMS);
-    for (int i = 0; i < 5; i++)
-        node_wait(&node);
-    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
-    node_admitted(&node, 0);
-    node_all_durable(&node);
-    node_wait(&node);
-    node_all_durable(&node);
-    cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
-    node_free(&node);
-}
-
 Test(unsure, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_unsure)
 {
     struct node node = unsure(0, NO_TERMS);
@@ -106,28 +94,37 @@ Test(unsure, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_un
     node_free(&node);
 }
 
-Test(unsure, node_says_so_when_it_asks_for_a_read)
+Test(unsure, node_with_a_floor_votes_for_logs_that_reach_it)
 {
-    struct node node = unsure(1, TERMS(1));
-    node_hear(&node, append_after(2, 1, 1, 1, 0, NO_TERMS));
-    node_read(&node, 7);
-    cr_assert(node_sent(&node, RAFT_READ_ASK, 2)->read_ask.unsure);
-    node_admitted(&node, 1);
-    node_read(&node, 8);
-    cr_assert(not(node_sent(&node, RAFT_READ_ASK, 2)->read_ask.unsure));
+    struct node node = unsure(3, TERMS(1));
+    node_floor(&node, 3, 7, 2);
+    cr_assert(node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard.floor.known, "which the disk remembers");
+    node_all_durable(&node);
+    node_hear(&node, vote_ask(2, 4, 6, 2));
+    node_all_durable(&node);
+    cr_assert(not(gave_vote(&node, 2)), "what it forgot may be missing there");
+    node_hear(&node, pre_vote_ask(3, 4, 6, 2));
+    cr_assert(not(node_sent(&node, RAFT_PRE_VOTE_GIVE, 3)->pre_vote_give.granted));
+    node_hear(&node, pre_vote_ask(3, 4, 7, 2));
+    cr_assert(node_sent(&node, RAFT_PRE_VOTE_GIVE, 3)->pre_vote_give.granted);
+    node_hear(&node, vote_ask(3, 4, 7, 2));
+    cr_assert(not(gave_vote(&node, 3)), "not before it is durable");
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 3));
+    cr_assert(node.out.persist.hard.unsure);
+    node_all_durable(&node);
+    cr_assert(gave_vote(&node, 3));
+    cr_assert(raft_status(node.raft).unsure);
     node_free(&node);
 }
 
-Test(unsure, node_that_is_admitted_gives_no_vote_in_that_term_and_one_in_the_next)
+Test(unsure, node_votes_no_second_time_in_a_term_that_it_may_have_voted_in)
 {
     struct node node = unsure(3, TERMS(1));
-    node_admitted(&node, 5);
-    cr_assert(node.out.persist.hard_state);
-    cr_assert(eq(u64, node.out.persist.term.n, 5));
-    cr_assert(eq(u64, node.out.persist.vote.n, 1));
-    cr_assert(not(raft_status(node.raft).unsure));
+    node_floor(&node, 5, 7, 2);
+    cr_assert(eq(u64, node.out.persist.hard.term.n, 5));
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
     node_all_durable(&node);
-    cr_assert(eq(u32, node.out.sends.count, 0));
     node_hear(&node, vote_ask(2, 5, 9, 5));
     cr_assert(not(gave_vote(&node, 2)));
     node_hear(&node, vote_ask(2, 6, 9, 5));
@@ -136,23 +133,63 @@ Test(unsure, node_that_is_admitted_gives_no_vote_in_that_term_and_one_in_the_nex
     node_free(&node);
 }
 
-Test(unsure, node_that_is_admitted_in_its_own_term_goes_on_following)
+Test(unsure, node_is_sure_when_its_durable_log_reaches_the_floor)
 {
     struct node node = unsure(3, TERMS(1));
-    node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
-    node_admitted(&node, 2);
-    cr_assert(eq(u64, raft_status(node.raft).term.n, 3), "terms do not go back");
-    cr_assert(raft_status(node.raft).leader_known);
-    cr_assert(eq(u64, node.out.persist.vote.n, 1));
-    node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
+    node_floor(&node, 3, 3, 2);
+    node_all_durable(&node);
+    node_hear(&node, append_after(2, 3, 1, 1, 0, TERMS(2, 2)));
+    cr_assert(raft_status(node.raft).unsure, "not durable yet");
+    node_all_durable(&node);
+    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(node.out.persist.hard_state);
+    cr_assert(not(node.out.persist.hard.unsure));
+    cr_assert(not(node.out.persist.hard.floor.known));
+    node_hear(&node, append_after(2, 3, 3, 2, 0, NO_TERMS));
     cr_assert(not(node_sent(&node, RAFT_APPEND_GIVE, 2)->append_give.unsure));
     node_free(&node);
 }
 
-Test(unsure, node_that_is_admitted_campaigns_in_a_later_term_only)
+Test(unsure, a_log_of_a_later_term_reaches_the_floor_however_short)
 {
     struct node node = unsure(3, TERMS(1));
-    node_admitted(&node, 4);
+    node_floor(&node, 3, 9, 2);
+    node_hear(&node, append_after(2, 3, 1, 1, 0, TERMS(3)));
+    node_all_durable(&node);
+    cr_assert(not(raft_status(node.raft).unsure));
+    node_free(&node);
+}
+
+Test(unsure, node_that_reaches_its_floor_already_goes_on_at_once)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
+    node_floor(&node, 2, 1, 1);
+    cr_assert(eq(u64, raft_status(node.raft).term.n, 3), "terms do not go back");
+    cr_assert(raft_status(node.raft).leader_known);
+    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(node.out.persist.hard.unsure));
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
+    node_free(&node);
+}
+
+Test(unsure, the_lower_of_two_floors_counts)
+{
+    struct raft_saved saved = {
+        .hard = {.term = {3}, .unsure = true, .floor = {true, .index = {5}, .term = {2}}},
+        .configuration = voters(3, 1, 2, 3)};
+    struct node node = node_start(&saved, TERMS(1, 2));
+    node_floor(&node, 3, 9, 2);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5));
+    node_floor(&node, 3, 4, 2);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 4));
+    node_free(&node);
+}
+
+Test(unsure, node_that_is_sure_again_campaigns_in_a_later_term_only)
+{
+    struct node node = unsure(3, TERMS(1));
+    node_floor(&node, 4, 1, 1);
     node_all_durable(&node);
     node_wait(&node);
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE));
@@ -167,9 +204,10 @@ Test(unsure, node_that_is_admitted_campaigns_in_a_later_term_only)
 Test(unsure, node_of_a_new_cluster_begins_like_any_other)
 {
     struct node node = unsure(0, NO_TERMS);
-    node_admitted(&node, 0);
+    node_floor(&node, 0, 0, 0);
     cr_assert(node.out.persist.hard_state);
-    cr_assert(not(node.out.persist.voted));
+    cr_assert(not(node.out.persist.hard.voted));
+    cr_assert(not(node.out.persist.hard.unsure));
     node_all_durable(&node);
     node_hear(&node, vote_ask(2, 1, 0, 0));
     node_all_durable(&node);
@@ -177,31 +215,54 @@ Test(unsure, node_of_a_new_cluster_begins_like_any_other)
     node_free(&node);
 }
 
-Test(unsure, nothing_happens_to_a_node_that_is_admitted_without_being_unsure)
+Test(unsure, nothing_happens_to_a_sure_node_that_hears_of_a_floor)
 {
     struct node node = node_among(3, 1, TERMS(1));
-    node_admitted(&node, 7);
+    node_floor(&node, 7, 9, 7);
     cr_assert(not(node.out.persist.wanted));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 1));
     node_free(&node);
 }
 
-Test(unsure, node_stays_so_over_a_restart_until_the_admission_is_durable)
+/* --- damaged ---------------------------------------------------------------------------------- */
+
+static void node_is_damaged(struct node *node, bool damaged)
 {
-    struct node node = unsure(3, TERMS(1));
-    node_admitted(&node, 3);
-    struct raft_persist persist = node.out.persist;
+    node_step(node, (struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
+}
+
+Test(damaged, leader_leads_no_more)
+{
+    struct node node = node_settled(3, 1, TERMS(1));
+    node_is_damaged(&node, true);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    for (int i = 0; i < 5; i++) {
+        node_wait(&node);
+        cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    }
+    node_is_damaged(&node, false);
+    node_wait(&node);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE));
     node_free(&node);
-    node = unsure(3, TERMS(1)); /* a crash came before the flush */
-    node_hear(&node, vote_ask(2, 4, 9, 3));
+}
+
+Test(damaged, node_votes_by_the_log_that_it_knows_and_decides_nothing_else)
+{
+    struct raft_saved saved = {
+        .hard = {.term = {2}}, .damaged = true, .configuration = voters(3, 1, 2, 3)};
+    struct node node = node_start(&saved, TERMS(1, 2));
+    node_tick(&node);
+    node_hear(&node, vote_ask(2, 3, 1, 1));
     cr_assert(not(gave_vote(&node, 2)));
-    node_free(&node);
-    struct raft_saved saved = {.term = persist.term,
-                               .voted = persist.voted,
-                               .vote = persist.vote,
-                               .configuration = voters(3, 1, 2, 3)};
-    node = node_start(&saved, TERMS(1));
-    cr_assert(not(raft_status(node.raft).unsure));
+    node_hear(&node, vote_ask(3, 3, 2, 2));
+    node_all_durable(&node);
+    cr_assert(gave_vote(&node, 3));
+    node_hear(&node, append_after(3, 3, 2, 2, 0, TERMS(3)));
+    node_all_durable(&node);
+    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 3)->append_give.unsure);
+    node_is_damaged(&node, false);
+    node_hear(&node, append_after(3, 3, 3, 3, 0, NO_TERMS));
+    cr_assert(not(node_sent(&node, RAFT_APPEND_GIVE, 3)->append_give.unsure));
     node_free(&node);
 }
 
@@ -269,20 +330,6 @@ Test(unsure, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
         node_hear(&node, unsurely(rejected(2, 2, m->append.prev.n, 0, 0)));
     }
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_SEND_SNAPSHOT));
-    node_free(&node);
-}
-
-Test(unsure, reads_are_answered_with_the_end_of_the_log)
-{
-    struct node node = node_settled(3, 1, TERMS(1));
-    node_propose(&node, 2, 10); /* node 2 may have acknowledged these, and forgot */
-    struct raft_message ask = message(RAFT_READ_ASK, 2, 2);
-    ask.read_ask = (struct raft_read_ask){.token = 9, .unsure = true};
-    node_hear(&node, ask);
-    node_hear(&node, accepted(3, 2, 2, node.raft->leader.round));
-    const struct raft_message *give = node_sent(&node, RAFT_READ_GIVE, 2);
-    cr_assert(eq(u64, give->read_give.index.n, 4));
-    cr_assert(eq(u64, raft_status(node.raft).commit.n, 2));
     node_free(&node);
 }
 

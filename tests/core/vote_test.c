@@ -47,9 +47,9 @@ Test(vote, leaves_only_when_storage_has_it)
     cr_assert(eq(u32, node.out.sends.count, 0));
     cr_assert(node.out.persist.wanted);
     cr_assert(node.out.persist.hard_state);
-    cr_assert(node.out.persist.voted);
-    cr_assert(eq(u64, node.out.persist.term.n, 2));
-    cr_assert(eq(u64, node.out.persist.vote.n, 3));
+    cr_assert(node.out.persist.hard.voted);
+    cr_assert(eq(u64, node.out.persist.hard.term.n, 2));
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 3));
     struct raft_mark mark = node.out.persist.mark;
     node_persisted(&node, (struct raft_mark){.last = {1}, .term = {1}, .voted = true});
     cr_assert(eq(u32, node.out.sends.count, 0), "an older mark says nothing of it");
@@ -81,8 +81,10 @@ Test(vote, asked_for_again_is_said_again_to_the_same_only)
 
 Test(vote, of_the_stored_term_outlives_a_restart)
 {
-    struct raft_saved saved = {
-        .term = {5}, .voted = true, .vote = {3}, .configuration = voters(3, 1, 2, 3)};
+    struct raft_saved saved = {.hard.term = {5},
+                               .hard.voted = true,
+                               .hard.vote = {3},
+                               .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, NO_TERMS);
     node_hear(&node, vote_ask(2, 5, 9, 4));
     cr_assert(refused_vote(&node, 2));

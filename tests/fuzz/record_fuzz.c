@@ -45,8 +45,9 @@ static void check_hard_state(struct bytes bytes)
     struct writer out = writer_of(again, sizeof(again));
     record_hard_state_put(&out, &state);
     if (out.bad || record_hard_state_decode(writer_bytes(&out), &back) != 0 ||
-        back.sequence != state.sequence || back.node != state.node || back.term.n != state.term.n ||
-        back.voted != state.voted || back.vote.n != state.vote.n)
+        back.sequence != state.sequence || back.node != state.node ||
+        back.hard.term.n != state.hard.term.n || back.hard.voted != state.hard.voted ||
+        back.hard.vote.n != state.hard.vote.n)
         abort();
 }
 

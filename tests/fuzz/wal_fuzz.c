@@ -135,7 +135,8 @@ static void drop_from(struct bench *b, uint64_t first_gone)
 static void write_log(struct bench *b, struct reader *program)
 {
     b->term = 1;
-    wal_hard_state(b->wal, (raft_term){b->term}, true, (raft_node_id){1});
+    wal_hard_state(b->wal,
+                   &(struct raft_hard_state){.term = {b->term}, .voted = true, .vote = {1}});
     flush(b);
     for (int steps = 0; steps < 200 && reader_left(program) > 6; steps++) {
         uint8_t code = get_u8(program);
@@ -146,7 +147,8 @@ static void write_log(struct bench *b, struct reader *program)
         else if (code < 240)
             flush(b);
         else if (code < 246)
-            wal_hard_state(b->wal, (raft_term){++b->term}, true, (raft_node_id){1});
+            wal_hard_state(
+                b->wal, &(struct raft_hard_state){.term = {++b->term}, .voted = true, .vote = {1}});
         else if (b->last > 2 && code < 250)
             drop_from(b, b->last - code % 3);
     }
@@ -201,7 +203,7 @@ static int judge_entry(void *context, raft_index index, raft_term term, enum raf
 {
     struct judged *judged = context;
     (void)kind;
-    demand(index.n == judged->next++ && term.n <= judged->b->recovered.term.n);
+    demand(index.n == judged->next++ && term.n <= judged->b->recovered.hard.term.n);
     if (!judged->own)
         return 0;
     uint64_t stamp;
@@ -225,12 +227,13 @@ static void read_all(struct bench *b, bool own)
 /* The log as it was opened is written to, and opens again. */
 static void go_on(struct bench *b)
 {
-    uint64_t last = b->recovered.last.n, term = b->recovered.term.n;
+    uint64_t last = b->recovered.last.n, term = b->recovered.hard.term.n;
     if (last > UINT64_MAX / 2 || term > UINT64_MAX / 2 || wal_room(b->wal) < wal_entry_bytes(8)) {
         close_log(b);
         return;
     }
-    wal_hard_state(b->wal, (raft_term){term + 1}, true, (raft_node_id){1});
+    wal_hard_state(b->wal,
+                   &(struct raft_hard_state){.term = {term + 1}, .voted = true, .vote = {1}});
     wal_append(b->wal, (raft_index){last + 1}, (raft_term){term + 1}, RAFT_NOOP,
                bytes_of("anything", 8));
     wal_mark(b->wal, (struct raft_mark){.last = {last + 1}, .term = {term + 1}});
@@ -254,7 +257,7 @@ static void try_program(struct bench *b, struct reader program, bool many)
     if (open_log(b) != 0)
         return;
     if (!many)
-        demand(b->recovered.last.n >= b->floor_before && b->recovered.term.n >= b->hard_state);
+        demand(b->recovered.last.n >= b->floor_before && b->recovered.hard.term.n >= b->hard_state);
     read_all(b, !many);
     go_on(b);
 }

@@ -27,7 +27,9 @@ static int reopen(struct bench *b)
 static int write_term(struct bench *b, uint64_t term)
 {
     b->tried = term;
-    int result = hard_state_write(&b->file, (raft_term){term}, term % 3 != 0, vote_of(term));
+    int result = hard_state_write(
+        &b->file,
+        &(struct raft_hard_state){.term = {term}, .voted = term % 3 != 0, .vote = vote_of(term)});
     if (result == 0)
         b->written = term;
     return result;
@@ -51,7 +53,7 @@ static void free_bench(struct bench *b)
 
 static void check_read(const struct bench *b)
 {
-    const struct record_hard_state *now = &b->file.now;
+    const struct raft_hard_state *now = &b->file.now.hard;
     must(now->term.n == b->written || now->term.n == b->tried);
     must(now->voted == (now->term.n % 3 != 0) && now->vote.n == vote_of(now->term.n).n);
 }
@@ -68,8 +70,8 @@ Test(hard_state, is_nothing_at_first_and_then_what_was_written)
 {
     struct bench *b = bench_with(0);
     cr_assert(eq(u64, b->file.now.sequence, 0));
-    cr_assert(eq(u64, b->file.now.term.n, 0));
-    cr_assert(not(b->file.now.voted));
+    cr_assert(eq(u64, b->file.now.hard.term.n, 0));
+    cr_assert(not(b->file.now.hard.voted));
     for (uint64_t term = 1; term <= 10; term++) {
         must(write_term(b, term) == 0 && reopen(b) == 0 && b->damaged == 0);
         must(b->file.now.sequence == 2 * term); /* opening writes it again */
@@ -104,11 +106,11 @@ Test(hard_state, survives_every_single_rotten_block)
                     at[bit / 8] ^= (uint8_t)(1 << bit % 8);
                 else
                     memset(at, 0, HARD_STATE_BLOCK_BYTES);
-                must(reopen(b) == 0 && b->file.now.term.n == terms);
+                must(reopen(b) == 0 && b->file.now.hard.term.n == terms);
                 check_read(b);
                 must(b->damaged <= 1);
                 must(write_term(b, terms + 1) == 0 && reopen(b) == 0);
-                must(b->file.now.term.n == terms + 1);
+                must(b->file.now.hard.term.n == terms + 1);
                 free_bench(b);
             }
         }
@@ -138,7 +140,7 @@ Test(hard_state, is_refused_when_its_file_is_cut_short)
                 b->disk.file[i].now_size = size;
         }
         int result = reopen(b);
-        must(result == -EBADMSG || (result == 0 && b->file.now.term.n == 4));
+        must(result == -EBADMSG || (result == 0 && b->file.now.hard.term.n == 4));
         free_bench(b);
     }
 }
@@ -154,9 +156,9 @@ Test(hard_state, keeps_what_was_written_through_a_crash_at_any_operation)
             while (write_term(b, b->tried + 1) == 0)
                 ;
             fake_disk_crash(&b->disk, &random);
-            must(reopen(b) == 0 && b->file.now.term.n >= b->written);
+            must(reopen(b) == 0 && b->file.now.hard.term.n >= b->written);
             check_read(b);
-            b->written = b->tried = b->file.now.term.n;
+            b->written = b->tried = b->file.now.hard.term.n;
         }
         free_bench(b);
     }
@@ -186,7 +188,7 @@ Test(hard_state, tells_of_a_write_or_sync_that_failed)
         b->disk.fail_at = b->disk.operations + n;
         b->disk.fail_error = -EIO;
         cr_assert(eq(int, write_term(b, 3), -EIO));
-        cr_assert(eq(u64, b->file.now.term.n, 2));
+        cr_assert(eq(u64, b->file.now.hard.term.n, 2));
         free_bench(b);
     }
 }
@@ -202,13 +204,13 @@ Test(hard_state, survives_a_rotten_block_after_a_torn_write)
             (void)write_term(b, 4);
             fake_disk_crash(&b->disk, &random);
             must(reopen(b) == 0);
-            uint64_t seen = b->file.now.term.n; /* acted upon from here on */
+            uint64_t seen = b->file.now.hard.term.n; /* acted upon from here on */
             block(b, rotten)[8] ^= 1;
             must(reopen(b) == 0);
-            if (b->file.now.term.n < seen)
+            if (b->file.now.hard.term.n < seen)
                 cr_fatal("seed %lu: term %lu was seen, and %lu after block %u rotted",
                          (unsigned long)seed, (unsigned long)seen,
-                         (unsigned long)b->file.now.term.n, rotten);
+                         (unsigned long)b->file.now.hard.term.n, rotten);
             free_bench(b);
         }
     }

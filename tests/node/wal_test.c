@@ -152,12 +152,12 @@ Test(wal, is_fresh_once_and_remembers_after)
 {
     struct bench *b = new_bench();
     cr_assert(b->recovered.fresh);
-    wal_hard_state(b->wal, (raft_term){3}, true, (raft_node_id){1});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {3}, .voted = true, .vote = {1}});
     append_and_flush(b, 3);
     reopen(b);
     cr_assert_not(b->recovered.fresh);
-    cr_assert_eq(b->recovered.term.n, 3);
-    cr_assert(b->recovered.voted);
+    cr_assert_eq(b->recovered.hard.term.n, 3);
+    cr_assert(b->recovered.hard.voted);
     cr_assert_eq(b->recovered.last.n, 1);
     check_entries(b, 1, 1);
     free_bench(b);
@@ -166,7 +166,7 @@ Test(wal, is_fresh_once_and_remembers_after)
 Test(wal, goes_over_many_segments_and_reads_them_back)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){1}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
     for (int i = 0; i < 500; i++)
         append_and_flush(b, 1);
     cr_assert_gt(wal_disk_bytes(b->wal), 20 * SEGMENT);
@@ -181,7 +181,7 @@ Test(wal, goes_over_many_segments_and_reads_them_back)
 Test(wal, calls_nothing_durable_before_its_flush_is_done)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){1}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
     append(b, 1);
     mark(b, 1);
     cr_assert_eq(b->durable_floor, 0);
@@ -200,7 +200,7 @@ Test(wal, calls_nothing_durable_before_its_flush_is_done)
 Test(wal, replays_truncations_in_physical_order)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){5}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {5}});
     for (int i = 0; i < 100; i++)
         append_and_flush(b, 1);
     wal_truncate(b->wal, (raft_index){40}, (raft_term){1});
@@ -221,7 +221,7 @@ Test(wal, replays_truncations_in_physical_order)
 Test(wal, starts_anew_after_a_reset)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){9}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {9}});
     for (int i = 0; i < 50; i++)
         append_and_flush(b, 1);
     wal_reset(b->wal, (raft_index){1000}, (raft_term){8});
@@ -238,7 +238,7 @@ Test(wal, starts_anew_after_a_reset)
 Test(wal, removes_only_segments_that_a_snapshot_covers)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){1}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
     for (int i = 0; i < 300; i++)
         append_and_flush(b, 1);
     uint64_t before = wal_disk_bytes(b->wal);
@@ -257,7 +257,7 @@ Test(wal, removes_only_segments_that_a_snapshot_covers)
 Test(wal, has_no_room_while_the_next_segment_cannot_be_made)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){1}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
     b->disk.room = 0;
     int written = 0;
     while (wal_room(b->wal) >= wal_entry_bytes(256)) {
@@ -309,7 +309,8 @@ static void random_step(struct bench *b, uint64_t *random, uint64_t *term)
     if (wal_room(b->wal) < 4096 || b->last + 2 >= ENTRIES || dice < 4) {
         (void)fake_runner_step(&b->runner, fake_random(random) % RUNNER_LANES);
     } else if (dice == 4) {
-        wal_hard_state(b->wal, (raft_term){++*term}, true, (raft_node_id){1});
+        wal_hard_state(b->wal,
+                       &(struct raft_hard_state){.term = {++*term}, .voted = true, .vote = {1}});
         mark(b, *term);
     } else if (dice == 5 && b->last > b->recovered.start.n + 3) {
         uint64_t first_gone = b->last - fake_random(random) % 3;
@@ -357,7 +358,7 @@ static void crash_run(uint64_t seed)
 {
     uint64_t random = seed, term = 1;
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){term}, false, (raft_node_id){0});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {term}});
     for (int life = 0; life < 6; life++) {
         b->disk.crash_at = b->disk.operations + 1 + fake_random(&random) % 120;
         for (int i = 0; i < 400 && !b->failed; i++)
@@ -371,9 +372,9 @@ static void crash_run(uint64_t seed)
                      b->recovered.text);
         fake_runner_drain(&b->runner);
         cr_assert_geq(b->recovered.last.n, floor, "seed %lu", (unsigned long)seed);
-        cr_assert_geq(b->recovered.term.n, durable_term, "seed %lu", (unsigned long)seed);
+        cr_assert_geq(b->recovered.hard.term.n, durable_term, "seed %lu", (unsigned long)seed);
         b->last = b->recovered.last.n;
-        term = b->recovered.term.n;
+        term = b->recovered.hard.term.n;
         uint64_t start = b->recovered.start.n;
         if (start < b->last)
             cr_assert_eq(wal_read(b->wal, (raft_index){start + 1}, (raft_index){b->last},
@@ -398,7 +399,7 @@ Test(wal, keeps_what_was_durable_through_any_crash, .timeout = 120)
 static struct bench *rotten_bench(void)
 {
     struct bench *b = new_bench();
-    wal_hard_state(b->wal, (raft_term){1}, true, (raft_node_id){1});
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}, .voted = true, .vote = {1}});
     for (int i = 0; i < 100; i++)
         append_and_flush(b, 1);
     fake_runner_drain(&b->runner);
@@ -517,7 +518,7 @@ Test(wal, ends_at_the_first_operation_that_fails, .timeout = 60)
 {
     for (uint64_t n = 1; n < 80; n++) {
         struct bench *b = new_bench();
-        wal_hard_state(b->wal, (raft_term){1}, false, (raft_node_id){0});
+        wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
         b->disk.fail_at = b->disk.operations + n;
         b->disk.fail_error = -EIO;
         for (int i = 0; i < 60 && !b->failed; i++)

@@ -28,7 +28,7 @@ static bool may_vote(struct machine *machine)
         if (state.sequence > newest.sequence)
             newest = state;
     }
-    return newest.term.n > 0 && !(newest.voted && newest.vote.n == 0);
+    return newest.hard.term.n > 0 && !newest.hard.unsure;
 }
 
 /* A node that lost something has it again: it runs, has caught up, and saved all of it. */

@@ -252,7 +252,7 @@ void machine_start(struct machine *machine)
         machine_leave(machine);
         return;
     }
-    TELL(world, machine->id, "starts: term %, log % to %", machine->recovered.term.n,
+    TELL(world, machine->id, "starts: term %, log % to %", machine->recovered.hard.term.n,
          machine->recovered.start.n, machine->recovered.last.n);
     rules_opened(world, machine->id, &machine->recovered);
     new_state(machine);

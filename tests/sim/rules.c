@@ -81,18 +81,18 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
         last = machine->saved_index;
     if (machine->store_damaged)
         last = UINT64_MAX; /* what it had may have been in its store */
-    RULE(world, recovered->term.n >= known->term_ever,
-         "node %u finds term %llu on its disk, and was in term %llu", node, LLU(recovered->term.n),
-         LLU(known->term_ever));
+    RULE(world, recovered->hard.term.n >= known->term_ever,
+         "node %u finds term %llu on its disk, and was in term %llu", node,
+         LLU(recovered->hard.term.n), LLU(known->term_ever));
     RULE(world, last >= machine->durable, "node %u finds entries up to %llu, and its disk had %llu",
          node, LLU(last), LLU(machine->durable));
-    RULE(world, recovered->term.n != known->acked_term || last >= known->acked,
+    RULE(world, recovered->hard.term.n != known->acked_term || last >= known->acked,
          "node %u finds entries up to %llu, and has acknowledged %llu in the same term", node,
          LLU(last), LLU(known->acked));
-    /* Its own name may stand for no vote at all: see ADMITTED in core/raft.h. */
-    if (recovered->voted && recovered->vote.n != node && recovered->vote.n != 0)
-        note_vote(world, node, recovered->term.n, recovered->vote.n);
-    known->term = recovered->term.n;
+    /* Its own name may stand for no vote at all: see FLOOR_KNOWN in core/raft.h. */
+    if (recovered->hard.voted && recovered->hard.vote.n != node)
+        note_vote(world, node, recovered->hard.term.n, recovered->hard.vote.n);
+    known->term = recovered->hard.term.n;
     known->commit = known->applied = 0;
     known->leads = false;
 }
@@ -106,6 +106,10 @@ void rules_wiped(struct world *world, uint32_t node)
 {
     struct rules_node *known = &world->rules.node[node];
     known->term_ever = known->acked_term = known->acked = 0;
+    for (uint32_t term = 0; term < known->votes_room; term++) {
+        if (known->vote[term] == node) /* its candidacy died with it, nobody counts that vote */
+            known->vote[term] = 0;
+    }
     world->machine[node].durable = 0;
 }
 

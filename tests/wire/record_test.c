@@ -172,17 +172,23 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
     struct writer out = writer_of(at, sizeof(at));
     struct record_hard_state state = {.sequence = 5,
                                       .node = 1,
-                                      .term = {8},
-                                      .voted = true,
-                                      .vote = {2}},
+                                      .hard = {.term = {8},
+                                               .voted = true,
+                                               .vote = {2},
+                                               .unsure = true,
+                                               .floor = {true, {9}, {7}}}},
                              back;
     record_hard_state_put(&out, &state);
     cr_assert(eq(sz, writer_len(&out), RECORD_HARD_STATE_BYTES));
     cr_assert(eq(int, record_hard_state_decode(bytes_of(at, sizeof(at)), &back), 0));
     cr_assert(eq(u64, back.sequence, 5));
-    cr_assert(eq(u64, back.term.n, 8));
-    cr_assert(eq(u64, back.vote.n, 2));
-    cr_assert(back.voted);
+    cr_assert(eq(u64, back.hard.term.n, 8));
+    cr_assert(eq(u64, back.hard.vote.n, 2));
+    cr_assert(back.hard.voted);
+    cr_assert(back.hard.unsure);
+    cr_assert(back.hard.floor.known);
+    cr_assert(eq(u64, back.hard.floor.index.n, 9));
+    cr_assert(eq(u64, back.hard.floor.term.n, 7));
     for (size_t bit = 0; bit < sizeof(at) * 8; bit++) {
         at[bit / 8] ^= (uint8_t)(1 << bit % 8);
         cr_assert(eq(int, record_hard_state_decode(bytes_of(at, sizeof(at)), &back), -EBADMSG));
