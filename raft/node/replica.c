@@ -7,6 +7,8 @@
 /* A flush that takes so long holds the loop up: for a while the next ones go off it. */
 #define FLUSH_SLOW_MS 10u
 #define FLUSH_AWAY_MS 1000u
+/* After the leader's own flush was needed for a majority, it is not put off for so long. */
+#define FLUSH_NEEDED_MS 200u
 /* How often the log looks whether there is room again. */
 #define WAL_TICK_MS 200u
 /* Entries that are applied before the loop gets its turn again. */
@@ -103,8 +105,10 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
 {
     if (!persist->wanted)
         return;
-    if (!replica->unflushed)
+    if (!replica->unflushed) {
         replica->unflushed_since_ms = replica->stepped_ms;
+        replica->unflushed_first = persist->first;
+    }
     replica->unflushed = true;
     replica->flush_wanted = replica->flush_wanted || persist->hard_state;
     if (persist->hard_state)
@@ -316,6 +320,7 @@ static bool others_suffice(const struct replica *replica)
 static bool flush_can_wait(const struct replica *replica, uint64_t now_ms)
 {
     return replica->options.own_flush_after_ms > 0 && !replica->flush_wanted &&
+           now_ms >= replica->flush_needed_until_ms &&
            now_ms - replica->unflushed_since_ms < replica->options.own_flush_after_ms &&
            raft_status(replica->raft).role == RAFT_LEADER &&
            wal_room(replica->wal) > WAL_BATCH_BYTES_MAX / 2 && others_suffice(replica);
@@ -338,6 +343,10 @@ static void flush(struct replica *replica)
     bool here = !leads && (lone || replica->options.flush_here_while_quick) &&
                 before_ms >= replica->flush_away_until_ms;
     if (!wal_flushing(replica->wal)) {
+        /* The others alone would have committed this by now, if they kept up. */
+        if (leads && replica->unflushed && replica->committed < replica->unflushed_first.n &&
+            before_ms - replica->unflushed_since_ms >= replica->options.own_flush_after_ms)
+            replica->flush_needed_until_ms = before_ms + FLUSH_NEEDED_MS;
         replica->flush_began_ms = before_ms;
         replica->unflushed = replica->flush_wanted = false;
     }

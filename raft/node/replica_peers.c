@@ -140,43 +140,36 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     UNREACHABLE();
 }
 
-/* What the entries of an append would take; false when a configuration is not alone, or is none. */
-static bool measure(struct replica *replica, uint32_t *ret_count, size_t *ret_bytes,
-                    size_t *ret_log_bytes, struct raft_configuration *ret_configuration,
-                    bool *ret_is_configuration)
+/* The entries of an append, as far as the log has room for them. */
+struct load {
+    uint32_t count, fitting;
+    size_t bytes; /* of the fitting ones */
+    bool is_configuration;
+    struct raft_configuration configuration;
+};
+
+/* False when a configuration is not alone, or is none. */
+static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 {
     const struct peer_message *inbound = &replica->inbound;
-    uint32_t count = raft_runs_entries(&inbound->message.append.entries);
-    size_t bytes = 0, log_bytes = 0;
-    *ret_is_configuration = false;
-    for (uint32_t i = 0; i < count; i++) {
+    *ret_load = (struct load){.count = raft_runs_entries(&inbound->message.append.entries)};
+    for (uint32_t i = 0; i < ret_load->count; i++) {
         const struct peer_entry *entry = &inbound->entry[i];
+        size_t log_bytes = wal_entry_bytes(entry->payload.len);
         replica->sizes[i] = (uint32_t)entry->payload.len;
-        bytes += entry->payload.len;
-        log_bytes += wal_entry_bytes(entry->payload.len);
+        if (ret_load->fitting == i && log_bytes <= room) {
+            room -= log_bytes;
+            ret_load->bytes += entry->payload.len;
+            ret_load->fitting++;
+        }
         if (entry->kind != RAFT_CONFIGURATION)
             continue;
-        if (count != 1 || peer_configuration_decode(entry->payload, ret_configuration) != 0)
+        ret_load->is_configuration = true;
+        if (ret_load->count != 1 ||
+            peer_configuration_decode(entry->payload, &ret_load->configuration) != 0)
             return false;
-        *ret_is_configuration = true;
     }
-    *ret_count = count;
-    *ret_bytes = bytes;
-    *ret_log_bytes = log_bytes;
     return true;
-}
-
-/* How many of the entries whose sizes are known fit the log's room, and their bytes. */
-static uint32_t fitting(const struct replica *replica, uint32_t count, size_t room,
-                        size_t *ret_bytes)
-{
-    uint32_t fit = 0;
-    *ret_bytes = 0;
-    while (fit < count && wal_entry_bytes(replica->sizes[fit]) <= room) {
-        room -= wal_entry_bytes(replica->sizes[fit]);
-        *ret_bytes += replica->sizes[fit++];
-    }
-    return fit;
 }
 
 static bool gives_vote(enum raft_message_kind kind)
@@ -188,27 +181,24 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
 {
     struct peer_message *inbound = &replica->inbound;
     struct raft_received received = {.message = &inbound->message};
-    struct raft_configuration configuration;
+    struct load load;
     if (peer_message_decode(frame, inbound) != 0 || !node_id_equal(inbound->message.from, from) ||
         inbound->message.to.n != replica->options.node)
         return -EBADMSG;
     size_t room = replica_room(replica);
     if (inbound->message.kind == RAFT_APPEND) {
-        uint32_t count = 0;
-        size_t bytes = 0, log_bytes = 0;
-        bool is_configuration = false;
-        if (!measure(replica, &count, &bytes, &log_bytes, &configuration, &is_configuration))
+        if (!measure(replica, room, &load))
             return -EBADMSG;
-        if (log_bytes > room && wal_flushing(replica->wal))
+        bool whole = load.fitting == load.count;
+        if (!whole && wal_flushing(replica->wal))
             return -EAGAIN;
-        if (log_bytes > room) { /* its head: whole it might never fit, and come for ever */
-            count = fitting(replica, count, room, &bytes);
-            shorten(&inbound->message.append.entries, count);
-        }
-        if (log_bytes > 0 && (count == 0 || !replica_make_room(replica, count, bytes)))
+        if (!whole) /* its head: whole it might never fit, and come for ever */
+            shorten(&inbound->message.append.entries, load.fitting);
+        if (load.count > 0 &&
+            (load.fitting == 0 || !replica_make_room(replica, load.fitting, load.bytes)))
             return wal_flushing(replica->wal) ? -EAGAIN : 0; /* else as if it were lost */
         received.bytes = replica->sizes;
-        received.configuration = is_configuration ? &configuration : NULL;
+        received.configuration = load.is_configuration ? &load.configuration : NULL;
     } else if (room == 0 && gives_vote(inbound->message.kind)) {
         return 0; /* a leader opens its term with an entry */
     }

@@ -142,6 +142,8 @@ struct replica {
     uint64_t flush_began_ms, flush_away_until_ms, transfer_asked_ms;
     bool unflushed; /* something was gathered for the log since the last flush began: */
     uint64_t unflushed_since_ms;
+    raft_index unflushed_first; /* the first entry among it */
+    uint64_t flush_needed_until_ms;
     bool flush_wanted; /* and it must not wait */
     bool ready;
     bool stopping;
