@@ -104,6 +104,11 @@ SIM_OBJ := $(patsubst %.c,$(B)/sim-obj/%.o,$(SIM) $(PURE) $(DRIVER))
 $(B)/sim: $(SIM_OBJ)
 	$(LINK) -fno-lto -Wl,--wrap=users_apply,--wrap=users_skip
 
+# The same with its own main: the simulator's nodes, and every damage to their files.
+ROT := $(filter-out tests/sim/main.c tests/sim/run.c tests/sim/scenario%,$(SIM)) $(call src,tests/rot)
+$(B)/rot: $(patsubst %.c,$(B)/sim-obj/%.o,$(ROT) $(PURE) $(DRIVER))
+	$(LINK) -fno-lto -Wl,--wrap=users_apply,--wrap=users_skip
+
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer
 

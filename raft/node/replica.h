@@ -154,6 +154,7 @@ struct replica_status {
     uint64_t snapshot_index; /* of the last durable snapshot */
     bool snapshot_wanted;    /* one is due and not yet saved */
     bool wal_full;
+    uint32_t damaged_entries; /* of the log, to be repaired */
     uint64_t wal_bytes;
     uint32_t waiting;
 };

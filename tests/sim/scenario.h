@@ -1,3 +1,4 @@
+/* clang-format off */
 /*
  * Scenarios: text files that a person can read, each a story of a few nodes and what must come of
  * it. A line is a command; what follows '#' is for the reader. NODES is a list of numbers, NAME a
@@ -8,21 +9,32 @@
  *
  *     elect N                       nobody else campaigns, until N leads
  *     run MS                        time passes
- *     settle                        until there is a leader, and all that run have one state and
- * vote cut NODES from NODES          nothing goes between them, in either way deafen NODES to NODES
- * the first do not hear the second heal                          the network is whole drop KIND
- * NODES to NODES      frames of this kind are lost (raft/core/message.h, raft/wire/peer.h) hold
- * NODES to NODES           frames wait, until release they go on, all at once break N to N the
- * connection ends; it is made again crash NODES power is lost    kill NODES   the process dies
- * start NODES                   stop NODES       in good order pause NODES                   resume
- * NODES wipe NODES                    a node that is down has an empty disk, and store disk N ok |
- * slow MS | stall MS | fail | full | crash K      (at its Kth write from now) rot N a sector of its
- * log is not what it was redis N down | up | empty | crash | slow MS clock N jump MS | drift
- * PERCENT snapshot NODES                a snapshot is asked for
+ *     settle                        until there is a leader, and all that run have one state
+ *     cut NODES from NODES          nothing goes between them, in either way
+ *     deafen NODES to NODES         the first do not hear the second
+ *     heal                          the network is whole
+ *     drop KIND NODES to NODES      frames of this kind (core/message.h, wire/peer.h) are lost
+ *     hold NODES to NODES           frames wait, until
+ *     release                       they go on, all at once
+ *     break N to N                  the connection ends; it is made again
+ *     crash NODES                   power is lost
+ *     kill NODES                    the process dies
+ *     start NODES
+ *     stop NODES                    in good order
+ *     pause NODES
+ *     resume NODES
+ *     wipe NODES                    a node that is down has an empty disk, and store
+ *     disk N ok | slow MS | stall MS | fail | full | crash K      (at its Kth write from now)
+ *     rot N                         a sector of its log is not what it was
+ *     redis N down | up | empty | crash | slow MS
+ *     clock N jump MS | drift PERCENT
+ *     snapshot NODES                a snapshot is asked for
  *
- *     write NAME at N               asked; its answer is looked at by `expect`, and `again` asks
- * once again NAME at N               more under the same id writes COUNT NAME at N        NAME-1 …
- * NAME-COUNT read NAME at N                stale NAME at N
+ *     write NAME at N               asked; its answer is looked at by `expect`
+ *     again NAME at N               asked once more, under the same id
+ *     writes COUNT NAME at N        NAME-1 … NAME-COUNT
+ *     read NAME at N
+ *     stale NAME at N
  *
  *     note term                     for `expect term same | higher`
  *     expect leader N | none | some | not N
@@ -39,6 +51,7 @@
  * An `expect` waits until what it says is so, for two seconds and twenty elections at most, and
  * fails then; `expect now …` does not wait. The rules (rules.h, clients.h) hold in scenarios too.
  */
+/* clang-format on */
 #ifndef ROLLCALL_TESTS_SIM_SCENARIO_H
 #define ROLLCALL_TESTS_SIM_SCENARIO_H
 
