@@ -39,7 +39,7 @@ static void posix_go_direct(struct disk *disk, int file)
         (void)!fcntl(file, F_SETFL, flags | O_DIRECT); /* refused where there is no such thing */
 }
 
-/* A disk of larger sectors turns a direct write away before it has written anything. */
+/* A disk of larger sectors turns a direct access away before it has done anything. */
 static bool leave_direct(int file)
 {
     int flags = fcntl(file, F_GETFL);
@@ -62,7 +62,7 @@ static int posix_read(struct disk *disk, int file, uint64_t offset, void *ret_by
     uint8_t *at = ret_bytes;
     while (len > 0) {
         ssize_t got = pread(file, at, len, (off_t)offset);
-        if (got < 0 && errno == EINTR)
+        if (got < 0 && (errno == EINTR || (errno == EINVAL && leave_direct(file))))
             continue;
         if (got < 0)
             return -errno;

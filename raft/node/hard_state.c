@@ -3,15 +3,45 @@
 #include <errno.h>
 #include <string.h>
 
-/* A fresh file is made whole under another name first: a file by the right name is never short. */
-static int make_file(struct disk *disk)
+#define COPIES (HARD_STATE_BLOCKS / 2)
+
+/* Of which generation a write of this sequence is: 0 or 1. */
+static uint32_t generation_of(uint64_t sequence)
+{
+    return sequence % 2 == 0 ? 0 : 1;
+}
+
+static int write_generation(struct disk *disk, int file, const struct record_hard_state *state)
+{
+    uint8_t block[RECORD_HARD_STATE_BYTES];
+    struct writer out = writer_of(block, sizeof(block));
+    record_hard_state_put(&out, state);
+    assert(!out.bad && writer_len(&out) == sizeof(block));
+    uint32_t first = generation_of(state->sequence) * COPIES;
+    for (uint32_t i = first; i < first + COPIES; i++) {
+        int result = disk->ops->write(disk, file, (uint64_t)i * HARD_STATE_BLOCK_BYTES, block,
+                                      sizeof(block));
+        if (result != 0)
+            return result;
+    }
+    return 0;
+}
+
+/* Under another name first, and whole: a file by the right name is never short. */
+static int make_file(struct disk *disk, const struct record_hard_state *state)
 {
     static const uint8_t zeros[HARD_STATE_BLOCKS * HARD_STATE_BLOCK_BYTES];
+    struct record_hard_state before = *state;
+    before.sequence--;
     int file;
     int result = disk->ops->open(disk, HARD_STATE_FILE ".tmp", true, &file);
     if (result != 0)
         return result;
     result = disk->ops->write(disk, file, 0, zeros, sizeof(zeros));
+    if (result == 0)
+        result = write_generation(disk, file, &before);
+    if (result == 0)
+        result = write_generation(disk, file, state);
     if (result == 0)
         result = disk->ops->sync(disk, file);
     int closed = disk->ops->close(disk, file);
@@ -24,91 +54,88 @@ static int make_file(struct disk *disk)
     return result;
 }
 
-/* Reads all blocks into file->now; *ret_copies blocks hold it. */
-static int load(struct hard_state_file *file, uint64_t node, uint32_t *ret_damaged,
-                uint32_t *ret_copies)
+int hard_state_make(struct disk *disk, const struct record_hard_state *state,
+                    struct hard_state_file *ret_file)
 {
-    uint32_t damaged = 0, written = 0, copies = 0;
+    struct hard_state_file file = {.disk = disk, .now = *state, .health = HARD_STATE_KNOWN};
+    file.now.sequence = 2;
+    int result = make_file(disk, &file.now);
+    if (result == 0)
+        result = disk->ops->open(disk, HARD_STATE_FILE, false, &file.file);
+    if (result == 0)
+        *ret_file = file;
+    return result;
+}
+
+/* -ENODATA: the file ends before this block. */
+static int read_block(const struct hard_state_file *file, uint32_t i, struct record_hard_state *ret)
+{
+    uint8_t block[RECORD_HARD_STATE_BYTES];
+    int result = file->disk->ops->read(file->disk, file->file, (uint64_t)i * HARD_STATE_BLOCK_BYTES,
+                                       block, sizeof(block));
+    return result == 0 ? record_hard_state_decode(bytes_of(block, sizeof(block)), ret) : result;
+}
+
+static int read_all(struct hard_state_file *file, uint64_t node)
+{
+    uint32_t readable[2] = {0};
+    bool cut_short = false;
     for (uint32_t i = 0; i < HARD_STATE_BLOCKS; i++) {
-        uint8_t block[RECORD_HARD_STATE_BYTES];
         struct record_hard_state state;
-        int result = file->disk->ops->read(file->disk, file->file, i * HARD_STATE_BLOCK_BYTES,
-                                           block, sizeof(block));
-        if (result == -ENODATA)
-            return -EBADMSG; /* it was made whole, and was cut short since */
-        if (result == 0)
-            result = record_hard_state_decode(bytes_of(block, sizeof(block)), &state);
-        if (result == -ENODATA)
-            continue;
-        written++;
+        int result = read_block(file, i, &state);
+        cut_short = cut_short || result == -ENODATA;
         if (result != 0) {
-            damaged++;
+            file->damaged++;
             continue;
         }
         if (state.node != node)
             return -EBADMSG;
-        if (state.sequence > file->now.sequence) {
+        readable[i / COPIES]++;
+        if (state.sequence > file->now.sequence)
             file->now = state;
-            copies = 0;
-        }
-        copies += state.sequence == file->now.sequence;
     }
-    if (written > 0 && damaged == written)
-        return -EBADMSG;
-    *ret_damaged = damaged;
-    *ret_copies = copies;
+    if (cut_short || readable[0] + readable[1] == 0)
+        file->health = HARD_STATE_LOST;
+    else if (readable[0] == 0 || readable[1] == 0)
+        file->health = HARD_STATE_DOUBTED;
+    else
+        file->health = HARD_STATE_KNOWN;
     return 0;
 }
 
-int hard_state_open(struct disk *disk, uint64_t node, bool create, struct hard_state_file *ret_file,
-                    uint32_t *ret_damaged)
+int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *ret_file)
 {
     struct hard_state_file file = {.disk = disk, .now = {.node = node}};
     int result = disk->ops->open(disk, HARD_STATE_FILE, false, &file.file);
-    if (result == -ENOENT && create) {
-        result = make_file(disk);
-        if (result == 0)
-            result = disk->ops->open(disk, HARD_STATE_FILE, false, &file.file);
+    if (result == 0) {
+        result = read_all(&file, node);
+        if (result != 0 || file.health == HARD_STATE_LOST)
+            (void)!disk->ops->close(disk, file.file);
+    } else if (result == -ENOENT) {
+        result = 0;
     }
-    if (result != 0)
-        return result;
-    uint32_t damaged = 0, copies = 0;
-    result = load(&file, node, &damaged, &copies);
-    /* What was read is about to be built upon. It may be of a write whose sync failed, which the
-     * kernel took for clean nevertheless; or torn writes or rot left one copy of it. */
-    if (result == 0 && copies > 0)
-        result = hard_state_write(&file, &file.now.hard);
-    if (result != 0) {
-        (void)!disk->ops->close(disk, file.file);
-        return result;
-    }
-    *ret_file = file;
-    *ret_damaged = damaged;
-    return 0;
+    if (result == 0)
+        *ret_file = file;
+    return result;
 }
 
-int hard_state_write(struct hard_state_file *file, const struct raft_hard_state *hard)
+int hard_state_write(struct hard_state_file *file, const struct record_hard_state *state)
 {
-    assert(!term_less(hard->term, file->now.hard.term));
-    struct record_hard_state next = {
-        .sequence = file->now.sequence + 1,
-        .node = file->now.node,
-        .hard = *hard,
-    };
-    uint8_t block[RECORD_HARD_STATE_BYTES];
-    struct writer out = writer_of(block, sizeof(block));
-    record_hard_state_put(&out, &next);
-    assert(!out.bad && writer_len(&out) == sizeof(block));
-
-    uint32_t first = next.sequence % 2 == 0 ? 0 : HARD_STATE_BLOCKS / 2;
-    for (uint32_t i = first; i < first + HARD_STATE_BLOCKS / 2; i++) {
-        int result = file->disk->ops->write(
-            file->disk, file->file, (uint64_t)i * HARD_STATE_BLOCK_BYTES, block, sizeof(block));
-        if (result != 0)
-            return result;
-    }
-    int result = file->disk->ops->sync(file->disk, file->file);
+    assert(!term_less(state->hard.term, file->now.hard.term));
+    struct record_hard_state next = *state;
+    next.sequence = file->now.sequence + 1;
+    next.node = file->now.node;
+    int result = write_generation(file->disk, file->file, &next);
+    if (result == 0)
+        result = file->disk->ops->sync(file->disk, file->file);
     if (result == 0)
         file->now = next;
     return result;
+}
+
+int hard_state_refresh(struct hard_state_file *file)
+{
+    struct record_hard_state state = file->now;
+    int result = hard_state_write(file, &state);
+    return result == 0 ? hard_state_write(file, &state) : result;
 }

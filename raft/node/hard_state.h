@@ -1,12 +1,13 @@
 /*
  * Term and vote on disk: the most dangerous bytes there are (a node that forgets a vote can make
- * two leaders), in a file "hardstate" of their own.
+ * two leaders), in a file "hardstate" of their own. Beside them stand what the node knows to have
+ * forgotten (core/raft.h, UNSURE NODES) and how far the log reaches (wal.h).
  *
- * Four blocks of 4 KiB: two generations of two copies each, A A B B. A write goes to both copies of
- * the generation that does not hold the newest state, then one fdatasync. So a torn write damages
- * only what was not acknowledged, and a rotten block leaves a second copy of the newest state. The
- * readable block with the highest sequence number is the state; when it is the only one of its
- * generation, opening writes the state once more.
+ * Four blocks of 4 KiB: two generations of two copies each, A A B B, all of them written when the
+ * file is made. A write goes to both copies of the generation that does not hold the newest state,
+ * then one sync. So a torn write damages only what was not acknowledged, and any one rotten block
+ * leaves a copy of the newest state: the readable block with the highest sequence number. Where
+ * both copies of a generation are lost, that one may have been the newest: the state is in doubt.
  */
 #ifndef ROLLCALL_NODE_HARD_STATE_H
 #define ROLLCALL_NODE_HARD_STATE_H
@@ -18,21 +19,44 @@
 #define HARD_STATE_BLOCK_BYTES 4096u
 #define HARD_STATE_BLOCKS      4u
 
+enum hard_state_health {
+    HARD_STATE_NONE,    /* there is no file */
+    HARD_STATE_KNOWN,   /* this is the newest state */
+    HARD_STATE_DOUBTED, /* a newer one may have been lost */
+    HARD_STATE_LOST,    /* the file was cut short, or nothing in it can be read */
+};
+
 struct hard_state_file {
     struct disk *disk;
-    int file;
-    struct record_hard_state now; /* the newest state on disk; sequence 0: none was ever written */
+    int file;                     /* open or not: hard_state_is_open */
+    struct record_hard_state now; /* the newest that can be read; sequence 0: none */
+    enum hard_state_health health;
+    uint32_t damaged; /* blocks that cannot be read */
 };
 
 /*
- * Opens the file, makes it when `create`. `ret_file->now` is what it held; *ret_damaged counts
- * blocks that could not be read although written. -ENOENT: no file. -EBADMSG: nothing in it can be
- * read, or it is another node's.
+ * Reads; changes nothing. What was read may be of a write whose sync failed, and which the kernel
+ * takes for clean nevertheless: it must be written once more before anything is built upon it.
+ * -EBADMSG: it is another node's.
  */
-NODISCARD int hard_state_open(struct disk *disk, uint64_t node, bool create,
-                              struct hard_state_file *ret_file, uint32_t *ret_damaged);
+NODISCARD int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *ret_file);
 
-/* Writes and syncs; `now` is the new state on success. May run off the loop. */
-NODISCARD int hard_state_write(struct hard_state_file *file, const struct raft_hard_state *hard);
+static inline bool hard_state_is_open(const struct hard_state_file *file)
+{
+    return file->health == HARD_STATE_KNOWN || file->health == HARD_STATE_DOUBTED;
+}
+
+/* Makes the file anew, in the place of one that may be there, and opens it. */
+NODISCARD int hard_state_make(struct disk *disk, const struct record_hard_state *state,
+                              struct hard_state_file *ret_file);
+
+/*
+ * Writes and syncs; `now` is the new state on success. May run off the loop. `state->sequence` and
+ * `state->node` are not looked at.
+ */
+NODISCARD int hard_state_write(struct hard_state_file *file, const struct record_hard_state *state);
+
+/* Writes `now` to both generations, so that it stands in four blocks. */
+NODISCARD int hard_state_refresh(struct hard_state_file *file);
 
 #endif

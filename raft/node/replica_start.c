@@ -50,6 +50,7 @@ int replica_open(const struct replica_options *options, struct replica **ret_rep
         .runner = options->runner,
         .node = options->node,
         .cluster = options->cluster,
+        .alone = replica_alone(replica),
         .generation = options->random,
         .segment_bytes = options->segment_bytes,
         .on_durable = wal_is_durable,

@@ -1,32 +1,40 @@
 /* Gathering records and flushing them. wal.h says the rules, wire/record.h the bytes. */
-#include "raft/node/wal_state.h"
+#include "raft/node/wal_repair.h"
+
+#include "raft/base/crc32c.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-/* Kept free for what is appended unasked (no-op, TRUNCATE, RESET, SEGMENT) and for whole sectors.
- */
-#define RESERVE_BYTES (1024u + 2 * DISK_SECTOR_BYTES)
+/* Kept free for what is appended unasked: no-op, TRUNCATE, RESET. */
+#define RESERVE_BYTES 1536u
+
+/* What a part takes beyond its entries: COPIES' own header, and what fills two sectors up. */
+#define CLOSING_BYTES (RECORD_HEADER_BYTES + 2 * (DISK_SECTOR_BYTES - 1))
+
+/* And the first of a segment: SEGMENT, and its copy. */
+#define OPENING_BYTES (2 * RECORD_HEADER_BYTES + WAL_OWNER_BYTES)
 
 size_t wal_entry_bytes(size_t payload_len)
 {
-    return record_bytes(payload_len);
+    return record_bytes(payload_len) + RECORD_HEADER_BYTES;
 }
 
-static size_t gathered_bytes(const struct wal_batch *batch)
+static struct wal_part *open_part(const struct wal *wal)
 {
-    size_t sum = 0;
-    for (uint32_t i = 0; i < batch->parts; i++)
-        sum += writer_len(&batch->part[i].bytes);
-    return sum;
+    struct wal_batch *batch = wal->gathered;
+    if (batch->parts == 0 || batch->part[batch->parts - 1].file != wal->file)
+        return NULL;
+    return &batch->part[batch->parts - 1];
 }
 
-/* Where the next record begins: after the one before in its batch, else in a sector of its own. */
-static uint64_t next_offset(const struct wal *wal)
+/* Bytes of `total` that are left to a part, or part of a batch, with these records in it. */
+static size_t bytes_left(uint64_t total, const struct wal_part *part)
 {
-    const struct wal_batch *batch = wal->gathered;
-    bool same_batch = batch->parts > 0 && batch->part[batch->parts - 1].file == wal->file;
-    return same_batch ? wal->offset : wal_sector_after(wal->offset);
+    uint64_t used = CLOSING_BYTES;
+    if (part != NULL)
+        used += writer_len(&part->bytes) + (uint64_t)part->count * RECORD_HEADER_BYTES;
+    return total > used ? (size_t)(total - used) : 0;
 }
 
 /*
@@ -37,12 +45,16 @@ size_t wal_room(const struct wal *wal)
 {
     if (wal->failed || wal->truncations == WAL_TRUNCATIONS_MAX)
         return 0;
-    size_t room = (size_t)(wal->size - next_offset(wal));
+    const struct wal_part *part = open_part(wal);
+    size_t room = bytes_left(wal->size - (part != NULL ? part->offset : wal->offset), part);
+    size_t used = wal->gathered->parts < 2 ? 0 : writer_len(&wal->gathered->part[0].bytes);
+    size_t batch = bytes_left(WAL_BATCH_BYTES_MAX - used, part);
     if (wal->next_state == WAL_NEXT_READY && wal->gathered->parts < 2) {
-        size_t record_max = record_bytes(RAFT_ENTRY_BYTES_MAX);
-        room = wal->options.segment_bytes + (room > record_max ? room - record_max : 0);
+        size_t record_max = wal_entry_bytes(RAFT_ENTRY_BYTES_MAX);
+        size_t next = bytes_left(wal->options.segment_bytes - OPENING_BYTES, NULL);
+        room = next + (room > record_max ? room - record_max : 0);
+        batch -= batch < CLOSING_BYTES + OPENING_BYTES ? batch : CLOSING_BYTES + OPENING_BYTES;
     }
-    size_t batch = WAL_BATCH_BYTES_MAX - gathered_bytes(wal->gathered);
     if (room > batch)
         room = batch;
     return room > RESERVE_BYTES ? room - RESERVE_BYTES : 0;
@@ -54,26 +66,92 @@ bool wal_full(const struct wal *wal)
 }
 
 /* The disk takes whole sectors. */
-static void pad(struct wal_part *part)
+static void pad(struct writer *out)
 {
-    while (writer_len(&part->bytes) % DISK_SECTOR_BYTES != 0)
-        put_u64(&part->bytes, 0);
-    assert(!part->bytes.bad); /* buffers are whole sectors, records multiples of 8 */
+    while (writer_len(out) % DISK_SECTOR_BYTES != 0)
+        put_u64(out, 0);
+    assert(!out->bad); /* buffers are whole sectors, records multiples of 8 */
 }
 
-static struct wal_part *current_part(struct wal *wal)
+/* Copies of the headers of `records` to `heads`; how many. */
+static uint32_t copy_heads(struct bytes records, uint8_t *heads)
+{
+    uint32_t count = 0;
+    for (size_t at = 0; at < records.len; count++) {
+        struct record record;
+        enum record_verdict verdict =
+            record_head_get(bytes_of(records.at + at, records.len - at), &record);
+        assert(verdict == RECORD_OK);
+        (void)verdict;
+        memcpy(heads + (size_t)count * RECORD_HEADER_BYTES, records.at + at, RECORD_HEADER_BYTES);
+        at += record_bytes(record.length);
+    }
+    return count;
+}
+
+struct wal_tail wal_tail(const struct wal *wal)
+{
+    return (struct wal_tail){
+        .generation = wal->generation,
+        .sequence = wal->sequence,
+        .chain = wal->chain,
+        .last = wal->last,
+        .last_term = wal->last_term,
+    };
+}
+
+struct record wal_copies_record(const struct wal_tail *tail, uint32_t count, const uint8_t *heads)
+{
+    return (struct record){
+        .type = RECORD_COPIES,
+        .index = tail->last,
+        .term = tail->last_term,
+        .synced = tail->sequence - count,
+        .generation = tail->generation,
+        .sequence = tail->sequence + 1,
+        .previous_crc = tail->chain,
+        .payload = bytes_of(heads, (size_t)count * RECORD_HEADER_BYTES),
+    };
+}
+
+/* Ends what was gathered for this segment with its COPIES record. */
+static void close_part(struct wal *wal)
+{
+    struct wal_part *part = open_part(wal);
+    if (part == NULL || part->count == 0)
+        return;
+    struct bytes records = writer_bytes(&part->bytes);
+    pad(&part->bytes);
+    assert(writer_room(&part->bytes) >= record_bytes((size_t)part->count * RECORD_HEADER_BYTES));
+    uint8_t *heads = part->bytes.at + RECORD_HEADER_BYTES;
+    uint32_t count = copy_heads(records, heads);
+    assert(count == part->count);
+    struct wal_tail tail = wal_tail(wal);
+    struct record record = wal_copies_record(&tail, count, heads);
+    struct bytes payload = record.payload;
+    record.length = (uint32_t)payload.len;
+    record.payload_crc = crc32c(0, payload);
+    record_head_put(&part->bytes, &record);
+    part->bytes.at += payload.len; /* they stand there already */
+    pad(&part->bytes);
+    wal->chain = record.header_crc;
+    wal->sequence = record.sequence;
+    wal->gathered->sequence = record.sequence;
+    wal->offset = part->offset + writer_len(&part->bytes);
+    assert(wal->offset <= wal->size);
+}
+
+static struct wal_part *begin_part(struct wal *wal)
 {
     struct wal_batch *batch = wal->gathered;
-    if (batch->parts > 0 && batch->part[batch->parts - 1].file == wal->file)
-        return &batch->part[batch->parts - 1];
     assert(batch->parts < 2);
-    if (batch->parts > 0)
-        pad(&batch->part[0]);
-    size_t used = gathered_bytes(batch);
-    wal->offset = wal_sector_after(wal->offset);
+    size_t used = batch->parts > 0 ? writer_len(&batch->part[0].bytes) : 0;
+    assert(wal->offset % DISK_SECTOR_BYTES == 0);
     batch->part[batch->parts] = (struct wal_part){
         .file = wal->file,
+        .segment = wal->number,
         .offset = wal->offset,
+        .first_sequence = wal->sequence + 1,
         .bytes = writer_of(batch->buffer + used, WAL_BATCH_BYTES_MAX - used),
     };
     return &batch->part[batch->parts++];
@@ -81,30 +159,38 @@ static struct wal_part *current_part(struct wal *wal)
 
 void wal_put_record(struct wal *wal, struct record *record)
 {
-    size_t bytes = record_bytes(record->payload.len);
-    struct wal_part *part = current_part(wal);
-    assert(bytes <= wal->size - wal->offset);
+    struct wal_part *part = open_part(wal);
+    if (part == NULL)
+        part = begin_part(wal);
     record->generation = wal->generation;
     record->sequence = ++wal->sequence;
     record->previous_crc = wal->chain;
-    record->synced = wal->synced;
+    record->synced = part->first_sequence - 1;
     record_put(&part->bytes, record);
     assert(!part->bytes.bad); /* the caller kept to wal_room */
+    part->count++;
     wal->chain = record->header_crc;
-    wal->offset += bytes;
     wal->gathered->sequence = wal->sequence;
+}
+
+static bool fits_segment(const struct wal *wal, size_t bytes)
+{
+    const struct wal_part *part = open_part(wal);
+    uint64_t offset = part != NULL ? part->offset : wal->offset;
+    uint64_t records = part != NULL ? writer_len(&part->bytes) : 0;
+    uint32_t count = part != NULL ? part->count : 0;
+    return wal_part_bytes(records + bytes, count + 1) <= wal->size - offset;
 }
 
 /* As wal_put_record, in the next segment when it does not fit this one. */
 static void gather(struct wal *wal, struct record *record)
 {
-    if (record_bytes(record->payload.len) > wal->size - next_offset(wal)) {
-        struct wal_batch *batch = wal->gathered;
-        int full_file = wal->file;
-        if (batch->parts == 0)
-            (void)current_part(wal); /* so that the flush closes the full file */
-        assert(batch->part[batch->parts - 1].file == full_file);
-        batch->part[batch->parts - 1].close_file = true;
+    if (!fits_segment(wal, record_bytes(record->payload.len))) {
+        close_part(wal);
+        struct wal_part *part = open_part(wal);
+        if (part == NULL)
+            part = begin_part(wal); /* empty: so that the flush closes the full file */
+        part->close_file = true;
         wal_segment_switch(wal);
     }
     wal_put_record(wal, record);
@@ -112,9 +198,8 @@ static void gather(struct wal *wal, struct record *record)
 
 void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard)
 {
-    struct wal_batch *batch = wal->gathered;
-    batch->hard_state = true;
-    batch->hard = *hard;
+    wal->gathered->hard_state = true;
+    wal->gathered->hard = *hard;
 }
 
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
@@ -142,6 +227,16 @@ void wal_note_truncation(struct wal *wal, uint64_t sequence, raft_index first_go
         (struct wal_truncation){.sequence = sequence, .first_gone = first_gone};
 }
 
+bool wal_is_dead(const struct wal *wal, uint64_t sequence, raft_index index)
+{
+    for (uint32_t i = 0; i < wal->truncations; i++) {
+        const struct wal_truncation *truncation = &wal->truncation[i];
+        if (truncation->sequence > sequence && !index_less(index, truncation->first_gone))
+            return true;
+    }
+    return false;
+}
+
 void wal_mark(struct wal *wal, struct raft_mark mark)
 {
     wal->gathered->marked = true;
@@ -163,18 +258,32 @@ static int write_part(struct disk *disk, const struct wal_part *part)
     return result == 0 ? disk->ops->sync(disk, part->file) : result;
 }
 
+/* A segment's first records are durable: from now on it is missed when it is gone. */
+static int note_segment(struct wal *wal, const struct wal_part *part)
+{
+    if (part->count == 0 || part->segment <= wal->hard_state.now.segment)
+        return 0;
+    struct record_hard_state state = wal->hard_state.now;
+    state.segment = part->segment;
+    return hard_state_write(&wal->hard_state, &state);
+}
+
 static void flush_run(struct job *job)
 {
     struct wal_flush_job *flush = CONTAINER_OF(job, struct wal_flush_job, job);
     struct wal *wal = flush->wal;
     struct wal_batch *batch = wal->in_flight;
     if (batch->hard_state) {
+        struct record_hard_state state = wal->hard_state.now;
+        state.hard = batch->hard;
         flush->what = "writing term and vote";
-        flush->error = hard_state_write(&wal->hard_state, &batch->hard);
+        flush->error = hard_state_write(&wal->hard_state, &state);
     }
     for (uint32_t i = 0; flush->error == 0 && i < batch->parts; i++) {
         flush->what = "writing the log";
         flush->error = write_part(wal->disk, &batch->part[i]);
+        if (flush->error == 0)
+            flush->error = note_segment(wal, &batch->part[i]);
         if (flush->error == 0 && batch->part[i].close_file)
             flush->error = wal->disk->ops->close(wal->disk, batch->part[i].file);
     }
@@ -192,7 +301,7 @@ static void flush_done(struct job *job)
         return;
     }
     struct wal_batch *batch = wal->in_flight;
-    if (batch->parts > 0)
+    if (batch->sequence > 0)
         wal->synced = batch->sequence;
     if (batch->marked)
         wal->options.on_durable(wal->options.context, batch->mark);
@@ -203,8 +312,7 @@ void wal_flush(struct wal *wal, bool now)
     struct wal_batch *batch = wal->gathered;
     if (wal->flushing || wal->failed || (batch->parts == 0 && !batch->hard_state))
         return;
-    if (batch->parts > 0)
-        pad(&batch->part[batch->parts - 1]);
+    close_part(wal);
     wal->flushing = true;
     wal->gathered = wal->in_flight;
     wal->in_flight = batch;
@@ -232,6 +340,7 @@ void wal_truncate(struct wal *wal, raft_index first_gone, raft_term term_before)
     struct record record = {.type = RECORD_TRUNCATE, .index = first_gone, .term = term_before};
     gather(wal, &record);
     wal_note_truncation(wal, wal->sequence, first_gone);
+    wal_holes_bury(wal);
     wal->last.n = first_gone.n - 1;
     wal->last_term = term_before;
 }
@@ -241,6 +350,7 @@ void wal_reset(struct wal *wal, raft_index start, raft_term term)
     struct record record = {.type = RECORD_RESET, .index = start, .term = term};
     gather(wal, &record);
     wal_note_truncation(wal, wal->sequence, (raft_index){0});
+    wal_holes_bury(wal);
     wal->last = start;
     wal->last_term = term;
 }
@@ -250,12 +360,15 @@ void wal_close(struct wal *wal)
     if (wal == NULL)
         return;
     assert(!wal->flushing);
-    if (wal->hard_state.disk != NULL)
+    if (wal->repair_segment != 0)
+        (void)!wal->disk->ops->close(wal->disk, wal->repair_file);
+    if (hard_state_is_open(&wal->hard_state))
         (void)!wal->disk->ops->close(wal->disk, wal->hard_state.file);
     if (wal->file != WAL_NO_FILE)
         (void)!wal->disk->ops->close(wal->disk, wal->file);
     if (wal->next_state == WAL_NEXT_READY)
         (void)!wal->disk->ops->close(wal->disk, wal->next_file);
+    free(wal->scrub); /* it never ran, and never will */
     free(wal->batch[0].buffer);
     free(wal->batch[1].buffer);
     free(wal);

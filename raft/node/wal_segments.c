@@ -1,13 +1,24 @@
 /* Segments as files: names, making them ahead of need, going on in the next, removing the oldest.
  */
-#include "raft/node/wal_state.h"
+#include "raft/node/wal_repair.h"
 
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TEMPORARY_NAME "next.tmp"
+#define FILL_BYTES     (256u << 10)
+
+void wal_unused_put(uint8_t *bytes, size_t len, uint64_t generation, uint64_t number,
+                    uint64_t offset)
+{
+    for (size_t at = 0; at + DISK_SECTOR_BYTES <= len; at += DISK_SECTOR_BYTES) {
+        struct writer out = writer_of(bytes + at, DISK_SECTOR_BYTES);
+        record_unused_put(&out, generation, number, offset + at);
+    }
+}
 
 void wal_segment_name(uint64_t number, char ret_name[WAL_NAME_BYTES])
 {
@@ -33,20 +44,28 @@ bool wal_segment_number(const char *name, uint64_t *ret_number)
     return true;
 }
 
-static int write_zeros(struct disk *disk, int file, uint32_t size)
+/* Each sector says that it is not used; see wire/record.h. */
+static int write_unused(struct disk *disk, int file, uint64_t generation, uint64_t number,
+                        uint32_t size)
 {
-    static const _Alignas(4096) uint8_t zeros[256u << 10];
-    for (uint32_t at = 0; at < size;) {
-        uint32_t len = size - at < sizeof(zeros) ? size - at : (uint32_t)sizeof(zeros);
-        int result = disk->ops->write(disk, file, at, zeros, len);
-        if (result != 0)
-            return result;
+    void *memory;
+    if (posix_memalign(&memory, 4096, FILL_BYTES) != 0)
+        return -ENOMEM;
+    uint8_t *bytes = memory;
+    memset(bytes, 0, FILL_BYTES);
+    int result = 0;
+    for (uint32_t at = 0; at < size && result == 0;) {
+        uint32_t len = size - at < FILL_BYTES ? size - at : FILL_BYTES;
+        wal_unused_put(bytes, len, generation, number, at);
+        result = disk->ops->write(disk, file, at, bytes, len);
         at += len;
     }
-    return disk->ops->sync(disk, file);
+    free(memory);
+    return result == 0 ? disk->ops->sync(disk, file) : result;
 }
 
-int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret_file)
+int wal_segment_make(struct disk *disk, uint64_t generation, uint64_t number, uint32_t size,
+                     int *ret_file)
 {
     char name[WAL_NAME_BYTES];
     wal_segment_name(number, name);
@@ -55,7 +74,7 @@ int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret
     if (result != 0)
         return result;
     disk->ops->go_direct(disk, file);
-    result = write_zeros(disk, file, size);
+    result = write_unused(disk, file, generation, number, size);
     if (result == 0)
         result = disk->ops->rename(disk, TEMPORARY_NAME, name);
     if (result == 0)
@@ -72,7 +91,8 @@ int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret
 static void make_run(struct job *job)
 {
     struct wal_make_job *make = CONTAINER_OF(job, struct wal_make_job, job);
-    make->error = wal_segment_make(make->wal->disk, make->number, make->size, &make->file);
+    make->error =
+        wal_segment_make(make->wal->disk, make->generation, make->number, make->size, &make->file);
 }
 
 /* No room is no failure: nothing was promised yet. It is tried again, see wal_tick. */
@@ -105,6 +125,7 @@ void wal_segment_prepare(struct wal *wal)
     wal->make = (struct wal_make_job){
         .job = {.run = make_run, .done = make_done},
         .wal = wal,
+        .generation = wal->generation,
         .number = wal->number + 1,
         .size = wal->options.segment_bytes,
     };
@@ -115,12 +136,27 @@ int wal_segment_make_now(struct wal *wal)
 {
     if (wal->next_state != WAL_NEXT_NONE || wal->segments == WAL_SEGMENTS_MAX)
         return 0;
-    int result =
-        wal_segment_make(wal->disk, wal->number + 1, wal->options.segment_bytes, &wal->next_file);
+    int result = wal_segment_make(wal->disk, wal->generation, wal->number + 1,
+                                  wal->options.segment_bytes, &wal->next_file);
     wal->full = is_no_room(result);
     if (result == 0)
         wal->next_state = WAL_NEXT_READY;
     return wal->full ? 0 : result;
+}
+
+struct bytes wal_owner_payload(const struct wal *wal, uint64_t number, uint64_t size,
+                               uint8_t memory[WAL_OWNER_BYTES])
+{
+    struct writer out = writer_of(memory, WAL_OWNER_BYTES);
+    struct record_owner owner = {
+        .node = wal->options.node,
+        .segment = number,
+        .size = size,
+        .cluster = bytes_of_text(wal->cluster),
+    };
+    record_owner_put(&out, &owner);
+    assert(!out.bad);
+    return writer_bytes(&out);
 }
 
 void wal_segment_switch(struct wal *wal)
@@ -134,24 +170,14 @@ void wal_segment_switch(struct wal *wal)
     wal->segment[wal->segments++] = (struct wal_segment){
         .number = wal->number,
         .size = wal->size,
-        .first_sequence = wal->sequence + 1,
+        .before = wal_tail(wal),
     };
-
-    uint8_t payload[128];
-    struct writer out = writer_of(payload, sizeof(payload));
-    struct record_owner owner = {
-        .node = wal->options.node,
-        .segment = wal->number,
-        .size = wal->size,
-        .cluster = bytes_of_text(wal->cluster),
-    };
-    record_owner_put(&out, &owner);
-    assert(!out.bad);
+    uint8_t payload[WAL_OWNER_BYTES];
     struct record record = {
         .type = RECORD_SEGMENT,
         .index = wal->last,
         .term = wal->last_term,
-        .payload = writer_bytes(&out),
+        .payload = wal_owner_payload(wal, wal->number, wal->size, payload),
     };
     wal_put_record(wal, &record);
     wal_segment_prepare(wal);
@@ -202,7 +228,7 @@ static void forget_truncations(struct wal *wal)
 {
     uint32_t kept = 0;
     for (uint32_t i = 0; i < wal->truncations; i++) {
-        if (wal->truncation[i].sequence > wal->segment[0].first_sequence)
+        if (wal->truncation[i].sequence > wal->segment[0].before.sequence)
             wal->truncation[kept++] = wal->truncation[i];
     }
     wal->truncations = kept;
@@ -212,7 +238,7 @@ void wal_compact(struct wal *wal, raft_index index)
 {
     uint32_t gone = 0; /* what is left must begin with something that is durable */
     while (gone + 1 < wal->segments && !index_less(index, wal->segment[gone].highest) &&
-           wal->segment[gone + 1].first_sequence <= wal->synced)
+           wal->segment[gone + 1].before.sequence < wal->synced)
         gone++;
     if (gone == 0 || wal->removing || wal->failed)
         return;
@@ -226,5 +252,6 @@ void wal_compact(struct wal *wal, raft_index index)
     wal->segments -= gone;
     memmove(wal->segment, wal->segment + gone, wal->segments * sizeof(wal->segment[0]));
     forget_truncations(wal);
+    wal_holes_compact(wal);
     wal->options.runner->submit(wal->options.runner, RUNNER_HOUSEKEEPING, &wal->remove.job);
 }

@@ -11,12 +11,21 @@
 #define WAL_NAME_BYTES 24u
 #define WAL_NO_FILE    (-1)
 
+/* Where the chain of records stands, and the log with it. */
+struct wal_tail {
+    uint64_t generation;
+    uint64_t sequence; /* of the last record */
+    uint32_t chain;    /* its checksum */
+    raft_index last;
+    raft_term last_term;
+};
+
 /* A segment that has records. */
 struct wal_segment {
     uint64_t number;
     uint64_t size;
-    uint64_t first_sequence;
-    raft_index highest; /* of the entries in it */
+    struct wal_tail before; /* what its first record comes after */
+    raft_index highest;     /* of the entries in it */
 };
 
 /* Entries from `first_gone` on that were recorded before `sequence` are dead. */
@@ -27,10 +36,11 @@ struct wal_truncation {
 
 enum wal_next_state { WAL_NEXT_NONE, WAL_NEXT_BEING_MADE, WAL_NEXT_READY };
 
-/* Makes segment `number`, all zeros, under its name. */
+/* Makes segment `number`, all of it unused, under its name. */
 struct wal_make_job {
     struct job job;
     struct wal *wal;
+    uint64_t generation;
     uint64_t number;
     uint32_t size;
     int file; /* open when error is 0 */
@@ -48,7 +58,10 @@ struct wal_remove_job {
 /* Records for one place in one segment; a batch has two parts when it reaches into the next. */
 struct wal_part {
     int file;
+    uint64_t segment;
     uint64_t offset;
+    uint64_t first_sequence;
+    uint32_t count; /* of records, without COPIES; 0: nothing is written */
     struct writer bytes;
     bool close_file; /* the segment is full: nothing comes after this part */
 };
@@ -71,11 +84,19 @@ struct wal_flush_job {
     int error;
 };
 
+/* An entry whose payload is damaged. */
+struct wal_hole_kept {
+    struct wal_hole hole;
+    uint64_t sequence; /* of its record */
+    bool patched;      /* wal_repair has written it: gone with the next wal_repair_sync */
+};
+
 /* Where a reader stopped: after the live entry before `next`, in this segment. */
 struct wal_cursor {
     uint64_t number; /* 0: none */
     raft_index next;
     uint64_t offset;
+    uint64_t sequence; /* of the record before */
 };
 #define WAL_CURSORS 8u
 
@@ -105,6 +126,8 @@ struct wal {
     struct wal_segment segment[WAL_SEGMENTS_MAX];
     uint32_t truncations;
     struct wal_truncation truncation[WAL_TRUNCATIONS_MAX];
+    uint32_t holes; /* in the order of their indexes */
+    struct wal_hole_kept hole[WAL_HOLES_MAX];
 
     struct wal_batch *gathered; /* one of the two below */
     struct wal_batch *in_flight;
@@ -117,25 +140,25 @@ struct wal {
     struct wal_make_job make;
     bool removing;
     struct wal_remove_job remove;
+    uint64_t repair_segment; /* wal_repair has this file open; 0: none */
+    int repair_file;
+    struct wal_scrub_job *scrub; /* NULL: none is under way */
+    uint64_t scrub_segment;      /* where the next begins; not there: with the oldest */
+    uint64_t scrub_offset;
+    struct wal_tail scrub_tail;
 };
 
-/* The next place at or after `offset` where a batch may begin. */
+/* The next place at or after `offset` where a part, or its COPIES record, may begin. */
 static inline uint64_t wal_sector_after(uint64_t offset)
 {
     return (offset + DISK_SECTOR_BYTES - 1) / DISK_SECTOR_BYTES * DISK_SECTOR_BYTES;
 }
 
-/*
- * Where the record after the one that ended at `offset` is: there, if that batch went on (a record
- * begins with a checksum and a magic, not with 8 zeros), else in the next sector.
- */
-static inline size_t wal_record_place(const uint8_t *bytes, size_t size, size_t offset)
+/* Bytes that a part takes of a segment: `count` records of so many bytes, and their copies. */
+static inline uint64_t wal_part_bytes(uint64_t records_bytes, uint64_t count)
 {
-    static const uint8_t zeros[8];
-    if (offset % DISK_SECTOR_BYTES == 0 || size - offset < sizeof(zeros) ||
-        memcmp(bytes + offset, zeros, sizeof(zeros)) != 0)
-        return offset;
-    return (size_t)wal_sector_after(offset);
+    return wal_sector_after(records_bytes) +
+           wal_sector_after(record_bytes((size_t)count * RECORD_HEADER_BYTES));
 }
 
 /* wal_segments.c */
@@ -143,7 +166,15 @@ void wal_segment_name(uint64_t number, char ret_name[WAL_NAME_BYTES]);
 /* False when this is no segment's name. */
 bool wal_segment_number(const char *name, uint64_t *ret_number);
 /* On this thread: what the make job does. */
-NODISCARD int wal_segment_make(struct disk *disk, uint64_t number, uint32_t size, int *ret_file);
+NODISCARD int wal_segment_make(struct disk *disk, uint64_t generation, uint64_t number,
+                               uint32_t size, int *ret_file);
+/* Makes whole sectors of `bytes`, which will stand at `offset` of the segment, unused ones. */
+void wal_unused_put(uint8_t *bytes, size_t len, uint64_t generation, uint64_t number,
+                    uint64_t offset);
+/* The payload of a segment's SEGMENT record. */
+#define WAL_OWNER_BYTES 128u
+struct bytes wal_owner_payload(const struct wal *wal, uint64_t number, uint64_t size,
+                               uint8_t memory[WAL_OWNER_BYTES]);
 /* Starts making the segment after the current one. */
 void wal_segment_prepare(struct wal *wal);
 /* The same on this thread; no room on the disk is no failure, wal_full says so. */
@@ -151,10 +182,20 @@ NODISCARD int wal_segment_make_now(struct wal *wal);
 /* Goes on in the next segment, which must be ready: opens it with its SEGMENT record. */
 void wal_segment_switch(struct wal *wal);
 
+/* The COPIES record after `count` records whose headers are `heads`, the last of them the tail's.
+ */
+struct record wal_copies_record(const struct wal_tail *tail, uint32_t count, const uint8_t *heads);
 /* wal.c: gathers one record; there must be room. */
 void wal_put_record(struct wal *wal, struct record *record);
+/* Whether the entry of this record was truncated later. */
+bool wal_is_dead(const struct wal *wal, uint64_t sequence, raft_index index);
+/* Where the log stands with all that was gathered. */
+struct wal_tail wal_tail(const struct wal *wal);
 /* Remembers what TRUNCATE and RESET make of the entries before. */
 void wal_note_truncation(struct wal *wal, uint64_t sequence, raft_index first_gone);
+
+/* wal_read.c: the sequence of the last durable record of segment i of wal->segment. */
+uint64_t wal_segment_end(const struct wal *wal, uint32_t i);
 
 /* wal_open.c */
 void wal_complain(struct wal_recovered *recovered, const char *format, ...) PRINTF_LIKE(2, 3);

@@ -5,12 +5,13 @@
 #include <errno.h>
 #include <string.h>
 
-#define RECORD_MAGIC     0x4c415752u /* "RWAL" */
-#define HARD_STATE_MAGIC 0x54535248u /* "HRST" */
+#define RECORD_MAGIC     0x4c415752u                  /* "RWAL" */
+#define UNUSED_MAGIC     UINT64_C(0x6465737520746f6e) /* "not used" */
+#define HARD_STATE_MAGIC 0x32535248u                  /* "HRS2" */
 
-void record_put(struct writer *out, struct record *record)
+void record_head_put(struct writer *out, struct record *record)
 {
-    if (writer_room(out) < record_bytes(record->payload.len)) {
+    if (writer_room(out) < RECORD_HEADER_BYTES) {
         out->bad = true;
         return;
     }
@@ -20,20 +21,32 @@ void record_put(struct writer *out, struct record *record)
     put_u8(out, (uint8_t)record->type);
     put_u8(out, record->kind);
     put_u16(out, RECORD_VERSION);
-    put_u32(out, (uint32_t)record->payload.len);
+    put_u32(out, record->length);
     put_u64(out, record->index.n);
     put_u64(out, record->term.n);
     put_u64(out, record->synced);
     put_u64(out, record->generation);
     put_u64(out, record->sequence);
     put_u32(out, record->previous_crc);
-    put_u32(out, crc32c(0, record->payload));
+    put_u32(out, record->payload_crc);
     assert(out->at == header + RECORD_HEADER_BYTES);
     record->header_crc = crc32c(0, bytes_of(header + 4, RECORD_HEADER_BYTES - 4));
     struct writer head = writer_of(header, 4);
     put_u32(&head, record->header_crc);
+}
+
+void record_put(struct writer *out, struct record *record)
+{
+    if (writer_room(out) < record_bytes(record->payload.len)) {
+        out->bad = true;
+        return;
+    }
+    const uint8_t *header = out->at;
+    record->length = (uint32_t)record->payload.len;
+    record->payload_crc = crc32c(0, record->payload);
+    record_head_put(out, record);
     put_raw(out, record->payload);
-    while ((writer_len(out) - (size_t)(header - out->start)) % 8 != 0)
+    while ((size_t)(out->at - header) % 8 != 0)
         put_u8(out, 0);
 }
 
@@ -45,10 +58,10 @@ static bool all_zero(struct bytes bytes)
 
 static bool type_valid(uint8_t type)
 {
-    return type >= RECORD_SEGMENT && type <= RECORD_RESET;
+    return type >= RECORD_SEGMENT && type <= RECORD_COPIES;
 }
 
-enum record_verdict record_get(struct bytes bytes, struct record *ret_record)
+enum record_verdict record_head_get(struct bytes bytes, struct record *ret_record)
 {
     if (bytes.len < RECORD_HEADER_BYTES)
         return all_zero(bytes) ? RECORD_END : RECORD_BROKEN;
@@ -67,21 +80,54 @@ enum record_verdict record_get(struct bytes bytes, struct record *ret_record)
     if (version != RECORD_VERSION || !type_valid(type))
         return RECORD_FOREIGN;
     record.type = (enum record_type)type;
-    uint32_t length = get_u32(&in);
+    record.length = get_u32(&in);
     record.index.n = get_u64(&in);
     record.term.n = get_u64(&in);
     record.synced = get_u64(&in);
     record.generation = get_u64(&in);
     record.sequence = get_u64(&in);
     record.previous_crc = get_u32(&in);
-    uint32_t payload_crc = get_u32(&in);
-    if (length > bytes.len - RECORD_HEADER_BYTES)
+    record.payload_crc = get_u32(&in);
+    *ret_record = record;
+    return RECORD_OK;
+}
+
+bool record_is_payload(const struct record *record, struct bytes payload)
+{
+    return payload.len == record->length && crc32c(0, payload) == record->payload_crc;
+}
+
+enum record_verdict record_get(struct bytes bytes, struct record *ret_record)
+{
+    struct record record;
+    enum record_verdict verdict = record_head_get(bytes, &record);
+    if (verdict != RECORD_OK)
+        return verdict;
+    if (record.length > bytes.len - RECORD_HEADER_BYTES)
         return RECORD_BROKEN;
-    record.payload = bytes_of(bytes.at + RECORD_HEADER_BYTES, length);
-    if (crc32c(0, record.payload) != payload_crc)
+    record.payload = bytes_of(bytes.at + RECORD_HEADER_BYTES, record.length);
+    if (!record_is_payload(&record, record.payload))
         return RECORD_BROKEN;
     *ret_record = record;
     return RECORD_OK;
+}
+
+void record_unused_put(struct writer *out, uint64_t generation, uint64_t segment, uint64_t offset)
+{
+    put_u64(out, UNUSED_MAGIC);
+    put_u64(out, generation);
+    put_u64(out, segment);
+    put_u64(out, offset);
+    for (int i = 0; i < 4; i++)
+        put_u64(out, UNUSED_MAGIC);
+}
+
+bool record_is_unused(struct bytes bytes, uint64_t generation, uint64_t segment, uint64_t offset)
+{
+    uint8_t unused[RECORD_HEADER_BYTES];
+    struct writer out = writer_of(unused, sizeof(unused));
+    record_unused_put(&out, generation, segment, offset);
+    return bytes.len >= sizeof(unused) && memcmp(bytes.at, unused, sizeof(unused)) == 0;
 }
 
 void record_owner_put(struct writer *out, const struct record_owner *owner)
@@ -120,6 +166,8 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u8(&w, state->hard.floor.known);
     put_u64(&w, state->hard.floor.index.n);
     put_u64(&w, state->hard.floor.term.n);
+    put_u64(&w, state->segment);
+    put_u64(&w, state->cut);
     struct writer crc = writer_of(block, 4);
     put_u32(&crc, crc32c(0, bytes_of(block + 4, sizeof(block) - 4)));
     put_raw(out, bytes_of(block, sizeof(block)));
@@ -129,8 +177,6 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
 {
     if (bytes.len != RECORD_HARD_STATE_BYTES)
         return -EBADMSG;
-    if (all_zero(bytes))
-        return -ENODATA;
     struct reader in = reader_of(bytes);
     uint32_t crc = get_u32(&in);
     if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc || get_u32(&in) != HARD_STATE_MAGIC)
@@ -145,6 +191,8 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     state.hard.floor.known = get_u8(&in) != 0;
     state.hard.floor.index.n = get_u64(&in);
     state.hard.floor.term.n = get_u64(&in);
+    state.segment = get_u64(&in);
+    state.cut = get_u64(&in);
     *ret_state = state;
     return 0;
 }

@@ -8,21 +8,30 @@
  *          4     4  magic "RWAL"
  *          8     1  type (enum record_type)
  *          9     1  kind of entry (enum raft_entry_kind), else 0
- *         10     2  version of this format, 1
+ *         10     2  version of this format, 2
  *         12     4  length of the payload
  *         16     8  index   SEGMENT, RESET: the entry before the next; ENTRY: its own;
- *                           TRUNCATE: the first that goes
+ *                           TRUNCATE: the first that goes; COPIES: the last of the log
  *         24     8  term    of that entry (TRUNCATE: of the entry before it)
- *         32     8  synced: records up to this sequence were durable when this one was written, so
- *                   a damaged one among them is no torn write
+ *         32     8  synced: the sequence of the last record before its part (see below). All up to
+ *                   it are durable when this one is written, so a damaged one among them is rot
  *         40     8  generation of the log, drawn at random when it was made
  *         48     8  sequence: records count from 1 in physical order, over all segments
  *         56     4  CRC-32C field of the record before (0 before the first): the chain
  *         60     4  CRC-32C of the payload
  *
+ * A part is what one write brings to one segment. It begins in a sector of its own, and ends with a
+ * COPIES record, in a sector of its own too: its payload is the headers of the part's other
+ * records, as they are and in their order. So a sector never holds both a record and all that is
+ * known of it. Between the two, and after COPIES, zeros fill up the sector. Every field of COPIES
+ * follows from the records before it: where it rots it is made again.
+ *
+ * A sector that nothing was written to yet says so: it begins with the 64 bytes of
+ * record_unused_put, which nothing but making the segment leaves there. So zeros are damage, too.
+ *
  * The payload of a SEGMENT record says whose log it is and which segment: see struct record_owner.
  *
- * A hard state block is 128 bytes, its checksum first; wal.h says where it lies.
+ * A hard state block is 128 bytes, its checksum first; hard_state.h says where it lies.
  */
 #ifndef ROLLCALL_WIRE_RECORD_H
 #define ROLLCALL_WIRE_RECORD_H
@@ -31,9 +40,15 @@
 #include "raft/core/types.h"
 
 #define RECORD_HEADER_BYTES 64u
-#define RECORD_VERSION      1u
+#define RECORD_VERSION      2u
 
-enum record_type { RECORD_SEGMENT = 1, RECORD_ENTRY = 2, RECORD_TRUNCATE = 3, RECORD_RESET = 4 };
+enum record_type {
+    RECORD_SEGMENT = 1,
+    RECORD_ENTRY = 2,
+    RECORD_TRUNCATE = 3,
+    RECORD_RESET = 4,
+    RECORD_COPIES = 5,
+};
 
 struct record {
     enum record_type type;
@@ -44,8 +59,10 @@ struct record {
     uint64_t generation;
     uint64_t sequence;
     uint32_t previous_crc;
-    uint32_t header_crc; /* filled in by put and get */
     struct bytes payload;
+    uint32_t length;      /* of the payload; this and what follows is filled in by put and get */
+    uint32_t payload_crc; /* what it must be */
+    uint32_t header_crc;
 };
 
 /* Bytes that a record with so long a payload takes. */
@@ -54,8 +71,10 @@ static inline size_t record_bytes(size_t payload_len)
     return RECORD_HEADER_BYTES + ((payload_len + 7) & ~(size_t)7);
 }
 
-/* Appends the record and fills in its header_crc. */
+/* Appends the record; fills in its length and checksums. */
 void record_put(struct writer *out, struct record *record);
+/* Its header alone, with the length and the payload's checksum as they are there. */
+void record_head_put(struct writer *out, struct record *record);
 
 enum record_verdict {
     RECORD_OK,
@@ -69,6 +88,14 @@ enum record_verdict {
  * log. Its payload points into `bytes`.
  */
 enum record_verdict record_get(struct bytes bytes, struct record *ret_record);
+/* The same of its header alone; the payload is left empty, whatever its length. */
+enum record_verdict record_head_get(struct bytes bytes, struct record *ret_record);
+/* Whether this is the payload that its header speaks of. */
+bool record_is_payload(const struct record *record, struct bytes payload);
+
+/* RECORD_HEADER_BYTES that a sector at `offset` begins with until it is written to. */
+void record_unused_put(struct writer *out, uint64_t generation, uint64_t segment, uint64_t offset);
+bool record_is_unused(struct bytes bytes, uint64_t generation, uint64_t segment, uint64_t offset);
 
 /* Whose log this is: the payload of a SEGMENT record. */
 struct record_owner {
@@ -84,13 +111,15 @@ struct record_hard_state {
     uint64_t sequence; /* counts writes; the highest that can be read counts */
     uint64_t node;
     struct raft_hard_state hard;
+    uint64_t segment; /* the newest one with records that were called durable; 0: none yet */
+    uint64_t cut;     /* the log ends before the record of this sequence; 0: as it is found */
 };
 
 #define RECORD_HARD_STATE_BYTES 128u
 
 /* Writes exactly RECORD_HARD_STATE_BYTES. */
 void record_hard_state_put(struct writer *out, const struct record_hard_state *state);
-/* -ENODATA: nothing but zeros was written here. -EBADMSG: damaged. */
+/* -EBADMSG: damaged, or of a format that this program does not know. */
 NODISCARD int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_state);
 
 #endif

@@ -1,11 +1,11 @@
 /*
- * How many entries a node made durable with each flush, read from its log afterwards (wal.h: a
- * flush begins a sector, and pads its last one). The node is not asked and does not notice.
+ * How many entries a node made durable with each flush, read from its log afterwards (wal.h: what a
+ * flush brings to a segment ends with COPIES). The node is not asked and does not notice.
  *
  *     wal_flushes --dir DIR [--after INDEX] [--upto INDEX]
  *
  * Prints entries=… flushes=… entry_bytes=… of the entries in (after, upto] that are still in the
- * log. A flush that fills its last sector exactly counts with the next one; that is rare.
+ * log.
  */
 #include "raft/node/disk.h"
 #include "raft/wire/record.h"
@@ -62,11 +62,12 @@ static void segment_count(struct count *count, size_t len)
             if (at % DISK_SECTOR_BYTES == 0)
                 return;
             at += DISK_SECTOR_BYTES - at % DISK_SECTOR_BYTES;
-            counted = false;
             continue;
         }
         uint64_t index = record.index.n;
         at += record_bytes(record.payload.len);
+        if (record.type == RECORD_COPIES)
+            counted = false; /* it ends what a flush brought */
         if (record.type != RECORD_ENTRY)
             continue;
         if (index < count->first)

@@ -1,5 +1,7 @@
 #include "tests/node/fake_disk.h"
 
+#include "raft/wire/record.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -386,22 +388,35 @@ static void set_sector(struct fake_disk *disk, const char *name, uint64_t offset
     memcpy(f->durable + offset, sector, SECTOR);
 }
 
+/* What a sector of a segment was made as, by the segment's name and first record. */
+static void make_unused(const struct fake_file *file, const char *name, uint64_t offset,
+                        uint8_t sector[SECTOR])
+{
+    struct record record = {.generation = 0};
+    struct writer out = writer_of(sector, SECTOR);
+    (void)record_head_get(bytes_of(file->now, SECTOR), &record);
+    memset(sector, 0, SECTOR);
+    record_unused_put(&out, record.generation, strtoull(name, NULL, 16), offset);
+}
+
 void fake_disk_misdirect(struct fake_disk *disk, const char *name, uint64_t offset,
                          const char *other, uint64_t other_offset)
 {
-    static const uint8_t zeros[SECTOR];
-    uint8_t sector[SECTOR];
+    uint8_t sector[SECTOR], unused[SECTOR];
     struct fake_name *found = find(disk->name, disk->names, name);
     if (found == NULL || offset + SECTOR > disk->file[found->file].now_size)
         return;
     memcpy(sector, disk->file[found->file].now + offset, SECTOR);
-    set_sector(disk, name, offset, zeros);
+    make_unused(&disk->file[found->file], name, offset, unused);
+    set_sector(disk, name, offset, unused);
     set_sector(disk, other, other_offset, sector);
 }
 
-static bool all_zeros(const uint8_t *at, uint64_t len)
+/* Nothing was written here since the segment was made. */
+static bool is_unused(const uint8_t *sector)
 {
-    return len == 0 || (at[0] == 0 && memcmp(at, at + 1, len - 1) == 0);
+    static const uint8_t zeros[8];
+    return memcmp(sector, zeros, 8) == 0 || memcmp(sector, "not used", 8) == 0;
 }
 
 /* Segments are "….wal", of equal length: their names are in their order. */
@@ -418,7 +433,7 @@ bool fake_disk_old_sector(struct fake_disk *disk, uint64_t random, char ret_name
     const struct fake_name *newest = NULL;
     for (int i = 0; i < disk->durable_names; i++) {
         const struct fake_name *name = &disk->durable_name[i];
-        if (is_segment(disk, name) && !all_zeros(disk->file[name->file].durable, SECTOR) &&
+        if (is_segment(disk, name) && !is_unused(disk->file[name->file].durable) &&
             (newest == NULL || strcmp(newest->name, name->name) < 0))
             newest = name;
     }
@@ -429,7 +444,7 @@ bool fake_disk_old_sector(struct fake_disk *disk, uint64_t random, char ret_name
             continue;
         const struct fake_file *f = &disk->file[name->file];
         uint64_t sector = (random >> 8) % (f->durable_size / SECTOR);
-        if (all_zeros(f->durable + sector * SECTOR, SECTOR))
+        if (is_unused(f->durable + sector * SECTOR))
             sector = 0;
         memcpy(ret_name, name->name, sizeof(name->name));
         *ret_offset = sector * SECTOR;

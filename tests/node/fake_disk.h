@@ -69,12 +69,12 @@ const uint8_t *fake_disk_durable(struct fake_disk *disk, const char *name, uint6
 void fake_disk_rot(struct fake_disk *disk, const char *name, uint64_t offset, uint64_t len,
                    uint64_t *random);
 
-/* The sector was written to the place of another one, and is all zeros, as before. */
+/* The sector was written to the place of another one, and is unused, as before. */
 void fake_disk_misdirect(struct fake_disk *disk, const char *name, uint64_t offset,
                          const char *other, uint64_t other_offset);
 
 /*
- * A sector of a log segment, not all zeros, that something in a later segment proves to have been
+ * A sector of a log segment, in use, that something in a later segment proves to have been
  * durable. False when there is none.
  */
 bool fake_disk_old_sector(struct fake_disk *disk, uint64_t random, char ret_name[32],

@@ -62,25 +62,25 @@ Test(replica, writes_many_of_one_turn_with_one_sync)
 {
     struct rig *rig = ready_rig();
     uint64_t operations = rig->disk.operations;
-    for (uint64_t i = 1; i <= 20; i++)
+    for (uint64_t i = 1; i <= 10; i++)
         rig_write(rig, i);
     rig_turn(rig);
-    for (uint64_t i = 1; i <= 20; i++)
+    for (uint64_t i = 1; i <= 10; i++)
         must(rig->request[i].times == 0); /* the flush is off the loop */
-    for (uint64_t i = 21; i <= 40; i++)
+    for (uint64_t i = 11; i <= 20; i++)
         rig_write(rig, i); /* these gather meanwhile */
     rig_turn(rig);
     cr_assert(eq(u64, rig->disk.operations, operations));
     cr_assert(fake_runner_step(&rig->runner, RUNNER_LOG));
     cr_assert(eq(u64, rig->disk.operations, operations + 2));
-    cr_assert(eq(u32, rig->request[20].times, 0), "durable, and told in the next turn");
+    cr_assert(eq(u32, rig->request[10].times, 0), "durable, and told in the next turn");
     rig_turn(rig);
-    for (uint64_t i = 1; i <= 40; i++)
-        must(rig->request[i].times == (i <= 20));
+    for (uint64_t i = 1; i <= 20; i++)
+        must(rig->request[i].times == (i <= 10));
     cr_assert(fake_runner_step(&rig->runner, RUNNER_LOG));
     rig_turn(rig);
     cr_assert(eq(u64, rig->disk.operations, operations + 4));
-    cr_assert(eq(u32, rig->request[40].times, 1));
+    cr_assert(eq(u32, rig->request[20].times, 1));
     rig_check(rig);
     rig_free(rig);
 }
