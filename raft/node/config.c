@@ -44,6 +44,8 @@ static const struct setting settings[] = {
      PLACE(pid_file), 0, 4000},
     {"snapshot-entries", "ROLLCALL_SNAPSHOT_ENTRIES", "N", "100000",
      "log entries between snapshots", NUMBER, PLACE(snapshot_entries), 1, UINT32_MAX},
+    {"scrub-kib-per-s", "ROLLCALL_SCRUB_KIB_PER_S", "N", "2048",
+     "of the log, read through for damage; 0: not", NUMBER_32, PLACE(scrub_kib_per_s), 0, 1 << 20},
     {"election-ms", "ROLLCALL_ELECTION_MS", "MS", "300", "silence of a leader before an election",
      NUMBER_32, PLACE(election_ms), 10, 60000},
     {"heartbeat-ms", "ROLLCALL_HEARTBEAT_MS", "MS", "30", "a leader is heard at least so often",

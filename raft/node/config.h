@@ -26,6 +26,7 @@ struct config {
     } member[CONFIG_MEMBERS_MAX];
     const char *pid_file; /* empty: none */
     uint64_t snapshot_entries;
+    uint32_t scrub_kib_per_s; /* 0: the log is not scrubbed */
     uint32_t election_ms;
     uint32_t heartbeat_ms;
 };

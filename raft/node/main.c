@@ -278,6 +278,7 @@ static int open_log(struct node *node)
         .election_ms = config->election_ms,
         .heartbeat_ms = config->heartbeat_ms,
         .snapshot_entries = config->snapshot_entries,
+        .scrub_bytes_per_s = config->scrub_kib_per_s << 10,
         .random = random,
         .segment_bytes = WAL_SEGMENT_BYTES,
         .answers_max = USERS_ANSWERS_MAX,

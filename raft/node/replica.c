@@ -162,14 +162,21 @@ static void apply_committed(struct replica *replica)
     raft_index first = {replica->applied + 1}, last = {replica->committed};
     if (last.n - first.n >= APPLY_PER_TURN)
         last.n = first.n + APPLY_PER_TURN - 1;
-    raft_index held = replica->entries.first;
+    raft_index held = replica->entries.first, hole;
+    if (wal_has_hole(replica->wal, first, last, &hole) && index_less(hole, held)) {
+        last = (raft_index){hole.n - 1}; /* until it is repaired: replica_repair.c */
+        if (index_less(last, first))
+            return;
+    }
     if (index_less(first, held)) { /* from before the start: they are only on disk */
         raft_index to = index_min(last, (raft_index){held.n - 1});
         int result = wal_read(replica->wal, first, to, apply, replica);
-        if (result != 0) {
+        if (result != 0 && !repair_blocks_apply(replica)) {
             replica_failed(replica, "reading the log back", result);
             return;
         }
+        if (result != 0)
+            return; /* found just now */
         first = index_next(to);
     }
     for (raft_index i = first; !index_less(last, i); i = index_next(i)) {
@@ -379,6 +386,7 @@ void replica_turn(struct replica *replica)
         install_look(replica, now_ms);
     }
     admit_look(replica, now_ms);
+    repair_look(replica, now_ms);
     hand_over(replica, now_ms);
     do {
         step_gathered(replica, now_ms);
@@ -392,7 +400,8 @@ void replica_turn(struct replica *replica)
 uint64_t replica_deadline_ms(const struct replica *replica)
 {
     uint64_t deadline_ms = replica->look_ms;
-    if (replica->applied < replica->committed && !replica_lacks_state(replica))
+    if (replica->applied < replica->committed && !replica_lacks_state(replica) &&
+        !repair_blocks_apply(replica))
         return 0;
     if (replica->wal_tick_ms < deadline_ms)
         deadline_ms = replica->wal_tick_ms;

@@ -77,6 +77,7 @@ struct replica_options {
     uint64_t answers_max;               /* USERS_ANSWERS_MAX */
     uint64_t random;                    /* for timeouts, and as generation of a new log */
     uint32_t segment_bytes;             /* WAL_SEGMENT_BYTES */
+    uint32_t scrub_bytes_per_s;         /* of the log, read through in the background; 0: not */
     /* Flush on the calling thread as long as that is quick, not only for a lone write; a leader
      * with peers never does. */
     bool flush_here_while_quick;

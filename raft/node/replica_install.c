@@ -51,6 +51,8 @@ static bool is_news(const struct replica *replica, uint64_t index)
 {
     if (replica_lacks_state(replica))
         return index >= replica->log_start;
+    if (repair_is_hopeless(replica))
+        return index > replica->applied;
     return index > replica->committed;
 }
 
@@ -220,7 +222,8 @@ static void save(struct replica *replica)
 static void say_please(struct replica *replica, uint64_t now_ms)
 {
     struct install *install = &replica->install;
-    if (!replica_lacks_state(replica) || install->phase != INSTALL_NONE ||
+    bool lacks = replica_lacks_state(replica);
+    if ((!lacks && !repair_is_hopeless(replica)) || install->phase != INSTALL_NONE ||
         now_ms - install->please_ms < PLEASE_MS)
         return;
     install->please_ms = now_ms;
@@ -228,7 +231,7 @@ static void say_please(struct replica *replica, uint64_t now_ms)
     raft_node_id who = replica->options.member[install->please_who];
     struct peer_note note = {
         .kind = PEER_SNAPSHOT_PLEASE,
-        .snapshot_please = {.least = replica->log_start},
+        .snapshot_please = {.least = lacks ? replica->log_start : replica->applied + 1},
     };
     if (who.n != replica->options.node)
         replica_send_note(replica, who, &note);

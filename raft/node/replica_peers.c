@@ -92,7 +92,10 @@ void replica_send(struct replica *replica, struct raft_message *message)
         struct raft_append *append = &message->append;
         uint32_t count = raft_runs_entries(&append->entries);
         if (gather_entries(replica, index_next(append->prev), &count) != 0) {
-            /* The state has them all: that is sent instead. */
+            /* Repaired soon, as a rule. Else, or if nobody knows what they were, the state is sent,
+             * which has them all. */
+            if (wal_holes(replica->wal) > 0 && replica->repair.tries < REPAIR_TRIES_MAX)
+                return;
             if (offers_begin(replica, message->to, false))
                 replica->options.hooks->note(
                     replica->options.context, "log_unreadable",
@@ -121,6 +124,12 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return writes_forwarded(replica, from, &note.forward);
     case PEER_FORWARD_REFUSED:
         writes_forward_refused(replica, from, &note.forward_refused);
+        return 0;
+    case PEER_ENTRIES_PLEASE:
+        repair_asked(replica, from, &note.entries_please);
+        return 0;
+    case PEER_ENTRY:
+        repair_entry(replica, &note.entry);
         return 0;
     case PEER_SNAPSHOT_PLEASE:
         if (replica->applied >= note.snapshot_please.least)

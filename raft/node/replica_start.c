@@ -54,6 +54,8 @@ int replica_open(const struct replica_options *options, struct replica **ret_rep
         .generation = options->random,
         .segment_bytes = options->segment_bytes,
         .on_durable = wal_is_durable,
+        .on_scrubbed = repair_scrubbed,
+        .alone = options->members <= 1,
         .on_failed = replica_failed,
         .context = replica,
     };
@@ -133,8 +135,37 @@ static int note_term(void *context, raft_index index, raft_term term, enum raft_
     return 0;
 }
 
+static bool find_hole(const struct replica *replica, raft_index index, struct wal_hole *ret_hole)
+{
+    for (uint32_t i = 0; wal_hole(replica->wal, i, ret_hole); i++) {
+        if (index_equal(ret_hole->index, index))
+            return true;
+    }
+    return false;
+}
+
+/* Entries first … last; of damaged ones what their headers say, with a payload of zeros. */
+static int read_known(struct replica *replica, raft_index first, raft_index last, wal_each *each,
+                      void *context)
+{
+    static const uint8_t zeros[RAFT_ENTRY_BYTES_MAX];
+    raft_index hole;
+    int result = 0;
+    while (result == 0 && !index_less(last, first)) {
+        bool has_hole = wal_has_hole(replica->wal, first, last, &hole);
+        raft_index to = has_hole ? (raft_index){hole.n - 1} : last;
+        if (!index_less(to, first))
+            result = wal_read(replica->wal, first, to, each, context);
+        struct wal_hole known;
+        if (result == 0 && has_hole && find_hole(replica, hole, &known))
+            result = each(context, hole, known.term, known.kind, bytes_of(zeros, known.length));
+        first = has_hole ? index_next(hole) : index_next(last);
+    }
+    return result;
+}
+
 /* The term of the state's last entry in the log, if the log has it. */
-static int term_in_log(const struct replica *replica, raft_index state, bool *ret_has,
+static int term_in_log(struct replica *replica, raft_index state, bool *ret_has,
                        raft_term *ret_term)
 {
     const struct wal_recovered *recovered = &replica->recovered;
@@ -142,7 +173,7 @@ static int term_in_log(const struct replica *replica, raft_index state, bool *re
     *ret_term = recovered->start_term;
     if (!*ret_has || index_equal(state, recovered->start))
         return 0;
-    return wal_read(replica->wal, state, state, note_term, ret_term);
+    return read_known(replica, state, state, note_term, ret_term);
 }
 
 static struct raft_configuration first_configuration(const struct replica *replica)
@@ -212,12 +243,16 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     struct raft_saved saved;
     bool drop_log = false;
     int result = place_start(replica, state, &saved, &drop_log);
+    raft_index hole;
+    saved.damaged = result == 0 && !drop_log &&
+                    wal_has_hole(replica->wal, index_next(saved.snapshot_index),
+                                 replica->recovered.last, &hole);
     if (result == 0)
         result = raft_init(replica->raft, &options, &saved, &replica->raft);
     *ret_last = drop_log ? saved.log_start : replica->recovered.last;
     if (result == 0 && !drop_log && index_less(saved.log_start, *ret_last))
-        result = wal_read(replica->wal, index_next(saved.log_start), *ret_last, restore_entry,
-                          replica->raft);
+        result = read_known(replica, index_next(saved.log_start), *ret_last, restore_entry,
+                            replica->raft);
     /* What differs from what the disk said is durable before anything is said of it. */
     const struct wal_recovered *recovered = &replica->recovered;
     if (result == 0 && (!term_equal(saved.hard.term, recovered->hard.term) ||

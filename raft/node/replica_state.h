@@ -14,6 +14,8 @@
 #define LOOK_MS 100u
 /* The log's last room, for the entries that the core makes itself. */
 #define ROOM_RESERVE_BYTES 2048u
+/* So often others are asked for damaged entries in vain before states are sent instead. */
+#define REPAIR_TRIES_MAX 8u
 
 /* --- replica_writes.c: writes that wait --------------------------------------------------------
  *
@@ -126,6 +128,17 @@ struct admission {
     bool done;
 };
 
+/* --- replica_repair.c ------------------------------------------------------------------------- */
+
+struct repair {
+    uint64_t asked_ms, scrub_ms;
+    uint32_t who;      /* was asked last, by place among the members */
+    uint32_t tries;    /* since an entry came */
+    uint32_t unsynced; /* entries put back since the last sync */
+    uint64_t repaired;
+    raft_node_id asker; /* who is being answered */
+};
+
 struct replica {
     struct replica_options options;
     struct wal *wal;
@@ -159,6 +172,7 @@ struct replica {
     struct offer offer[RAFT_MEMBERS_MAX];
     struct install install;
     struct admission admission;
+    struct repair repair;
 
     uint32_t proposal_accepted; /* of the proposal under way */
     bool durable;               /* the WAL reached this mark */
@@ -264,5 +278,17 @@ void install_give_up(struct replica *replica);
 void admit_peer_up(struct replica *replica, raft_node_id peer);
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);
 void admit_look(struct replica *replica, uint64_t now_ms);
+
+/* --- replica_repair.c ------------------------------------------------------------------------- */
+
+/* The next entry to apply is damaged; and no other node seems to have it. */
+bool repair_blocks_apply(const struct replica *replica);
+bool repair_is_hopeless(const struct replica *replica);
+void repair_asked(struct replica *replica, raft_node_id from,
+                  const struct peer_entries_please *please);
+void repair_entry(struct replica *replica, const struct peer_entry_here *entry);
+void repair_look(struct replica *replica, uint64_t now_ms);
+/* The WAL's hook. */
+void repair_scrubbed(void *context, const struct wal_scrubbed *scrubbed);
 
 #endif

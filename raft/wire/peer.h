@@ -21,6 +21,8 @@
  *   HELLO      the first frame of a connection, from who called
  *   STANDING   the sender's term, and where its log ends: for a node that forgot
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
+ *   ENTRIES_PLEASE   entries that are damaged at the sender, by index; ENTRY one of them, if the
+ *              receiver has it: nothing is said of others
  *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
  *
  * A snapshot is the state as of an entry, sent in pieces that the receiver asks for, so that it can
@@ -47,7 +49,9 @@
     M(PEER_SNAPSHOT_OFFER,  peer_snapshot_offer,  snapshot_offer,  69) \
     M(PEER_SNAPSHOT_WANT,   peer_snapshot_want,   snapshot_want,   70) \
     M(PEER_SNAPSHOT_CHUNK,  peer_snapshot_chunk,  snapshot_chunk,  71) \
-    M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72)
+    M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72) \
+    M(PEER_ENTRIES_PLEASE,  peer_entries_please,  entries_please,  73) \
+    M(PEER_ENTRY,           peer_entry_here,      entry,           74)
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
 #define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
@@ -66,6 +70,9 @@
     F(u64, index) F(u64, after) F(u64, answers_page) F(u64, next_after) \
     F(u64, next_answers_page) F(u8, last) F(bytes, users) F(bytes, answers)
 #define PEER_SNAPSHOT_END_FIELDS(F)    F(u64, index) F(u8, installed)
+/* u64 indexes, one after another. */
+#define PEER_ENTRIES_PLEASE_FIELDS(F)  F(bytes, indexes)
+#define PEER_ENTRY_FIELDS(F)           F(u64, index) F(u64, term) F(u8, kind) F(bytes, payload)
 /* clang-format on */
 
 SCHEMA_STRUCT(peer_hello, PEER_HELLO_FIELDS)
@@ -82,7 +89,7 @@ struct peer_note {
 
 /* The packed users and the packed answers of a chunk take at most so many bytes each. */
 #define PEER_CHUNK_BYTES_MAX (256u << 10)
-/* A note but a chunk takes at most so many bytes as a frame; a message, see PEER_MESSAGE_…. */
+/* A note but a chunk or an entry takes at most so many bytes as a frame. */
 #define PEER_NOTE_BYTES_MAX    (FRAME_HEADER_BYTES + 4096u)
 #define PEER_CHUNK_FRAME_BYTES (PEER_NOTE_BYTES_MAX + 2 * PEER_CHUNK_BYTES_MAX)
 #define PEER_MESSAGE_BYTES_MAX \

@@ -79,6 +79,7 @@ Test(config, takes_every_option_with_its_limits)
     } rows[] = {
         {"--id", "3", "1", "4294967295"},
         {"--snapshot-entries", "5", "1", "4294967295"},
+        {"--scrub-kib-per-s", "7", "0", "1048576"},
         {"--election-ms", "1000", "150", "60000"},
         {"--heartbeat-ms", "20", "1", "60"},
         {"--dir", "/x", "x", NULL},
