@@ -500,6 +500,7 @@ struct replica_status replica_status(const struct replica *replica)
         .snapshot_index = replica->saved_index,
         .snapshot_wanted = replica->save_wanted,
         .wal_full = wal_full(replica->wal),
+        .damaged_entries = wal_holes(replica->wal),
         .wal_bytes = wal_disk_bytes(replica->wal),
         .waiting = replica->writes.count,
     };

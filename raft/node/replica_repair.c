@@ -28,8 +28,7 @@ bool repair_blocks_apply(const struct replica *replica)
 
 bool repair_is_hopeless(const struct replica *replica)
 {
-    return repair_blocks_apply(replica) &&
-           replica->repair.tries >= REPAIR_TRIES_MAX;
+    return repair_blocks_apply(replica) && replica->repair.tries >= REPAIR_TRIES_MAX;
 }
 
 static bool is_damaged(const struct replica *replica)
@@ -44,8 +43,7 @@ static void tell_core(struct replica *replica)
     bool damaged = is_damaged(replica);
     if (damaged == raft_status(replica->raft).damaged)
         return;
-    replica_step(replica,
-                 &(struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
+    replica_step(replica, &(struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
 }
 
 /* False when the process must end. */
@@ -121,11 +119,9 @@ static int send_entry(void *context, raft_index index, raft_term term, enum raft
                       struct bytes payload)
 {
     struct replica *replica = context;
-    struct peer_note note = {.kind = PEER_ENTRY,
-                             .entry = {.index = index.n,
-                                       .term = term.n,
-                                       .kind = (uint8_t)kind,
-                                       .payload = payload}};
+    struct peer_note note = {
+        .kind = PEER_ENTRY,
+        .entry = {.index = index.n, .term = term.n, .kind = (uint8_t)kind, .payload = payload}};
     replica_send_note(replica, replica->repair.asker, &note);
     return 0;
 }
@@ -145,7 +141,7 @@ void repair_asked(struct replica *replica, raft_node_id from,
         if (entries_get(&replica->entries, index, &kind, &payload))
             (void)send_entry(replica, index, raft_entry_term(replica->raft, index), kind, payload);
         else
-            (void)wal_read(replica->wal, index, index, send_entry, replica);
+            (void)!wal_read(replica->wal, index, index, send_entry, replica);
     }
 }
 

@@ -55,7 +55,6 @@ int replica_open(const struct replica_options *options, struct replica **ret_rep
         .segment_bytes = options->segment_bytes,
         .on_durable = wal_is_durable,
         .on_scrubbed = repair_scrubbed,
-        .alone = options->members <= 1,
         .on_failed = replica_failed,
         .context = replica,
     };

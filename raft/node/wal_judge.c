@@ -324,6 +324,10 @@ static int begin(struct wal_judge *judge)
     judge->recovered->start_term = walk->tail.last_term;
     result = walk_segment(judge);
     judge->lost = result == 0 && walk->offset == 0;
+    if (judge->lost) { /* another segment stands in its place */
+        judge->recovered->start = (raft_index){0};
+        judge->recovered->start_term = (raft_term){0};
+    }
     return result;
 }
 

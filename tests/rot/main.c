@@ -118,8 +118,10 @@ static enum outcome judge_alone(struct world *world, uint32_t node)
     const struct machine *machine = &world->machine[node];
     bool said = machine->recovered.text[0] != '\0';
     if (!machine_up(machine))
-        return said ? REFUSED : BROKEN;
+        return world->counts.refused_to_start > 0 ? REFUSED : BROKEN;
     uint64_t users = users_at(world, node);
+    if (world->broken && machine->recovered.cut_bytes == 0)
+        return BROKEN; /* else the place of what was cut is taken by another entry */
     if (users == USERS)
         return said ? REPAIRED : WHOLE;
     /* The batch of the last user, or of the leader's opening entry after it. */
@@ -141,10 +143,10 @@ static enum outcome try(struct world *world, const struct damage *damage, uint64
            !same_as_others(world, node))
         world_run(world, world->now_us + 1000);
     *ret_us = world->now_us - began_us;
-    if (world->broken)
-        return BROKEN;
     if (world->nodes == 1)
         return judge_alone(world, node);
+    if (world->broken)
+        return BROKEN;
     if (!same_as_others(world, node))
         return machine->phase == MACHINE_REFUSED ? REFUSED : LATE;
     return machine->recovered.text[0] != '\0' ? REPAIRED : WHOLE;

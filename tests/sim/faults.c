@@ -40,6 +40,10 @@ static void look_for_recovered(struct world *world)
             continue;
         if (!may_vote(machine))
             continue;
+        /* What a start finds is repaired, or known to be forgotten. */
+        if (machine->life != machine->rotten_life &&
+            replica_status(machine->replica).damaged_entries == 0)
+            machine->disk_unsound = false;
         bool caught_up = users_meta(replica_users(machine->replica)).index >= machine->damaged_at;
         bool saved = machine->saved_index >= machine->damaged_at && machine->saved_after_damage;
         if (caught_up && saved && !machine->disk_damaged)
@@ -134,6 +138,7 @@ static void rot_log(struct world *world, struct machine *machine, bool misdirect
         return;
     note_damage(world, machine);
     machine->disk_damaged = machine->disk_unsound = true;
+    machine->rotten_life = machine->life;
     if (misdirected)
         fake_disk_misdirect(&machine->disk, name, offset, other, other_offset);
     else

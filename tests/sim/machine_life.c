@@ -214,6 +214,7 @@ static int open_log(struct machine *machine)
         .answers_max = machine->settings.answers_max,
         .random = world_random(world),
         .segment_bytes = machine->settings.segment_bytes,
+        .scrub_bytes_per_s = 1u << 20,
         .own_flush_after_ms = machine->settings.own_flush_after_ms,
         .disk = &machine->disk.disk,
         .runner = &machine->runner.runner,

@@ -81,6 +81,12 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
         last = machine->saved_index;
     if (machine->store_damaged)
         last = UINT64_MAX; /* what it had may have been in its store */
+    /* It knows that it forgot, or is alone and says so. */
+    if (machine->disk_damaged &&
+        (recovered->hard.unsure || (world->nodes == 1 && recovered->cut_bytes > 0))) {
+        last = UINT64_MAX;
+        known->term_ever = known->acked_term = known->acked = 0;
+    }
     RULE(world, recovered->hard.term.n >= known->term_ever,
          "node %u finds term %llu on its disk, and was in term %llu", node,
          LLU(recovered->hard.term.n), LLU(known->term_ever));

@@ -1,5 +1,7 @@
 #include "tests/sim/scenario_state.h"
 
+#include "raft/wire/record.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -377,16 +379,46 @@ static void do_disk(struct scenario *scenario, struct words *words)
     }
 }
 
+/* The payload of this entry, in the segment that has it. */
+static bool find_entry(struct machine *machine, uint64_t index, char name[32], uint64_t *ret_offset)
+{
+    for (int i = 0; i < machine->disk.durable_names; i++) {
+        const struct fake_file *file = &machine->disk.file[machine->disk.durable_name[i].file];
+        for (uint64_t at = 0; at + RECORD_HEADER_BYTES <= file->durable_size; at += 8) {
+            struct record record;
+            if (record_get(bytes_of(file->durable + at, (size_t)(file->durable_size - at)),
+                           &record) != RECORD_OK ||
+                record.type != RECORD_ENTRY || record.index.n != index)
+                continue;
+            memcpy(name, machine->disk.durable_name[i].name, 32);
+            *ret_offset = at + RECORD_HEADER_BYTES;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void do_rot(struct scenario *scenario, struct words *words)
 {
     struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
     char name[32];
     uint64_t offset;
+    if (is_number(words_peek(words))) {
+        if (!find_entry(machine, scenario_number(scenario, words), name, &offset)) {
+            scenario_fail(scenario, "it has no such entry");
+            return;
+        }
+        machine->disk_damaged = machine->disk_unsound = true;
+        machine->rotten_life = machine->life;
+        fake_disk_rot(&machine->disk, name, offset, 8, &scenario->world->random);
+        return;
+    }
     if (!fake_disk_old_sector(&machine->disk, 1, name, &offset)) {
         scenario_fail(scenario, "its log is too short to rot: it has one segment");
         return;
     }
     machine->disk_damaged = machine->disk_unsound = true;
+    machine->rotten_life = machine->life;
     fake_disk_rot(&machine->disk, name, offset + 100, 8, &scenario->world->random);
 }
 

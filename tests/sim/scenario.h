@@ -26,6 +26,7 @@
  *     wipe NODES                    a node that is down has an empty disk, and store
  *     disk N ok | slow MS | stall MS | fail | full | crash K      (at its Kth write from now)
  *     rot N                         a sector of its log is not what it was
+ *     rot N INDEX                   this entry's payload is not
  *     redis N down | up | empty | crash | slow MS
  *     clock N jump MS | drift PERCENT
  *     snapshot NODES                a snapshot is asked for
@@ -47,6 +48,7 @@
  *     expect same NODES             one state
  *     expect commit NODES >= N | < N      expect log NODES >= N | < N     (index of the last entry)
  *     expect down NODES | up NODES
+ *     expect whole NODES            nothing is missing in their logs, and they know it
  *
  * An `expect` waits until what it says is so, for two seconds and twenty elections at most, and
  * fails then; `expect now …` does not wait. The rules (rules.h, clients.h) hold in scenarios too.

@@ -163,6 +163,19 @@ static bool indexes_are(struct scenario *scenario, struct words *words, bool com
     return true;
 }
 
+static bool all_whole(const struct scenario *scenario, uint32_t nodes)
+{
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct machine *machine = &scenario->world->machine[id];
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).unsure ||
+            replica_status(machine->replica).damaged_entries > 0)
+            return false;
+    }
+    return true;
+}
+
 static bool all_up(struct scenario *scenario, struct words *words, bool wanted)
 {
     uint32_t nodes = scenario_nodes(scenario, words);
@@ -207,6 +220,8 @@ static bool is_so(struct scenario *scenario, struct words words)
         return one_state(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "up"))
         return all_up(scenario, &words, true);
+    if (words_take(&words, "whole"))
+        return all_whole(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "down"))
         return all_up(scenario, &words, false);
     bool has = words_take(&words, "has");
