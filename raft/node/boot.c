@@ -116,7 +116,28 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
     UNREACHABLE();
 }
 
-static const struct snapshots_hooks snapshots_hooks = {.loaded = on_loaded, .saved = on_saved};
+static void on_lost(void *context, const char *text)
+{
+    struct node *node = context;
+    node->snapshot_state = CALL_SNAPSHOT_NOT_DURABLE;
+    diag("snapshot_lost", "text=\"%s: a complete one is written\"", text);
+    replica_store_lost(node->replica);
+}
+
+static const struct snapshots_hooks snapshots_hooks = {
+    .loaded = on_loaded,
+    .saved = on_saved,
+    .lost = on_lost,
+};
+
+void boot_look(struct node *node)
+{
+    uint64_t now_ms = node_now_ms(NULL);
+    if (now_ms < node->look_ms || !redis_connected(node->redis))
+        return;
+    node->look_ms = now_ms + SNAPSHOTS_LOOK_MS;
+    snapshots_look(node->snapshots);
+}
 
 static void on_redis_connected(void *context)
 {
@@ -124,7 +145,7 @@ static void on_redis_connected(void *context)
     if (node->redis_was_down)
         diag("redis_up", "socket=%s", node->config.redis);
     if (node->redis_was_down && node->phase == NODE_RUNNING)
-        replica_store_is_back(node->replica);
+        replica_store_lost(node->replica);
     node->redis_was_down = false;
     if (node->phase == NODE_LOADING && !node->load_asked) {
         node->load_asked = true;

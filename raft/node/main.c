@@ -199,6 +199,8 @@ static void on_check(uv_check_t *check)
     struct node *node = check->data;
     if (node->phase == NODE_LOADING)
         boot_without_redis(node);
+    if (node->phase == NODE_RUNNING)
+        boot_look(node);
     if (replica_users(node->replica) != NULL) {
         replica_turn(node->replica);
         if (node->peers != NULL)

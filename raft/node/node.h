@@ -38,6 +38,7 @@ struct node {
     uint64_t saving_since_ms;
     enum call_snapshot snapshot_state;
     bool redis_was_down;
+    uint64_t look_ms; /* when to look after the snapshot again */
 };
 
 /* --- main.c */
@@ -49,6 +50,8 @@ void node_refuse_start(struct node *node, const char *text);
 NODISCARD int boot_open(struct node *node); /* Redis, and what loads from it */
 /* While Redis is away at start: go on without it if the log allows, else give up in time. */
 void boot_without_redis(struct node *node);
+/* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
+void boot_look(struct node *node);
 enum call_snapshot boot_snapshot_state(void *context);
 
 #endif

@@ -421,9 +421,9 @@ void replica_want_snapshot(struct replica *replica)
     replica->save_wanted = true;
 }
 
-void replica_store_is_back(struct replica *replica)
+void replica_store_lost(struct replica *replica)
 {
-    replica->save_wanted = true;
+    replica->save_wanted = replica->save_wanted || !replica->saving; /* one under way will do */
     replica->save_after_ms = 0;
     replica->save_retry_ms = SAVE_RETRY_MS_MIN;
 }

@@ -134,8 +134,8 @@ uint64_t replica_deadline_ms(const struct replica *replica);
 
 /* Asks for a snapshot as soon as none is being saved. */
 void replica_want_snapshot(struct replica *replica);
-/* The store was away and is back: a save is due, for it may have lost what it held. */
-void replica_store_is_back(struct replica *replica);
+/* The store lost what it held, or was away and may have: a save is due at once. */
+void replica_store_lost(struct replica *replica);
 /* What hooks.save began has ended; durable: the state at `index` survives a crash of the store. */
 void replica_saved(struct replica *replica, bool durable, uint64_t index);
 

@@ -70,6 +70,21 @@ void snapshots_fail(struct snapshots *snapshots, const char *format, ...)
     va_end(arguments);
 }
 
+void snapshots_lose(struct snapshots *snapshots, const char *format, ...)
+{
+    char text[SNAPSHOTS_TEXT_BYTES];
+    if (!snapshots->base_durable)
+        return;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof(text), format, arguments);
+    va_end(arguments);
+    snapshots->base_durable = false;
+    users_unpin(snapshots->base);
+    snapshots->base = NULL;
+    snapshots->hooks->lost(snapshots->context, text);
+}
+
 bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply)
 {
     assert(snapshots->open > 0);
@@ -85,6 +100,19 @@ bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply
         return false;
     }
     return !snapshots->failed;
+}
+
+void snapshots_ask_meta(struct snapshots *snapshots, store_on_reply *on_reply)
+{
+    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
+}
+
+void snapshots_ask_size(struct snapshots *snapshots, enum snapshots_key key,
+                        store_on_reply *on_reply)
+{
+    struct bytes words[] = {bytes_of_text("HLEN"), snapshots_key(snapshots, key)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
 }
 
 bool snapshots_number(struct bytes text, uint64_t *ret_number)
@@ -134,4 +162,62 @@ void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char re
     }
     int len = snprintf(ret_text, 9, "%08" PRIx32, crc);
     assert(len == 8);
+}
+
+/* --- meta ------------------------------------------------------------------------------------- */
+
+bool snapshots_meta_is_whole(const struct store_reply *meta)
+{
+    struct bytes value[SNAPSHOTS_META_FIELDS], found;
+    bool whole = meta->kind == STORE_LIST && meta->count == 2 * (SNAPSHOTS_META_FIELDS + 1) &&
+                 snapshots_field(meta, "checksum", &found);
+    for (uint32_t i = 0; whole && i < SNAPSHOTS_META_FIELDS; i++)
+        whole = snapshots_field(meta, snapshots_meta_field[i], &value[i]);
+    char checksum[9];
+    if (!whole)
+        return false;
+    snapshots_checksum(value, checksum);
+    return bytes_equal(found, bytes_of_text(checksum));
+}
+
+bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_view *view)
+{
+    struct bytes index_text, digest_text;
+    uint64_t index;
+    if (view == NULL || !snapshots_meta_is_whole(meta) ||
+        !snapshots_field(meta, "index", &index_text) ||
+        !snapshots_field(meta, "digest", &digest_text) || !snapshots_number(index_text, &index))
+        return false;
+    struct users_meta wanted = users_view_meta(view);
+    char digest[17];
+    snapshots_digest(wanted.digest, digest);
+    return index == wanted.index && bytes_equal(digest_text, bytes_of_text(digest));
+}
+
+bool snapshots_meta_is_ours(const struct snapshots *snapshots, const struct store_reply *meta)
+{
+    struct bytes cluster, text;
+    uint64_t node;
+    return snapshots_field(meta, "cluster", &cluster) &&
+           bytes_equal(cluster, bytes_of_text(snapshots->cluster)) &&
+           snapshots_field(meta, "node", &text) && snapshots_number(text, &node) &&
+           node == snapshots->node;
+}
+
+void snapshots_meta_print(const struct store_reply *meta, char *ret_text, size_t text_bytes)
+{
+    struct bytes text = {.len = 0};
+    if (meta->kind != STORE_LIST || meta->count == 0)
+        snprintf(ret_text, text_bytes, "nothing");
+    else if (snapshots_meta_is_whole(meta) && snapshots_field(meta, "index", &text))
+        snprintf(ret_text, text_bytes, "that of entry %.*s", (int)text.len, (const char *)text.at);
+    else
+        snprintf(ret_text, text_bytes, "one that was changed");
+}
+
+uint64_t snapshots_answers_pages(struct users_meta meta)
+{
+    if (meta.answers_first == meta.answers_next)
+        return 0;
+    return (meta.answers_next - 1) / USERS_PAGE - meta.answers_first / USERS_PAGE + 1;
 }

@@ -15,12 +15,18 @@
  * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. The first
  * snapshot is complete: written beside the old one under "new:…" and renamed over it. Later ones
  * write the difference of two versions, if meta says that the older is what Redis holds: it is
- * asked each time, and an emptied or older Redis gets a complete one.
+ * asked each time, and an emptied or older Redis gets a complete one. A difference never hides what
+ * was changed by hand: the digest in meta is that of the state in memory, not of what Redis holds,
+ * and a load compares them.
  *
  * A snapshot counts only when Redis has it on disk, which is asked each time: at once with
- * `appendonly yes`, `appendfsync always` and `no-appendfsync-on-rewrite no`; else by WAITAOF where
- * the server knows it; else, where there is no append-only file, by a BGSAVE that began after it,
- * ended well, and left a server that still holds it.
+ * `appendonly yes`, `appendfsync always` and `no-appendfsync-on-rewrite no`, before and after it
+ * was written; else by WAITAOF where the server knows it; else, where there is no append-only file
+ * but dumps (`save` is not empty), by a BGSAVE that began after it, ended well, and left a server
+ * that still holds it. None counts, and none is written, where Redis keeps nothing on disk, or may
+ * evict keys (`maxmemory-policy allkeys-…`): that would be a snapshot that goes by itself.
+ *
+ * A whole record (by its checksum) of another node or cluster in the place of meta is left alone.
  *
  * Everything goes in small steps, a window of commands at a time, so that the loop is never held.
  */
@@ -51,6 +57,8 @@ enum snapshots_found {
 struct snapshots_hooks {
     void (*loaded)(void *context, enum snapshots_found found, const char *text);
     void (*saved)(void *context, const struct snapshots_saved *saved);
+    /* Redis does not hold any more what it held, `text` says how: a save is due, to be complete. */
+    void (*lost)(void *context, const char *text);
 };
 
 /* NULL: no memory. The store outlives it. */
@@ -71,5 +79,15 @@ struct raft_configuration snapshots_loaded_configuration(const struct snapshots 
  */
 void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
                     const struct raft_configuration *configuration);
+
+/* How often to look after what Redis holds. */
+#define SNAPSHOTS_LOOK_MS 500u
+
+/*
+ * Looks whether Redis still holds the last snapshot: its meta record and how many fields its hashes
+ * have, all of it each time; and what they hold, a few pages further each time. Ends in hooks.lost
+ * or in nothing. Does nothing while a look, save or load is under way, or the last save failed.
+ */
+void snapshots_look(struct snapshots *snapshots);
 
 #endif

@@ -1,4 +1,4 @@
-/* Loading: meta, then page by page a window ahead, then the sums are compared. */
+/* Loading: meta and sizes, then page by page a window ahead, then the sums are compared. */
 #include "raft/node/snapshots_state.h"
 
 #include <inttypes.h>
@@ -9,18 +9,33 @@
 
 static void load_pump(struct snapshots *snapshots);
 
+/* A field that nobody reads was put there by somebody. */
+static void judge_size(struct snapshots *snapshots, enum snapshots_key key, uint64_t size,
+                       uint64_t wanted)
+{
+    if (size != wanted)
+        snapshots_fail(snapshots, "%s has %" PRIu64 " fields, and should have %" PRIu64,
+                       snapshots->key[key], size, wanted);
+}
+
 static void end_load(struct snapshots *snapshots)
 {
     struct snapshots_load *load = &snapshots->load;
     enum snapshots_found found = SNAPSHOTS_LOADED;
+    judge_size(snapshots, KEY_USERS, load->sizes.users, load->meta.count);
+    judge_size(snapshots, KEY_INDEXES, load->sizes.indexes, load->index_pages);
+    judge_size(snapshots, KEY_ANSWERS, load->sizes.answers, snapshots_answers_pages(load->meta));
     if (!snapshots->failed && users_load_done(load->users, &load->meta) != 0)
         snapshots_fail(snapshots, "what %s holds is not what %s says: its digest or counts differ",
                        snapshots->key[KEY_USERS], snapshots->key[KEY_META]);
     if (snapshots->failed)
         found = snapshots->away ? SNAPSHOTS_AWAY : SNAPSHOTS_DAMAGED;
     snapshots->phase = SNAPSHOTS_IDLE;
-    if (found == SNAPSHOTS_LOADED)
+    if (found == SNAPSHOTS_LOADED) {
         snapshots->base = users_pin(load->users);
+        snapshots->base_durable = true;
+        snapshots->base_indexes = load->sizes.indexes;
+    }
     snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
 }
 
@@ -33,6 +48,7 @@ static void on_indexes(void *context, const struct store_reply *reply)
     memset(load->index, 0, sizeof(load->index));
     if (!snapshots_take(snapshots, reply) || reply->kind == STORE_NIL)
         return; /* no user has an id of this page */
+    load->index_pages++;
     if (reply->kind != STORE_TEXT ||
         snapshots_get_indexes(reply->text, load->users_page, load->index) != 0)
         snapshots_fail(snapshots, "%s field %" PRIu64 " is not a list of id:index",
@@ -142,6 +158,34 @@ static void load_pump(struct snapshots *snapshots)
         end_load(snapshots);
 }
 
+/* --- sizes ------------------------------------------------------------------------------------ */
+
+static void take_size(struct snapshots *snapshots, const struct store_reply *reply,
+                      uint64_t *ret_size)
+{
+    if (snapshots_take(snapshots, reply))
+        *ret_size = reply->kind == STORE_INTEGER ? (uint64_t)reply->integer : UINT64_MAX;
+}
+
+static void on_users_size(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, &snapshots->load.sizes.users);
+}
+
+static void on_indexes_size(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, &snapshots->load.sizes.indexes);
+}
+
+static void on_answers_size(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, &snapshots->load.sizes.answers);
+    load_pump(snapshots);
+}
+
 /* --- meta ------------------------------------------------------------------------------------- */
 
 static bool meta_number(struct snapshots *snapshots, const struct store_reply *hash,
@@ -184,29 +228,10 @@ static bool meta_configuration(struct snapshots *snapshots, const struct store_r
     return false;
 }
 
-/* A number changed by hand, or by rot, could make a replay leave out what it must not. */
-static bool meta_is_whole(struct snapshots *snapshots, const struct store_reply *hash)
-{
-    struct bytes value[SNAPSHOTS_META_FIELDS], found;
-    bool whole = snapshots_field(hash, "checksum", &found);
-    for (uint32_t i = 0; whole && i < SNAPSHOTS_META_FIELDS; i++)
-        whole = snapshots_field(hash, snapshots_meta_field[i], &value[i]);
-    char checksum[9];
-    if (whole) {
-        snapshots_checksum(value, checksum);
-        whole = bytes_equal(found, bytes_of_text(checksum));
-    }
-    if (!whole)
-        snapshots_fail(snapshots, "%s was changed or is damaged: its checksum differs",
-                       snapshots->key[KEY_META]);
-    return whole;
-}
-
 static bool read_meta(struct snapshots *snapshots, const struct store_reply *hash)
 {
     struct users_meta *meta = &snapshots->load.meta;
-    struct bytes format, cluster;
-    uint64_t node;
+    struct bytes format;
     if (!snapshots_field(hash, "format", &format) ||
         !bytes_equal(format, bytes_of_text(SNAPSHOTS_FORMAT))) {
         snapshots_fail(snapshots,
@@ -214,13 +239,17 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
                        snapshots->key[KEY_META]);
         return false;
     }
-    if (!snapshots_field(hash, "cluster", &cluster) ||
-        !bytes_equal(cluster, bytes_of_text(snapshots->cluster)) ||
-        !meta_number(snapshots, hash, "node", &node) || node != snapshots->node) {
+    /* A number changed by hand, or by rot, could make a replay leave out what it must not. */
+    if (!snapshots_meta_is_whole(hash)) {
+        snapshots_fail(snapshots, "%s was changed or is damaged: its checksum differs",
+                       snapshots->key[KEY_META]);
+        return false;
+    }
+    if (!snapshots_meta_is_ours(snapshots, hash)) {
         snapshots_fail(snapshots, "%s is of another node or cluster", snapshots->key[KEY_META]);
         return false;
     }
-    return meta_is_whole(snapshots, hash) && meta_number(snapshots, hash, "index", &meta->index) &&
+    return meta_number(snapshots, hash, "index", &meta->index) &&
            meta_number(snapshots, hash, "term", &snapshots->load.term.n) &&
            meta_configuration(snapshots, hash) &&
            meta_number(snapshots, hash, "users", &meta->count) &&
@@ -259,14 +288,18 @@ static void on_meta(void *context, const struct store_reply *reply)
             snapshots_fail(snapshots, "%s has numbers that cannot be", snapshots->key[KEY_META]);
         snapshots->load.answers_page = meta->answers_first / USERS_PAGE;
     }
-    load_pump(snapshots);
+    if (snapshots->failed) {
+        end_load(snapshots);
+        return;
+    }
+    snapshots_ask_size(snapshots, KEY_USERS, on_users_size);
+    snapshots_ask_size(snapshots, KEY_INDEXES, on_indexes_size);
+    snapshots_ask_size(snapshots, KEY_ANSWERS, on_answers_size);
 }
 
 static void ask_meta(void *context)
 {
-    struct snapshots *snapshots = context;
-    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
-    snapshots_send(snapshots, ARRAY_LEN(words), words, on_meta);
+    snapshots_ask_meta(context, on_meta);
 }
 
 void snapshots_load(struct snapshots *snapshots, struct users *users)

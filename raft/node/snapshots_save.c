@@ -1,189 +1,51 @@
-/* Saving: ask what Redis holds, write what differs, EXEC, see to it that it is on disk. */
+/* Saving: ask what Redis holds, write what differs, EXEC; then snapshots_confirm.c. */
 #include "raft/node/snapshots_state.h"
 
+#include <inttypes.h>
 #include <string.h>
-
-/* BGSAVE is looked after this often, and no longer than so many times. */
-#define POLL_MS   100u
-#define POLLS_MAX 6000u
 
 static void save_pump(struct snapshots *snapshots);
 
-static void end_save(struct snapshots *snapshots)
+void snapshots_end_save(struct snapshots *snapshots)
 {
     bool durable = !snapshots->failed;
     struct snapshots_saved saved = {
         .durable = durable,
         .full = snapshots->save.full,
-        .index = users_view_meta(snapshots->attempt).index,
+        .index = snapshots->save.meta.index,
         .users = snapshots->save.users,
         .answers = snapshots->save.answers,
         .bytes = snapshots->save.bytes,
         .text = snapshots->text,
     };
-    if (durable) {
-        users_unpin(snapshots->base);
-        snapshots->base = snapshots->attempt;
-        snapshots->attempt = NULL;
-    } /* else whoever called us may still be reading from it: it goes with the next save */
+    snapshots->base_durable = snapshots->base_durable || durable;
     snapshots->phase = SNAPSHOTS_IDLE;
     snapshots->hooks->saved(snapshots->context, &saved);
 }
 
-/* --- is it on disk? --------------------------------------------------------------------------- */
-
-static bool meta_is_of(const struct store_reply *meta, const struct users_view *view)
-{
-    struct bytes index_text, digest_text;
-    uint64_t index;
-    if (view == NULL || !snapshots_field(meta, "index", &index_text) ||
-        !snapshots_field(meta, "digest", &digest_text) || !snapshots_number(index_text, &index))
-        return false;
-    struct users_meta wanted = users_view_meta(view);
-    char digest[17];
-    snapshots_digest(wanted.digest, digest);
-    return index == wanted.index && bytes_equal(digest_text, bytes_of_text(digest));
-}
-
-static void ask_meta(struct snapshots *snapshots, store_on_reply *on_reply)
-{
-    struct bytes words[] = {bytes_of_text("HGETALL"), snapshots_key(snapshots, KEY_META)};
-    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
-}
-
-static void ask_persistence(struct snapshots *snapshots, store_on_reply *on_reply)
-{
-    struct bytes words[] = {bytes_of_text("INFO"), bytes_of_text("persistence")};
-    snapshots_send(snapshots, ARRAY_LEN(words), words, on_reply);
-}
-
-static bool info_says(struct bytes info, const char *text)
-{
-    return memmem(info.at, info.len, text, strlen(text)) != NULL;
-}
-
-/*
- * A server that died while it was waited for, and is back, has nothing to say about a dump that it
- * began in its life before; but what it holds now is what it found on its disk.
- */
-static void on_held_after_dump(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    if (snapshots_take(snapshots, reply) && !meta_is_of(reply, snapshots->attempt))
-        snapshots_fail(snapshots, "Redis lost the snapshot before it was on disk");
-    end_save(snapshots);
-}
-
-static void ask_background_save(void *context);
-
-static void on_background_info(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    if (!snapshots_take(snapshots, reply) || reply->kind != STORE_TEXT) {
-        snapshots_fail(snapshots, "INFO is no text");
-        end_save(snapshots);
-    } else if (info_says(reply->text, "rdb_bgsave_in_progress:0")) {
-        if (info_says(reply->text, "rdb_last_bgsave_status:ok")) {
-            ask_meta(snapshots, on_held_after_dump);
-            return;
-        }
-        snapshots_fail(snapshots, "Redis could not BGSAVE: see its diagnostics");
-        end_save(snapshots);
-    } else if (++snapshots->save.polls > POLLS_MAX) {
-        snapshots_fail(snapshots, "BGSAVE takes too long");
-        end_save(snapshots);
-    } else {
-        snapshots->store->later(snapshots->store, POLL_MS, ask_background_save, snapshots);
-    }
-}
-
-static void ask_background_save(void *context)
-{
-    ask_persistence(context, on_background_info);
-}
-
-static void start_background_save(void *context);
-
-/* One that was under way already may have begun before our EXEC: it does not count. */
-static void on_background_save(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    bool busy = reply != NULL && reply->kind == STORE_ERROR &&
-                memmem(reply->text.at, reply->text.len, "in progress", 11) != NULL;
-    if (busy && ++snapshots->save.polls <= POLLS_MAX) {
-        snapshots->open--;
-        snapshots->store->later(snapshots->store, POLL_MS, start_background_save, snapshots);
-    } else if (snapshots_take(snapshots, reply)) {
-        ask_background_save(snapshots);
-    } else {
-        end_save(snapshots);
-    }
-}
-
-static void start_background_save(void *context)
-{
-    struct bytes arguments[] = {bytes_of_text("BGSAVE")};
-    snapshots_send(context, ARRAY_LEN(arguments), arguments, on_background_save);
-}
-
-/* A server with an append-only file starts from that and never looks at a dump. */
-static void on_append_only_info(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    if (snapshots_take(snapshots, reply) &&
-        (reply->kind != STORE_TEXT || !info_says(reply->text, "aof_enabled:0")))
-        snapshots_fail(snapshots, "Redis cannot say when its append-only file is synced (it knows "
-                                  "no WAITAOF): set appendfsync always");
-    if (snapshots->failed)
-        end_save(snapshots);
-    else
-        start_background_save(snapshots);
-}
-
-static void on_waitaof(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    if (reply != NULL && reply->kind == STORE_ERROR) { /* not known, or no append-only file */
-        snapshots->open--;
-        ask_persistence(snapshots, on_append_only_info);
-        return;
-    }
-    if (snapshots_take(snapshots, reply)) {
-        struct store_reply local = {.integer = 0};
-        if (reply->kind == STORE_LIST && reply->count > 0)
-            local = store_reply_at(reply, 0);
-        if (local.integer < 1)
-            snapshots_fail(snapshots, "Redis did not sync its append-only file in time");
-    }
-    end_save(snapshots);
-}
-
-static void confirm(struct snapshots *snapshots)
-{
-    snapshots->phase = SNAPSHOTS_CONFIRMING;
-    if (snapshots->save.aof_always) {
-        end_save(snapshots); /* synced before it was answered */
-        return;
-    }
-    struct bytes arguments[] = {bytes_of_text("WAITAOF"), bytes_of_text("1"), bytes_of_text("0"),
-                                bytes_of_text("10000")};
-    snapshots_send(snapshots, ARRAY_LEN(arguments), arguments, on_waitaof);
-}
-
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static uint64_t answers_pages(struct users_meta meta)
+/* One of the three HLEN that the transaction ends with. */
+static uint64_t size_in(const struct store_reply *reply, size_t from_end)
 {
-    if (meta.answers_first == meta.answers_next)
-        return 0;
-    return (meta.answers_next - 1) / USERS_PAGE - meta.answers_first / USERS_PAGE + 1;
+    struct store_reply size = store_reply_at(reply, reply->count - from_end);
+    return size.kind == STORE_INTEGER ? (uint64_t)size.integer : UINT64_MAX;
 }
 
-/* The transaction ended with two HLEN: what it built upon may have been emptied under it. */
+static void judge_size(struct snapshots *snapshots, enum snapshots_key key, uint64_t size,
+                       uint64_t wanted)
+{
+    if (size != wanted)
+        snapshots_fail(snapshots,
+                       "somebody else changed %s: it has %" PRIu64 " fields instead of %" PRIu64,
+                       snapshots->key[key], size, wanted);
+}
+
+/* What it built upon may have been emptied under it, or somebody has added to it. */
 static void judge_exec(struct snapshots *snapshots, const struct store_reply *reply)
 {
-    struct users_meta meta = users_view_meta(snapshots->attempt);
-    if (reply->kind != STORE_LIST || reply->count < 2) {
+    struct users_meta meta = snapshots->save.meta;
+    if (reply->kind != STORE_LIST || reply->count < 3) {
         snapshots_fail(snapshots, "Redis did not EXEC the snapshot: somebody else wrote %s",
                        snapshots->key[KEY_META]);
         return;
@@ -194,10 +56,15 @@ static void judge_exec(struct snapshots *snapshots, const struct store_reply *re
             snapshots_fail(snapshots, "Redis says: %.*s", (int)one.text.len,
                            (const char *)one.text.at);
     }
-    struct store_reply users = store_reply_at(reply, reply->count - 2);
-    struct store_reply answers = store_reply_at(reply, reply->count - 1);
-    if ((uint64_t)users.integer != meta.count || (uint64_t)answers.integer != answers_pages(meta))
-        snapshots_fail(snapshots, "Redis lost a part of the snapshot while it was written");
+    judge_size(snapshots, KEY_USERS, size_in(reply, 3), meta.count);
+    judge_size(snapshots, KEY_INDEXES, size_in(reply, 2), snapshots->save.index_pages);
+    judge_size(snapshots, KEY_ANSWERS, size_in(reply, 1), snapshots_answers_pages(meta));
+    if (snapshots->failed)
+        return;
+    users_unpin(snapshots->base); /* what Redis holds now, if it is on its disk or not */
+    snapshots->base = snapshots->attempt;
+    snapshots->attempt = NULL;
+    snapshots->base_indexes = snapshots->save.index_pages;
 }
 
 static void on_exec(void *context, const struct store_reply *reply)
@@ -207,9 +74,9 @@ static void on_exec(void *context, const struct store_reply *reply)
         judge_exec(snapshots, reply);
     assert(snapshots->open == 0);
     if (snapshots->failed)
-        end_save(snapshots);
+        snapshots_end_save(snapshots);
     else
-        confirm(snapshots);
+        snapshots_confirm(snapshots);
 }
 
 static void on_written(void *context, const struct store_reply *reply)
@@ -240,16 +107,9 @@ static void rename_new(struct snapshots *snapshots, enum snapshots_key from, enu
         send_words(snapshots, ARRAY_LEN(words), words);
 }
 
-static struct bytes decimal(struct writer *scratch, uint64_t value)
-{
-    uint8_t *at = scratch->at;
-    put_decimal(scratch, value);
-    return bytes_of(at, (size_t)(scratch->at - at));
-}
-
 static void write_meta(struct snapshots *snapshots)
 {
-    struct users_meta meta = users_view_meta(snapshots->attempt);
+    struct users_meta meta = snapshots->save.meta;
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     char digest[17];
     uint8_t nodes[SNAPSHOTS_CONFIGURATION_BYTES];
@@ -259,14 +119,14 @@ static void write_meta(struct snapshots *snapshots)
     const struct bytes value[SNAPSHOTS_META_FIELDS] = {
         bytes_of_text(SNAPSHOTS_FORMAT),
         bytes_of_text(snapshots->cluster),
-        decimal(&scratch, snapshots->node),
-        decimal(&scratch, meta.index),
-        decimal(&scratch, snapshots->save.term.n),
+        snapshots_decimal(&scratch, snapshots->node),
+        snapshots_decimal(&scratch, meta.index),
+        snapshots_decimal(&scratch, snapshots->save.term.n),
         writer_bytes(&configuration),
-        decimal(&scratch, meta.count),
-        decimal(&scratch, meta.next_id),
-        decimal(&scratch, meta.answers_first),
-        decimal(&scratch, meta.answers_next),
+        snapshots_decimal(&scratch, meta.count),
+        snapshots_decimal(&scratch, meta.next_id),
+        snapshots_decimal(&scratch, meta.answers_first),
+        snapshots_decimal(&scratch, meta.answers_next),
         bytes_of_text(digest),
     };
     char checksum[9];
@@ -295,8 +155,16 @@ static void execute(struct snapshots *snapshots)
     }
     write_meta(snapshots);
     send_two(snapshots, "HLEN", KEY_USERS);
+    send_two(snapshots, "HLEN", KEY_INDEXES);
     send_two(snapshots, "HLEN", KEY_ANSWERS);
+    snapshots->base_durable = false; /* from here on it is in doubt what Redis holds */
     snapshots_send(snapshots, 1, &exec, on_exec);
+}
+
+static bool has_users(const struct users_view *view, uint64_t number)
+{
+    struct users_page page;
+    return users_diff(NULL, view, number, &page) && page.number == number;
 }
 
 static void write_users(struct snapshots *snapshots, const struct users_page *page)
@@ -309,7 +177,7 @@ static void write_users(struct snapshots *snapshots, const struct users_page *pa
     for (uint32_t i = 0; i < page->count; i++) {
         if ((page->changed >> i & 1) == 0)
             continue;
-        words[count++] = decimal(&scratch, page->at[i].id);
+        words[count++] = snapshots_decimal(&scratch, page->at[i].id);
         uint8_t *at = scratch.at;
         user_json_put(&scratch, &page->at[i]);
         words[count++] = bytes_of(at, (size_t)(scratch.at - at));
@@ -320,7 +188,7 @@ static void write_users(struct snapshots *snapshots, const struct users_page *pa
     snapshots->save.users += (count - 2) / 2 + page->removed;
     words[0] = bytes_of_text("HDEL");
     for (uint32_t i = 0; i < page->removed; i++)
-        words[2 + i] = decimal(&scratch, page->removed_id[i]);
+        words[2 + i] = snapshots_decimal(&scratch, page->removed_id[i]);
     if (page->removed > 0)
         send_words(snapshots, 2 + page->removed, words);
 
@@ -330,13 +198,15 @@ static void write_users(struct snapshots *snapshots, const struct users_page *pa
     struct bytes page_words[] = {
         bytes_of_text(page->count > 0 ? "HSET" : "HDEL"),
         snapshots_key(snapshots, full ? KEY_NEW_INDEXES : KEY_INDEXES),
-        decimal(&scratch, page->number),
+        snapshots_decimal(&scratch, page->number),
         text,
     };
     send_words(snapshots, page->count > 0 ? 4 : 3, page_words);
     assert(!scratch.bad);
     snapshots->save.bytes += writer_len(&scratch);
     snapshots->save.any_user |= page->count > 0;
+    snapshots->save.index_pages += page->count > 0;
+    snapshots->save.index_pages -= !full && has_users(snapshots->base, page->number);
 }
 
 static void write_answers(struct snapshots *snapshots, const struct users_past_page *page)
@@ -347,7 +217,7 @@ static void write_answers(struct snapshots *snapshots, const struct users_past_p
     struct bytes words[] = {
         bytes_of_text(page->count > 0 ? "HSET" : "HDEL"),
         snapshots_key(snapshots, snapshots->save.full ? KEY_NEW_ANSWERS : KEY_ANSWERS),
-        decimal(&scratch, page->number),
+        snapshots_decimal(&scratch, page->number),
         text,
     };
     send_words(snapshots, page->count > 0 ? 4 : 3, words);
@@ -388,7 +258,7 @@ static void on_abandoned(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     (void)snapshots_take(snapshots, reply);
-    end_save(snapshots);
+    snapshots_end_save(snapshots);
 }
 
 /* Nothing is open. The next save shall find neither a MULTI nor a WATCH of this one. */
@@ -445,33 +315,33 @@ static void begin_writing(struct snapshots *snapshots)
 
 /* --- what does Redis hold? -------------------------------------------------------------------- */
 
-static bool setting_is(const struct store_reply *settings, const char *name, const char *value)
+static void on_asked(struct snapshots *snapshots)
 {
-    struct bytes found;
-    return snapshots_field(settings, name, &found) && bytes_equal(found, bytes_of_text(value));
-}
-
-/* The last reply of asking. An error (CONFIG may be forbidden) only means: not known. */
-static void on_settings(void *context, const struct store_reply *reply)
-{
-    struct snapshots *snapshots = context;
-    if (reply != NULL && reply->kind == STORE_ERROR)
-        snapshots->open--;
-    else if (snapshots_take(snapshots, reply))
-        snapshots->save.aof_always = setting_is(reply, "appendonly", "yes") &&
-                                     setting_is(reply, "appendfsync", "always") &&
-                                     setting_is(reply, "no-appendfsync-on-rewrite", "no");
-    if (snapshots->failed)
+    if (snapshots->failed) {
         abandon(snapshots);
-    else
-        begin_writing(snapshots);
+        return;
+    }
+    snapshots->save.began_always = snapshots->save.settings.append_always;
+    snapshots->save.index_pages = snapshots->save.full ? 0 : snapshots->base_indexes;
+    begin_writing(snapshots);
 }
 
 static void on_held(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
-    if (snapshots_take(snapshots, reply))
-        snapshots->save.full = !meta_is_of(reply, snapshots->base);
+    char found[96];
+    if (!snapshots_take(snapshots, reply))
+        return;
+    snapshots->save.full = !snapshots_meta_is_of(reply, snapshots->base);
+    if (snapshots_meta_is_whole(reply) && !snapshots_meta_is_ours(snapshots, reply)) {
+        snapshots_fail(snapshots,
+                       "%s is of another node or cluster and left alone: give this node a Redis "
+                       "of its own, or remove that key if nobody needs it",
+                       snapshots->key[KEY_META]);
+    } else if (snapshots->save.full) {
+        snapshots_meta_print(reply, found, sizeof(found));
+        snapshots_lose(snapshots, "Redis holds %s instead of what was saved last", found);
+    }
 }
 
 /* From here on EXEC does nothing when somebody else writes meta, or empties Redis. */
@@ -487,15 +357,15 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, r
     snapshots->phase = SNAPSHOTS_ASKING;
     snapshots->failed = snapshots->away = false;
     memset(&snapshots->save, 0, sizeof(snapshots->save));
+    snapshots->save.meta = users_view_meta(take_view);
     snapshots->save.term = term;
     snapshots->save.configuration = *configuration;
+    /* One that was in vain: whoever called us then may still have been reading from it. */
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;
 
     struct bytes watch[] = {bytes_of_text("WATCH"), snapshots_key(snapshots, KEY_META)};
     snapshots_send(snapshots, ARRAY_LEN(watch), watch, on_watched);
-    ask_meta(snapshots, on_held);
-    struct bytes settings[] = {bytes_of_text("CONFIG"), bytes_of_text("GET"),
-                               bytes_of_text("*append*")};
-    snapshots_send(snapshots, ARRAY_LEN(settings), settings, on_settings);
+    snapshots_ask_meta(snapshots, on_held);
+    snapshots_ask_settings(snapshots, on_asked);
 }

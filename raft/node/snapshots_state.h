@@ -10,7 +10,7 @@
 /* Commands under way while pages are written or read. */
 #define SNAPSHOTS_WINDOW 16u
 
-/* Pages that are encoded before the loop gets its turn again. */
+/* Pages that are encoded before the loop gets its turn again, or that a look reads. */
 #define SNAPSHOTS_STEP_PAGES 4u
 
 #define SNAPSHOTS_TEXT_BYTES 512u
@@ -38,16 +38,34 @@ enum snapshots_phase {
     SNAPSHOTS_READING,    /* load */
 };
 
+/* What Redis is set to. */
+struct snapshots_settings {
+    bool known; /* else CONFIG is forbidden: nothing but `evicts` is known */
+    bool append, append_always;
+    bool dumps;
+    bool evicts;
+    char policy[32]; /* maxmemory-policy */
+};
+
 struct snapshots_save {
+    struct users_meta meta;
     raft_term term;
     struct raft_configuration configuration;
     bool full;
-    bool aof_always;
-    uint64_t next_page; /* of users, then of answers */
+    bool began_always; /* append_always, before it was written */
+    struct snapshots_settings settings;
+    void (*then)(struct snapshots *snapshots); /* when they are known */
+    uint64_t next_page;                        /* of users, then of answers */
     bool users_written, answers_written, executed;
     bool any_user, any_answer; /* full: there is something to rename */
     uint64_t users, answers, bytes;
+    uint64_t index_pages; /* that there are to be */
     uint32_t polls;
+};
+
+/* How many fields the hashes of a snapshot have. */
+struct snapshots_sizes {
+    uint64_t users, indexes, answers;
 };
 
 struct snapshots_load {
@@ -59,6 +77,18 @@ struct snapshots_load {
     bool users_asked, answers_asked;
     uint64_t users_page, answers_page; /* that the next reply is of */
     uint64_t index[USERS_PAGE];        /* of the users of users_page */
+    uint64_t index_pages;              /* that were there */
+    struct snapshots_sizes sizes;
+};
+
+/* A look at what Redis holds, beside saves and loads: it counts its commands itself. */
+struct snapshots_look {
+    uint32_t open;
+    bool bad; /* or overtaken: nothing more is said of it */
+    bool answers;
+    uint64_t next_page;                  /* of users, or of answers */
+    uint64_t page[SNAPSHOTS_STEP_PAGES]; /* that were asked for */
+    uint32_t pages, pages_seen;
 };
 
 struct snapshots {
@@ -69,7 +99,9 @@ struct snapshots {
     char cluster[64];
     uint64_t node;
 
-    struct users_view *base;    /* what Redis held last, durable */
+    struct users_view *base;    /* what Redis held last, whole; */
+    bool base_durable;          /* and on its disk, so far as is known */
+    uint64_t base_indexes;      /* fields of its indexes */
     struct users_view *attempt; /* what is being saved, or was in vain */
 
     enum snapshots_phase phase;
@@ -79,6 +111,7 @@ struct snapshots {
     char text[SNAPSHOTS_TEXT_BYTES];
     struct snapshots_save save;
     struct snapshots_load load;
+    struct snapshots_look look;
     uint8_t scratch[SNAPSHOTS_SCRATCH_BYTES];
 };
 
@@ -99,6 +132,13 @@ void snapshots_fail(struct snapshots *snapshots, const char *format, ...) PRINTF
  */
 bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply);
 
+/* HGETALL of meta; HLEN of a key. */
+void snapshots_ask_meta(struct snapshots *snapshots, store_on_reply *on_reply);
+void snapshots_ask_size(struct snapshots *snapshots, enum snapshots_key key,
+                        store_on_reply *on_reply);
+/* Redis does not hold the base any more: says so, once. */
+void snapshots_lose(struct snapshots *snapshots, const char *format, ...) PRINTF_LIKE(2, 3);
+
 /* A decimal number that is all of `text`. */
 bool snapshots_number(struct bytes text, uint64_t *ret_number);
 /* The value of a field in a HGETALL reply; false where it has none. */
@@ -112,7 +152,34 @@ extern const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS];
 /* Of the values, in the order of the names: 8 hexadecimal digits and a NUL. */
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9]);
 
+/* A meta record with all its fields, no others, and the checksum of these. */
+bool snapshots_meta_is_whole(const struct store_reply *meta);
+/* It is whole and says that this version is what Redis holds. */
+bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_view *view);
+/* It says that it is of this node, of this cluster. */
+bool snapshots_meta_is_ours(const struct snapshots *snapshots, const struct store_reply *meta);
+/* What it says, for people: "that of entry 7", or what else it is. */
+void snapshots_meta_print(const struct store_reply *meta, char *ret_text, size_t text_bytes);
+/* Pages that the answers of this version take. */
+uint64_t snapshots_answers_pages(struct users_meta meta);
+
+/* --- snapshots_save.c ------------------------------------------------------------------------- */
+
+/* Nothing is open: hooks.saved. */
+void snapshots_end_save(struct snapshots *snapshots);
+
+/* --- snapshots_confirm.c ---------------------------------------------------------------------- */
+
+/* Asks what Redis is set to, into save.settings; then calls, with nothing open of it. A setting
+ * with which no snapshot can count fails the save. */
+void snapshots_ask_settings(struct snapshots *snapshots, void (*then)(struct snapshots *snapshots));
+/* EXEC was done: sees to it that it is on disk, and ends the save. */
+void snapshots_confirm(struct snapshots *snapshots);
+
 /* --- snapshots_text.c ------------------------------------------------------------------------- */
+
+/* The number, written behind what is there. */
+struct bytes snapshots_decimal(struct writer *scratch, uint64_t value);
 
 /* "7:12 8:13": the indexes of a page. */
 void snapshots_put_indexes(struct writer *out, const struct users_page *page);

@@ -3,6 +3,13 @@
 
 #include <errno.h>
 
+struct bytes snapshots_decimal(struct writer *scratch, uint64_t value)
+{
+    uint8_t *at = scratch->at;
+    put_decimal(scratch, value);
+    return bytes_of(at, (size_t)(scratch->at - at));
+}
+
 void snapshots_put_indexes(struct writer *out, const struct users_page *page)
 {
     for (uint32_t i = 0; i < page->count; i++) {

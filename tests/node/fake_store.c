@@ -132,9 +132,11 @@ static struct fake_reply run_info(struct fake_store *store)
     char text[256];
     dump_goes_on(store);
     snprintf(text, sizeof(text),
+             "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:%s\r\nallocator:none\r\n"
              "# Persistence\r\nloading:0\r\nrdb_bgsave_in_progress:%d\r\n"
              "rdb_last_bgsave_status:%s\r\naof_enabled:%d\r\n",
-             store->dumping, store->dump_failed ? "err" : "ok", store->append != FAKE_APPEND_NO);
+             store->policy, store->dumping, store->dump_failed ? "err" : "ok",
+             store->append != FAKE_APPEND_NO);
     return status_reply(text);
 }
 
@@ -146,6 +148,7 @@ static struct fake_reply run_config(struct fake_store *store, const struct fake_
         {"appendfsync", fsync[store->append]},
         {"appendonly", store->append != FAKE_APPEND_NO ? "yes" : "no"},
         {"no-appendfsync-on-rewrite", "no"},
+        {"save", store->save},
     };
     struct fake_reply reply = list_reply(2 * ARRAY_LEN(setting));
     size_t count = 0;
@@ -426,6 +429,8 @@ void fake_store_init(struct fake_store *store)
     store->store = (struct store){.command = take_command, .later = take_later};
     store->connected = true;
     store->append = FAKE_APPEND_ALWAYS;
+    store->save = "3600 1 300 100 60 10000";
+    store->policy = "noeviction";
     store->error = "OOM command not allowed when used memory > 'maxmemory'.";
 }
 

@@ -36,7 +36,8 @@ struct fake_store {
     bool config_forbidden;
     uint32_t dump_polls; /* INFO says so often that a dump is under way */
     bool dump_fails;
-    bool other_dump; /* one that began before is under way */
+    bool other_dump;           /* one that began before is under way */
+    const char *save, *policy; /* `save`, `maxmemory-policy` */
 
     struct fake_db db;
     struct fake_db file;  /* append-only file or dump: what a crash leaves */

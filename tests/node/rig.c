@@ -114,7 +114,18 @@ static void hook_saved(void *context, const struct snapshots_saved *saved)
     replica_saved(rig->replica, saved->durable, saved->index);
 }
 
-static const struct snapshots_hooks snapshots_hooks = {.loaded = hook_loaded, .saved = hook_saved};
+static void hook_lost(void *context, const char *text)
+{
+    struct rig *rig = context;
+    (void)text;
+    replica_store_lost(rig->replica);
+}
+
+static const struct snapshots_hooks snapshots_hooks = {
+    .loaded = hook_loaded,
+    .saved = hook_saved,
+    .lost = hook_lost,
+};
 
 /* --- life ------------------------------------------------------------------------------------- */
 

@@ -39,13 +39,29 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
     snprintf(rig->text, sizeof(rig->text), "%s", saved->text);
 }
 
-static const struct snapshots_hooks hooks = {.loaded = on_loaded, .saved = on_saved};
+static void on_lost(void *context, const char *text)
+{
+    struct snapshots_rig *rig = context;
+    rig->lost++;
+    snprintf(rig->lost_text, sizeof(rig->lost_text), "%s", text);
+}
+
+static const struct snapshots_hooks hooks = {
+    .loaded = on_loaded,
+    .saved = on_saved,
+    .lost = on_lost,
+};
+
+struct snapshots *snapshots_rig_of(struct snapshots_rig *rig, const char *cluster, uint64_t node)
+{
+    struct snapshots *snapshots = snapshots_new(&rig->store.store, cluster, node, &hooks, rig);
+    must(snapshots != NULL);
+    return snapshots;
+}
 
 static struct snapshots *new_snapshots(struct snapshots_rig *rig)
 {
-    struct snapshots *snapshots = snapshots_new(&rig->store.store, "test", 1, &hooks, rig);
-    must(snapshots != NULL);
-    return snapshots;
+    return snapshots_rig_of(rig, "test", 1);
 }
 
 struct snapshots_rig *snapshots_rig_new(const struct setting *setting)
@@ -106,6 +122,12 @@ bool snapshots_rig_save_view(struct snapshots_rig *rig, struct users_view *take_
 bool snapshots_rig_save(struct snapshots_rig *rig)
 {
     return snapshots_rig_save_view(rig, users_pin(rig->users));
+}
+
+void snapshots_rig_look(struct snapshots_rig *rig)
+{
+    snapshots_look(rig->snapshots);
+    fake_store_drain(&rig->store);
 }
 
 struct users *snapshots_rig_load(struct snapshots_rig *rig)

@@ -34,6 +34,8 @@ struct snapshots_rig {
     uint64_t saved_index, users_written;
     char text[600];
     enum snapshots_found found;
+    uint32_t lost; /* so often was it told that the store lost what it held, */
+    char lost_text[600];
 };
 
 struct snapshots_rig *snapshots_rig_new(const struct setting *setting);
@@ -47,6 +49,12 @@ void snapshots_rig_begin_save(struct snapshots_rig *rig);
 bool snapshots_rig_save(struct snapshots_rig *rig);
 /* A save of this view. */
 bool snapshots_rig_save_view(struct snapshots_rig *rig, struct users_view *take_view);
+
+/* Snapshots of another node or cluster, in the rig's store and heard by the rig. */
+struct snapshots *snapshots_rig_of(struct snapshots_rig *rig, const char *cluster, uint64_t node);
+
+/* Looks once, and hears of it. */
+void snapshots_rig_look(struct snapshots_rig *rig);
 
 /* What another process that starts now would load; NULL unless it is a whole state. */
 struct users *snapshots_rig_load(struct snapshots_rig *rig);

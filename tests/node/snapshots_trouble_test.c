@@ -218,7 +218,7 @@ Test(snapshots, are_not_written_over_one_that_came_meanwhile)
             bool executed = strcmp(fake_store_text(&rig->store, META, "index"), index) == 0;
             fake_store_edit(&rig->store, META, "index", "7777");
             fake_store_drain(&rig->store);
-            must(rig->ended && rig->durable == executed);
+            must(rig->ended && (executed || !rig->durable)); /* it may be gone again by then */
             must(strcmp(fake_store_text(&rig->store, META, "index"), "7777") == 0);
             must(snapshots_rig_save(rig) && rig->full && snapshots_rig_holds(rig, scene.after));
             snapshots_rig_free(rig);

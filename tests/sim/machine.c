@@ -319,7 +319,7 @@ void machine_store_up(struct machine *machine)
         return;
     machine_enter(machine);
     if (machine->phase == MACHINE_RUNNING)
-        replica_store_is_back(machine->replica);
+        replica_store_lost(machine->replica);
     else if (!machine->load_asked)
         machine_load(machine);
     machine_leave(machine);
@@ -343,12 +343,23 @@ static void store_later(struct machine *machine)
 
 /* --- what happens ----------------------------------------------------------------------------- */
 
+/* As in boot.c. */
+static void look_after_store(struct machine *machine)
+{
+    uint64_t now_ms = machine_now_us(machine) / 1000;
+    if (now_ms < machine->look_ms || machine->store_down)
+        return;
+    machine->look_ms = now_ms + SNAPSHOTS_LOOK_MS;
+    snapshots_look(machine->snapshots);
+}
+
 static void turn(struct machine *machine, const struct sim_event *event)
 {
     if (machine->phase == MACHINE_LOADING) {
         machine_consider_start(machine);
     } else if (machine->phase == MACHINE_RUNNING && event->number == machine->turn_at_us) {
         machine->turn_at_us = UINT64_MAX;
+        look_after_store(machine);
         replica_turn(machine->replica);
     }
 }

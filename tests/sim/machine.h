@@ -79,6 +79,7 @@ struct machine {
     uint64_t paused_until_us, busy_until_us;
     size_t waiting, waiting_room; /* events that came meanwhile */
     struct sim_event *waiting_event;
+    uint64_t look_ms;    /* when to look after the store again */
     uint64_t turn_at_us; /* of the turn that stands in the queue; UINT64_MAX: none */
     bool failed;         /* the driver said that it must end */
     bool stopping, dying;

@@ -181,7 +181,21 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
     replica_saved(machine->replica, saved->durable, saved->index);
 }
 
-static const struct snapshots_hooks snapshots_hooks = {.loaded = on_loaded, .saved = on_saved};
+static void on_lost(void *context, const char *text)
+{
+    struct machine *machine = context;
+    (void)text;
+    if (machine->dying)
+        return;
+    TELL(machine->world, machine->id, "notices that its store lost the snapshot");
+    replica_store_lost(machine->replica);
+}
+
+static const struct snapshots_hooks snapshots_hooks = {
+    .loaded = on_loaded,
+    .saved = on_saved,
+    .lost = on_lost,
+};
 
 void machine_load(struct machine *machine)
 {
@@ -237,6 +251,7 @@ void machine_start(struct machine *machine)
     machine->phase = MACHINE_LOADING;
     machine->failed = machine->ready = machine->stopping = machine->load_asked = false;
     machine->turn_at_us = UINT64_MAX;
+    machine->look_ms = 0;
     machine->paused_until_us = machine->busy_until_us = 0;
     machine->runner = (struct sim_runner){.runner = machine_runner()};
     machine->started_us = world->now_us;
