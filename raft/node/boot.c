@@ -91,7 +91,15 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
     node->load_asked = false;
     switch (found) {
     case SNAPSHOTS_NONE:
+        if (log_is_whole(node) && node->recovered.last.n > 0)
+            diag("snapshot_none", "text=\"Redis holds no snapshot of this node: the log holds "
+                                  "everything and is replayed\"");
+        start_replica(node);
+        return;
     case SNAPSHOTS_LOADED:
+        diag("snapshot_loaded", "index=%" PRIu64 " users=%" PRIu64 " ms=%" PRIu64,
+             users_meta(node->loading).index, users_meta(node->loading).count,
+             node_now_ms(NULL) - node->started_ms);
         start_replica(node);
         return;
     case SNAPSHOTS_AWAY:

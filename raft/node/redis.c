@@ -11,6 +11,10 @@
 #define RETRY_MS_MAX 1000u
 #define WATCH_MS     250u
 
+/* A server that owes a reply and has said nothing for so long is given up. WAITAOF may take 10 s.
+ */
+#define SILENT_MS 20000u
+
 /* Arguments of one command at most: a page of users as field and value, key and command. */
 #define ARGUMENTS_MAX 160u
 
@@ -23,6 +27,9 @@ struct redis {
     redisAsyncContext *connection; /* NULL: none */
     bool connected;
     bool closing;
+    bool silent;       /* it is being given up */
+    uint32_t waiters;  /* replies that are to come */
+    uint64_t heard_ms; /* when the last one came, or the first of these was asked for */
     uv_timer_t retry;
     uint64_t retry_ms;
     uv_timer_t watch;
@@ -33,6 +40,7 @@ struct redis {
 
 /* Who waits for one reply. */
 struct waiter {
+    struct redis *redis;
     store_on_reply *on_reply;
     void *context;
 };
@@ -79,6 +87,8 @@ static void on_reply(redisAsyncContext *connection, void *reply, void *private_d
     (void)connection;
     struct waiter waiter = *(struct waiter *)private_data;
     free(private_data);
+    waiter.redis->waiters--;
+    waiter.redis->heard_ms = uv_now(waiter.redis->loop);
     if (reply == NULL) {
         waiter.on_reply(waiter.context, NULL);
         return;
@@ -100,10 +110,13 @@ static void command(struct store *store, size_t count, const struct bytes *argum
     }
     struct waiter *waiter = redis->connected ? malloc(sizeof(*waiter)) : NULL;
     if (waiter != NULL) {
-        *waiter = (struct waiter){.on_reply = call, .context = context};
+        *waiter = (struct waiter){.redis = redis, .on_reply = call, .context = context};
         if (redisAsyncCommandArgv(redis->connection, on_reply, waiter, (int)count, at, len) ==
-            REDIS_OK)
+            REDIS_OK) {
+            if (redis->waiters++ == 0)
+                redis->heard_ms = uv_now(redis->loop);
             return;
+        }
     }
     free(waiter);
     call(context, NULL);
@@ -144,10 +157,18 @@ static void retry_later(struct redis *redis, const char *why)
     redis->retry_ms = redis->retry_ms * 2 < RETRY_MS_MAX ? redis->retry_ms * 2 : RETRY_MS_MAX;
 }
 
+/* Every open command is called back; then on_disconnect, which tries again. */
+static void give_up(struct redis *redis)
+{
+    redis->silent = true;
+    redisAsyncFree(redis->connection);
+    redis->silent = false;
+}
+
 /*
  * The adapter looks away when libuv reports an error condition (a server killed with commands
  * unread leaves one), and libuv polls no further: nobody would ever hear that the connection is
- * gone. So now and then somebody asks.
+ * gone. So now and then somebody asks. A server that hangs leaves no condition at all.
  */
 static void on_watch(uv_timer_t *timer)
 {
@@ -157,6 +178,8 @@ static void on_watch(uv_timer_t *timer)
     struct pollfd fd = {.fd = redis->connection->c.fd};
     if (poll(&fd, 1, 0) == 1)
         redisAsyncHandleRead(redis->connection);
+    else if (redis->waiters > 0 && uv_now(redis->loop) - redis->heard_ms >= SILENT_MS)
+        give_up(redis);
 }
 
 static void on_connect(const redisAsyncContext *connection, int status)
@@ -174,7 +197,9 @@ static void on_connect(const redisAsyncContext *connection, int status)
 static void on_disconnect(const redisAsyncContext *connection, int status)
 {
     struct redis *redis = connection->data;
-    retry_later(redis, status == REDIS_OK ? "closed" : connection->errstr);
+    retry_later(redis, redis->silent        ? "it does not answer"
+                       : status == REDIS_OK ? "closed"
+                                            : connection->errstr);
 }
 
 static void try_connect(struct redis *redis)

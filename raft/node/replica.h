@@ -104,8 +104,9 @@ void replica_close(struct replica *replica); /* not while replica_busy; NULL is 
 /*
  * Takes the state that the snapshot held (or a fresh one, of index 0), and starts to take part.
  * When it cannot, `ret_text` says why, for people, and the state is still the caller's.
- * -ESTALE: the log begins after what the state holds, or ends before it, and there is no other
- * node: with others, the state is fetched from one of them, or the log begins again after it.
+ * -ESTALE: the log begins after what the state holds, or ends before it, or is of another history,
+ * and there is no other node: with others, the state is fetched from one of them, or the log begins
+ * again after it.
  */
 NODISCARD int replica_start(struct replica *replica, const struct replica_state *take_state,
                             char *ret_text, size_t text_bytes);

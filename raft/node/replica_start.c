@@ -100,6 +100,20 @@ static int restore_entry(void *context, raft_index index, raft_term term, enum r
     return result;
 }
 
+/* What the snapshot held is not where the log begins, among others: they have it. */
+static void note_missing_state(const struct replica *replica)
+{
+    char text[256];
+    if (!replica_lacks_state(replica))
+        return;
+    snprintf(text, sizeof(text),
+             "the log begins after entry %" PRIu64 " and Redis holds %s%" PRIu64
+             ": the state is fetched from another node",
+             replica->log_start, replica->applied == 0 ? "nothing, index " : "only entries up to ",
+             replica->applied);
+    replica->options.hooks->note(replica->options.context, "state_missing", text);
+}
+
 /*
  * Alone, the state must lie within the log: what the log lacks before it, or has lost after it, is
  * gone. Among others both can be had from them.
@@ -173,6 +187,25 @@ static int term_in_log(struct replica *replica, raft_index state, bool *ret_has,
     if (!*ret_has || index_equal(state, recovered->start))
         return 0;
     return read_known(replica, state, state, note_term, ret_term);
+}
+
+/* Alone: with others the log would go, see place_start; alone nobody knows which of the two. */
+static int state_is_of_log(const struct replica *replica, const struct replica_state *state,
+                           char *ret_text, size_t text_bytes)
+{
+    raft_index index = {users_meta(state->users).index};
+    bool has = false;
+    raft_term term;
+    int result = replica_alone(replica) ? term_in_log(replica, index, &has, &term) : 0;
+    if (result != 0 || !has || index.n == 0 || term_equal(term, state->term))
+        return 0; /* what cannot be read is told when all of it is read */
+    snprintf(ret_text, text_bytes,
+             "entry %" PRIu64 " is of term %" PRIu64
+             " in the snapshot in Redis and of term %" PRIu64
+             " in the log: they are not of one node, or not of one life of it; bring back the two "
+             "of one copy",
+             index.n, state->term.n, term.n);
+    return -ESTALE;
 }
 
 static struct raft_configuration first_configuration(const struct replica *replica)
@@ -276,6 +309,8 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
     uint64_t index = users_meta(take_state->users).index;
     raft_index last;
     int result = state_fits_log(replica, index, ret_text, text_bytes);
+    if (result == 0)
+        result = state_is_of_log(replica, take_state, ret_text, text_bytes);
     if (result != 0)
         return result;
     result = restore_core(replica, take_state, &last);
@@ -297,5 +332,6 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
     replica->users = take_state->users;
     replica->applied = index;
     replica->saved_index = replica->saved_before = index;
+    note_missing_state(replica);
     return 0;
 }

@@ -314,7 +314,7 @@ static struct users *state_at(uint64_t index)
     return users;
 }
 
-static int start_with(struct rig *rig, uint64_t index)
+static int start_in_term(struct rig *rig, uint64_t index, uint64_t term)
 {
     struct replica_options options = {
         .node = 1,
@@ -329,13 +329,18 @@ static int start_with(struct rig *rig, uint64_t index)
     struct replica *replica;
     struct users *users = state_at(index);
     must(replica_open(&options, &replica, &rig->recovered) == 0);
-    struct replica_state state = {.users = users};
+    struct replica_state state = {.users = users, .term = {term}};
     int result = replica_start(replica, &state, rig->text, sizeof(rig->text));
     if (result != 0)
         users_free(users);
     fake_runner_drain(&rig->runner);
     replica_close(replica);
     return result;
+}
+
+static int start_with(struct rig *rig, uint64_t index)
+{
+    return start_in_term(rig, index, 1);
 }
 
 Test(replica, refuses_a_state_that_the_log_does_not_reach)
@@ -348,6 +353,19 @@ Test(replica, refuses_a_state_that_the_log_does_not_reach)
     cr_assert(eq(int, start_with(rig, 12), -ESTALE), "a state from a later log");
     must(strstr(rig->text, "holds entries up to 12") != NULL);
     must(strstr(rig->text, "log ends at 11") != NULL);
+    rig_free(rig);
+}
+
+Test(replica, refuses_a_state_of_another_history_than_the_logs)
+{
+    struct rig *rig = ready_rig();
+    for (uint64_t i = 1; i <= 10; i++)
+        rig_insist(rig, i);
+    rig_close(rig);
+    cr_assert(eq(int, start_in_term(rig, 7, 2), -ESTALE));
+    must(strstr(rig->text, "entry 7 is of term 2 in the snapshot") != NULL);
+    must(strstr(rig->text, "of term 1 in the log") != NULL);
+    cr_assert(eq(int, start_in_term(rig, 7, 1), 0));
     rig_free(rig);
 }
 
