@@ -5,11 +5,18 @@
 #include "raft/node/replica_state.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
-/* A piece is asked for again after this; the fetch is given up when nothing came for so long. */
+/*
+ * A piece is asked for again after this. When nothing came for PIECE_LATE_MS, somebody else's offer
+ * is as good; without one, what was fetched is kept for the holder to come back, until
+ * PIECE_LOST_MS (a holder keeps its offer a little longer).
+ */
 #define PIECE_AGAIN_MS    200u
-#define PIECE_LOST_MS     3000u
+#define PIECE_LATE_MS     1000u
+#define PIECE_LOST_MS     10000u
 #define PLEASE_MS         300u
 #define SAVE_AGAIN_MS     500u
 #define SAVE_AGAIN_MS_MAX 5000u
@@ -56,6 +63,34 @@ static bool is_news(const struct replica *replica, uint64_t index)
     return index > replica->committed;
 }
 
+static void note_fetch(const struct replica *replica, const char *fact, const char *how)
+{
+    const struct install *install = &replica->install;
+    char text[256];
+    snprintf(text, sizeof(text),
+             "the state after entry %" PRIu64 ", %" PRIu64 " users, from node %" PRIu64
+             ", which %s",
+             install->index.n, install->meta.count, install->from.n, how);
+    replica->options.hooks->note(replica->options.context, fact, text);
+}
+
+static void fetch_ends(struct replica *replica, const char *why)
+{
+    note_fetch(replica, "snapshot_fetch_lost", why);
+    install_give_up(replica);
+}
+
+/* The holder has another one now, or none that it talks of: this fetch comes to nothing. */
+static bool is_overtaken(const struct replica *replica, raft_node_id from, uint64_t index)
+{
+    const struct install *install = &replica->install;
+    if (install->phase != INSTALL_FETCHING)
+        return false;
+    if (node_id_equal(install->from, from))
+        return install->index.n != index;
+    return replica_now_ms(replica) - install->heard_ms >= PIECE_LATE_MS;
+}
+
 int install_offered(struct replica *replica, raft_node_id from,
                     const struct peer_snapshot_offer *offer)
 {
@@ -67,6 +102,8 @@ int install_offered(struct replica *replica, raft_node_id from,
         send_end(replica, from, replica->applied, !replica_lacks_state(replica));
         return 0;
     }
+    if (is_overtaken(replica, from, offer->index))
+        fetch_ends(replica, "has another one now, or somebody else has");
     if (install->phase != INSTALL_NONE) {
         bool same = node_id_equal(install->from, from) && install->index.n == offer->index;
         if (same && install->phase == INSTALL_FETCHING)
@@ -95,6 +132,7 @@ int install_offered(struct replica *replica, raft_node_id from,
         .heard_ms = replica_now_ms(replica),
         .save_retry_ms = SAVE_AGAIN_MS,
     };
+    note_fetch(replica, "snapshot_fetching", "offers it");
     send_want(replica);
     return 0;
 }
@@ -223,7 +261,8 @@ static void say_please(struct replica *replica, uint64_t now_ms)
 {
     struct install *install = &replica->install;
     bool lacks = replica_lacks_state(replica);
-    if ((!lacks && !repair_is_hopeless(replica)) || install->phase != INSTALL_NONE ||
+    bool late = install->phase == INSTALL_FETCHING && now_ms - install->heard_ms >= PIECE_LATE_MS;
+    if ((!lacks && !repair_is_hopeless(replica)) || (install->phase != INSTALL_NONE && !late) ||
         now_ms - install->please_ms < PLEASE_MS)
         return;
     install->please_ms = now_ms;
@@ -247,7 +286,7 @@ void install_look(struct replica *replica, uint64_t now_ms)
         break;
     case INSTALL_FETCHING:
         if (now_ms - install->heard_ms >= PIECE_LOST_MS)
-            install_give_up(replica);
+            fetch_ends(replica, "says no more");
         else if (now_ms - install->asked_ms >= PIECE_AGAIN_MS)
             send_want(replica);
         break;

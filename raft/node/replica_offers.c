@@ -3,7 +3,9 @@
 
 /* An offer is said again so often, and given up when nobody has asked for so long. */
 #define OFFER_AGAIN_MS 200u
-#define OFFER_LOST_MS  5000u
+#define OFFER_LOST_MS  12000u
+_Static_assert(sizeof(((struct replica *)0)->read_back) >= PEER_CHUNK_BYTES_MAX,
+               "a piece is packed where entries are read back to: never both at once");
 
 static struct offer *find(struct replica *replica, raft_node_id to)
 {
@@ -96,15 +98,14 @@ static void put_answers(struct writer *out, const struct users_past_page *page)
 void offers_wanted(struct replica *replica, raft_node_id from,
                    const struct peer_snapshot_want *want)
 {
-    static uint8_t users[PEER_CHUNK_BYTES_MAX], answers[PEER_CHUNK_BYTES_MAX];
     struct offer *offer = find(replica, from);
     if (offer == NULL || offer->view == NULL || want->index != offer->index.n)
         return;
     offer->heard_ms = offer->sent_ms = replica_now_ms(replica);
-    struct writer users_out = writer_of(users, sizeof(users));
-    struct writer answers_out = writer_of(answers, sizeof(answers));
+    struct writer users_out = writer_of(replica->read_back, PEER_CHUNK_BYTES_MAX);
     bool last = false;
     uint64_t after = users_view_list(offer->view, want->after, 0, &users_out, &last);
+    struct writer answers_out = writer_of(users_out.at, writer_room(&users_out));
     uint64_t page_number = want->answers_page;
     while (last && writer_room(&answers_out) >= ANSWERS_PAGE_BYTES) {
         struct users_past_page page;

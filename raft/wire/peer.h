@@ -87,11 +87,11 @@ struct peer_note {
     };
 };
 
-/* The packed users and the packed answers of a chunk take at most so many bytes each. */
+/* The packed users and the packed answers of a chunk together take at most so many bytes. */
 #define PEER_CHUNK_BYTES_MAX (256u << 10)
 /* A note but a chunk or an entry takes at most so many bytes as a frame. */
 #define PEER_NOTE_BYTES_MAX    (FRAME_HEADER_BYTES + 4096u)
-#define PEER_CHUNK_FRAME_BYTES (PEER_NOTE_BYTES_MAX + 2 * PEER_CHUNK_BYTES_MAX)
+#define PEER_CHUNK_FRAME_BYTES (PEER_NOTE_BYTES_MAX + PEER_CHUNK_BYTES_MAX)
 #define PEER_MESSAGE_BYTES_MAX \
     (FRAME_HEADER_BYTES + 512u + RAFT_APPEND_BYTES_MAX + 5u * RAFT_APPEND_ENTRIES_MAX)
 _Static_assert(PEER_CHUNK_FRAME_BYTES <= FRAME_PAYLOAD_BYTES_MAX, "a chunk fits a frame");
