@@ -86,6 +86,7 @@ struct replica_options {
      * others make a majority. 0: at once, which is right where each has its own.
      */
     uint32_t own_flush_after_ms;
+    uint32_t piece_bytes; /* of a snapshot for another node, at a time; 0: as many as may be */
     struct disk *disk;
     struct runner *runner;
     struct network *network; /* NULL when it is alone */

@@ -95,6 +95,13 @@ static void put_answers(struct writer *out, const struct users_past_page *page)
 /* Bytes that a page of answers takes at most. */
 #define ANSWERS_PAGE_BYTES (USERS_PAGE * 96u)
 
+static uint32_t piece_bytes(const struct replica *replica)
+{
+    uint32_t bytes = replica->options.piece_bytes;
+    assert(bytes == 0 || (bytes > ANSWERS_PAGE_BYTES && bytes <= PEER_CHUNK_BYTES_MAX));
+    return bytes == 0 ? PEER_CHUNK_BYTES_MAX : bytes;
+}
+
 void offers_wanted(struct replica *replica, raft_node_id from,
                    const struct peer_snapshot_want *want)
 {
@@ -102,7 +109,7 @@ void offers_wanted(struct replica *replica, raft_node_id from,
     if (offer == NULL || offer->view == NULL || want->index != offer->index.n)
         return;
     offer->heard_ms = offer->sent_ms = replica_now_ms(replica);
-    struct writer users_out = writer_of(replica->read_back, PEER_CHUNK_BYTES_MAX);
+    struct writer users_out = writer_of(replica->read_back, piece_bytes(replica));
     bool last = false;
     uint64_t after = users_view_list(offer->view, want->after, 0, &users_out, &last);
     struct writer answers_out = writer_of(users_out.at, writer_room(&users_out));

@@ -279,6 +279,10 @@ static void watch(struct fake_store *store, struct bytes key)
 
 static struct fake_reply run(struct fake_store *store, struct fake_command *command)
 {
+    if (store->full && is(command, "HSET")) {
+        store->multi_broken = store->multi;
+        return error_reply("OOM command not allowed when used memory > 'maxmemory'.");
+    }
     if (is(command, "EXEC"))
         return run_exec(store);
     if (is(command, "DISCARD")) {

@@ -38,6 +38,7 @@ struct fake_store {
     bool dump_fails;
     bool other_dump;           /* one that began before is under way */
     const char *save, *policy; /* `save`, `maxmemory-policy` */
+    bool full;                 /* its memory is: what takes more is refused */
 
     struct fake_db db;
     struct fake_db file;  /* append-only file or dump: what a crash leaves */

@@ -43,6 +43,7 @@ struct machine_settings {
     uint64_t answers_max;
     uint32_t segment_bytes;
     uint32_t own_flush_after_ms;
+    uint32_t piece_bytes;
 };
 
 struct machine {

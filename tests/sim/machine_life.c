@@ -230,6 +230,7 @@ static int open_log(struct machine *machine)
         .segment_bytes = machine->settings.segment_bytes,
         .scrub_bytes_per_s = 1u << 20,
         .own_flush_after_ms = machine->settings.own_flush_after_ms,
+        .piece_bytes = machine->settings.piece_bytes,
         .disk = &machine->disk.disk,
         .runner = &machine->runner.runner,
         .network = world->nodes > 1 ? &machine->network : NULL,

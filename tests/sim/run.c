@@ -89,6 +89,7 @@ struct world *faults_world(uint64_t seed, uint32_t nodes)
         .segment_bytes = (uint32_t)ONE_OF(world, 8192, 16384, 65536, 262144),
         .own_flush_after_ms = (uint32_t)ONE_OF(world, 0, 3, 20),
     };
+    settings.piece_bytes = seed % 2 == 0 ? 0 : 8192; /* a snapshot comes in one, or in many */
     settings.heartbeat_ms = settings.election_ms / (uint32_t)ONE_OF(world, 5, 10);
     for (uint32_t id = 1; id <= nodes; id++)
         draw_machine(world, id, &settings);

@@ -1,6 +1,5 @@
 #include "tests/sim/scenario_state.h"
 
-#include "raft/wire/record.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -119,6 +118,8 @@ static void do_set(struct scenario *scenario, struct words *words)
         settings->heartbeat_ms = (uint32_t)scenario_number(scenario, words);
     else if (words_take(words, "snapshots"))
         settings->snapshot_entries = scenario_number(scenario, words);
+    else if (words_take(words, "pieces"))
+        settings->piece_bytes = (uint32_t)scenario_number(scenario, words);
     else if (words_take(words, "segment"))
         settings->segment_bytes = (uint32_t)scenario_number(scenario, words);
     else if (words_take(words, "redis"))
@@ -353,107 +354,6 @@ static void do_snapshot(struct scenario *scenario, struct words *words)
     each_node(scenario, words, ask_snapshot);
 }
 
-static void do_disk(struct scenario *scenario, struct words *words)
-{
-    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
-    struct fake_disk *disk = &machine->disk;
-    uint64_t now_us = scenario->world->now_us;
-    if (words_take(words, "ok")) {
-        machine->disk_us = 200;
-        machine->disk_stall_us = 0;
-        disk->room = UINT64_MAX / 2;
-        disk->fail_at = disk->crash_at = 0;
-    } else if (words_take(words, "slow")) {
-        machine->disk_us = (uint32_t)scenario_number(scenario, words) * 1000;
-    } else if (words_take(words, "stall")) {
-        machine->disk_stall_us = now_us + scenario_number(scenario, words) * 1000;
-    } else if (words_take(words, "fail")) {
-        disk->fail_at = disk->operations + 1;
-        disk->fail_error = -EIO;
-    } else if (words_take(words, "full")) {
-        disk->room = 0;
-    } else if (words_take(words, "crash")) {
-        disk->crash_at = disk->operations + scenario_number(scenario, words);
-    } else {
-        scenario_fail(scenario, "disk how?");
-    }
-}
-
-/* The payload of this entry, in the segment that has it. */
-static bool find_entry(struct machine *machine, uint64_t index, char name[32], uint64_t *ret_offset)
-{
-    for (int i = 0; i < machine->disk.durable_names; i++) {
-        const struct fake_file *file = &machine->disk.file[machine->disk.durable_name[i].file];
-        for (uint64_t at = 0; at + RECORD_HEADER_BYTES <= file->durable_size; at += 8) {
-            struct record record;
-            if (record_get(bytes_of(file->durable + at, (size_t)(file->durable_size - at)),
-                           &record) != RECORD_OK ||
-                record.type != RECORD_ENTRY || record.index.n != index)
-                continue;
-            memcpy(name, machine->disk.durable_name[i].name, 32);
-            *ret_offset = at + RECORD_HEADER_BYTES;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void do_rot(struct scenario *scenario, struct words *words)
-{
-    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
-    char name[32];
-    uint64_t offset;
-    if (is_number(words_peek(words))) {
-        if (!find_entry(machine, scenario_number(scenario, words), name, &offset)) {
-            scenario_fail(scenario, "it has no such entry");
-            return;
-        }
-        machine->disk_damaged = machine->disk_unsound = true;
-        machine->rotten_life = machine->life;
-        fake_disk_rot(&machine->disk, name, offset, 8, &scenario->world->random);
-        return;
-    }
-    if (!fake_disk_old_sector(&machine->disk, 1, name, &offset)) {
-        scenario_fail(scenario, "its log is too short to rot: it has one segment");
-        return;
-    }
-    machine->disk_damaged = machine->disk_unsound = true;
-    machine->rotten_life = machine->life;
-    fake_disk_rot(&machine->disk, name, offset + 100, 8, &scenario->world->random);
-}
-
-static void do_redis(struct scenario *scenario, struct words *words)
-{
-    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
-    if (words_take(words, "down")) {
-        machine_store_down(machine);
-    } else if (words_take(words, "up")) {
-        machine_store_up(machine);
-    } else if (words_take(words, "empty")) {
-        machine->store_damaged = true;
-        machine->saved_index = 0;
-        fake_store_empty(&machine->store);
-    } else if (words_take(words, "crash")) {
-        machine_store_down(machine);
-        fake_store_crash(&machine->store);
-    } else if (words_take(words, "slow")) {
-        machine->store_us = (uint32_t)scenario_number(scenario, words) * 1000;
-    } else {
-        scenario_fail(scenario, "redis how?");
-    }
-}
-
-static void do_clock(struct scenario *scenario, struct words *words)
-{
-    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
-    if (words_take(words, "jump"))
-        machine_jump(machine, scenario_number(scenario, words) * 1000);
-    else if (words_take(words, "drift"))
-        machine_drift(machine, (int64_t)scenario_number(scenario, words) * 10000);
-    else
-        scenario_fail(scenario, "clock how?");
-}
-
 /* --- clients ---------------------------------------------------------------------------------- */
 
 static void ask(struct scenario *scenario, struct scenario_name *name, uint32_t node)
@@ -546,8 +446,8 @@ static const struct {
     {"kill", do_kill},         {"start", do_start},
     {"stop", do_stop},         {"pause", do_pause},
     {"resume", do_resume},     {"wipe", do_wipe},
-    {"disk", do_disk},         {"rot", do_rot},
-    {"redis", do_redis},       {"clock", do_clock},
+    {"disk", scenario_disk},   {"rot", scenario_rot},
+    {"redis", scenario_redis}, {"clock", scenario_clock},
     {"snapshot", do_snapshot}, {"write", do_write},
     {"again", do_again},       {"writes", do_writes},
     {"read", do_read},         {"stale", do_stale},

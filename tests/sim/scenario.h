@@ -1,22 +1,25 @@
-/* clang-format off */
 /*
  * Scenarios: text files that a person can read, each a story of a few nodes and what must come of
  * it. A line is a command; what follows '#' is for the reader. NODES is a list of numbers, NAME a
  * word of the scenario's own.
  *
  *     nodes N                       how many; comes first. Then `set` if any, then the rest
- *     set election MS | heartbeat MS | snapshots ENTRIES | segment BYTES | redis no | everysec
+ *     set election MS | heartbeat MS | snapshots ENTRIES | segment BYTES | pieces BYTES
+ *     set redis no | everysec
  *
  *     elect N                       nobody else campaigns, until N leads
  *     run MS                        time passes
- *     settle                        until there is a leader, and all that run have one state
+ *     settle                        until all that run follow a leader, and have one state
+ *
  *     cut NODES from NODES          nothing goes between them, in either way
  *     deafen NODES to NODES         the first do not hear the second
  *     heal                          the network is whole
- *     drop KIND NODES to NODES      frames of this kind (core/message.h, wire/peer.h) are lost
+ *     drop KIND NODES to NODES      such frames are lost (raft/core/message.h, raft/wire/peer.h)
+ *     allow COUNT KIND N to N       so many such frames, and no more
  *     hold NODES to NODES           frames wait, until
  *     release                       they go on, all at once
  *     break N to N                  the connection ends; it is made again
+ *
  *     crash NODES                   power is lost
  *     kill NODES                    the process dies
  *     start NODES
@@ -27,12 +30,18 @@
  *     disk N ok | slow MS | stall MS | fail | full | crash K      (at its Kth write from now)
  *     rot N                         a sector of its log is not what it was
  *     rot N INDEX                   this entry's payload is not
- *     redis N down | up | empty | crash | slow MS
  *     clock N jump MS | drift PERCENT
  *     snapshot NODES                a snapshot is asked for
  *
- *     write NAME at N               asked; its answer is looked at by `expect`
- *     again NAME at N               asked once more, under the same id
+ *     redis N down | up | crash | slow MS
+ *     redis N empty                 FLUSHALL
+ *     redis N copy                  what it holds is kept, and
+ *     redis N back                  brought back
+ *     redis N edit ID               the name of a user in it is changed by hand
+ *     redis N full | evicting | unkept | ok      maxmemory is reached; may evict; keeps no file
+ *
+ *     write NAME at N               asked; its answer is looked at by `expect`, and
+ *     again NAME at N               asks once more under the same id
  *     writes COUNT NAME at N        NAME-1 … NAME-COUNT
  *     read NAME at N
  *     stale NAME at N
@@ -42,18 +51,22 @@
  *     expect term N | same | higher
  *     expect NODES follow N         they know it as leader, in its term
  *     expect written NAME | refused NAME | unknown NAME | waiting NAME | answered NAME
- *     expect read NAME              expect NAME sees NAME      (the read saw the write)
+ *     expect read NAME
  *     expect users N at NODES       so many users there
- *     expect has NAME at NODES      lacks NAME at NODES
+ *     expect has NAME at NODES
+ *     expect lacks NAME at NODES
  *     expect same NODES             one state
- *     expect commit NODES >= N | < N      expect log NODES >= N | < N     (index of the last entry)
- *     expect down NODES | up NODES
+ *     expect commit NODES >= N | < N
+ *     expect log NODES >= N | < N          the last entry of the log
+ *     expect start NODES >= N | < N        the entry that it begins after
+ *     expect snapshot NODES >= N | < N     the entry of the last snapshot that counts
+ *     expect down NODES
+ *     expect up NODES
  *     expect whole NODES            nothing is missing in their logs, and they know it
  *
  * An `expect` waits until what it says is so, for two seconds and twenty elections at most, and
  * fails then; `expect now …` does not wait. The rules (rules.h, clients.h) hold in scenarios too.
  */
-/* clang-format on */
 #ifndef ROLLCALL_TESTS_SIM_SCENARIO_H
 #define ROLLCALL_TESTS_SIM_SCENARIO_H
 

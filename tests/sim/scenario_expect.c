@@ -142,8 +142,26 @@ static bool users_are(struct scenario *scenario, struct words *words)
     return true;
 }
 
-/* "NODES >= N" or "NODES < N", of the commit index or the log's last. */
-static bool indexes_are(struct scenario *scenario, struct words *words, bool commit)
+enum index_kind { INDEX_COMMIT, INDEX_LAST, INDEX_START, INDEX_SNAPSHOT };
+
+static uint64_t index_of(const struct machine *machine, enum index_kind kind)
+{
+    const struct raft *raft = replica_raft(machine->replica);
+    switch (kind) {
+    case INDEX_COMMIT:
+        return raft->commit.n;
+    case INDEX_LAST:
+        return raft->log.last.n;
+    case INDEX_START:
+        return raft->log.start.n;
+    case INDEX_SNAPSHOT:
+        return replica_status(machine->replica).snapshot_index;
+    }
+    UNREACHABLE();
+}
+
+/* "NODES >= N" or "NODES < N". */
+static bool indexes_are(struct scenario *scenario, struct words *words, enum index_kind kind)
 {
     uint32_t nodes = scenario_nodes(scenario, words);
     bool below = words_take(words, "<");
@@ -156,7 +174,7 @@ static bool indexes_are(struct scenario *scenario, struct words *words, bool com
             continue;
         if (raft == NULL)
             return false;
-        uint64_t index = commit ? raft->commit.n : raft->log.last.n;
+        uint64_t index = index_of(&scenario->world->machine[id], kind);
         if (below ? index >= limit : index < limit)
             return false;
     }
@@ -213,9 +231,13 @@ static bool is_so(struct scenario *scenario, struct words words)
     if (words_take(&words, "users"))
         return users_are(scenario, &words);
     if (words_take(&words, "commit"))
-        return indexes_are(scenario, &words, true);
+        return indexes_are(scenario, &words, INDEX_COMMIT);
     if (words_take(&words, "log"))
-        return indexes_are(scenario, &words, false);
+        return indexes_are(scenario, &words, INDEX_LAST);
+    if (words_take(&words, "start"))
+        return indexes_are(scenario, &words, INDEX_START);
+    if (words_take(&words, "snapshot"))
+        return indexes_are(scenario, &words, INDEX_SNAPSHOT);
     if (words_take(&words, "same"))
         return one_state(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "up"))

@@ -51,6 +51,12 @@ uint64_t scenario_top_term(const struct scenario *scenario);
 /* Who leads in the highest term of those that run; 0: nobody. */
 uint32_t scenario_leader(const struct scenario *scenario);
 
+/* scenario_faults.c: `disk`, `rot`, `redis`, `clock`, whose word is taken already. */
+void scenario_disk(struct scenario *scenario, struct words *words);
+void scenario_rot(struct scenario *scenario, struct words *words);
+void scenario_redis(struct scenario *scenario, struct words *words);
+void scenario_clock(struct scenario *scenario, struct words *words);
+
 /* One `expect`, whose word is taken already. */
 void scenario_expect(struct scenario *scenario, struct words *words);
 bool scenario_settled(const struct scenario *scenario);
