@@ -158,8 +158,8 @@ static bool find_hole(const struct replica *replica, raft_index index, struct wa
 }
 
 /* Entries first … last; of damaged ones what their headers say, with a payload of zeros. */
-static int read_known(struct replica *replica, raft_index first, raft_index last, wal_each *each,
-                      void *context)
+static int read_known(const struct replica *replica, raft_index first, raft_index last,
+                      wal_each *each, void *context)
 {
     static const uint8_t zeros[RAFT_ENTRY_BYTES_MAX];
     raft_index hole;
@@ -178,7 +178,7 @@ static int read_known(struct replica *replica, raft_index first, raft_index last
 }
 
 /* The term of the state's last entry in the log, if the log has it. */
-static int term_in_log(struct replica *replica, raft_index state, bool *ret_has,
+static int term_in_log(const struct replica *replica, raft_index state, bool *ret_has,
                        raft_term *ret_term)
 {
     const struct wal_recovered *recovered = &replica->recovered;

@@ -89,9 +89,9 @@ struct machine {
 
     /* The atlas: what this node may have lost, see faults.h. */
     bool disk_damaged, store_damaged;
-    bool disk_unsound;   /* it holds rot, */
+    bool disk_unsound;    /* it holds rot, */
     uint32_t rotten_life; /* since this life */
-    uint64_t damaged_at; /* committed then: what it has to have again */
+    uint64_t damaged_at;  /* committed then: what it has to have again */
     bool saved_after_damage;
     /* What it must find again. */
     uint64_t durable;     /* entries that its disk had when it died */

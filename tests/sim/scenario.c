@@ -1,6 +1,5 @@
 #include "tests/sim/scenario_state.h"
 
-
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
