@@ -4,6 +4,7 @@
 #include "raft/wire/record.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 
 void scenario_disk(struct scenario *scenario, struct words *words)
