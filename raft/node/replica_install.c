@@ -4,6 +4,8 @@
  */
 #include "raft/node/replica_state.h"
 
+#include "raft/users/packed.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -139,30 +141,6 @@ int install_offered(struct replica *replica, raft_node_id from,
 
 /* --- pieces ----------------------------------------------------------------------------------- */
 
-static int load_users(struct users *users, struct bytes packed)
-{
-    struct reader in = reader_of(packed);
-    int result = 0;
-    while (result == 0 && reader_left(&in) > 0) {
-        struct user user = user_get(&in);
-        result = in.bad ? -EBADMSG : users_load_user(users, &user);
-    }
-    return result;
-}
-
-static int load_answers(struct users *users, struct bytes packed)
-{
-    struct reader in = reader_of(packed);
-    int result = 0;
-    while (result == 0 && reader_left(&in) > 0) {
-        struct users_past past = {.sequence = get_u64(&in), .id = get_request_id(&in)};
-        result = users_answer_decode(get_bytes(&in), &past.answer);
-        if (result == 0)
-            result = in.bad ? -EBADMSG : users_load_answer(users, &past);
-    }
-    return result;
-}
-
 int install_chunk(struct replica *replica, raft_node_id from,
                   const struct peer_snapshot_chunk *chunk)
 {
@@ -171,9 +149,9 @@ int install_chunk(struct replica *replica, raft_node_id from,
         chunk->index != install->index.n || chunk->after != install->after ||
         chunk->answers_page != install->answers_page)
         return 0; /* late, or twice */
-    int result = load_users(install->users, chunk->users);
+    int result = packed_load_users(install->users, chunk->users);
     if (result == 0)
-        result = load_answers(install->users, chunk->answers);
+        result = packed_load_answers(install->users, chunk->answers);
     if (result == 0 && chunk->last)
         result = users_load_done(install->users, &install->meta);
     if (result != 0) {

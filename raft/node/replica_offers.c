@@ -1,6 +1,8 @@
 /* Snapshots for others: a version of the state, handed out piece by piece as they ask. */
 #include "raft/node/replica_state.h"
 
+#include "raft/users/packed.h"
+
 /* An offer is said again so often, and given up when nobody has asked for so long. */
 #define OFFER_AGAIN_MS 200u
 #define OFFER_LOST_MS  12000u
@@ -80,25 +82,10 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
     return true;
 }
 
-static void put_answers(struct writer *out, const struct users_past_page *page)
-{
-    for (uint32_t i = 0; i < page->count; i++) {
-        uint8_t encoded[64];
-        struct writer answer = writer_of(encoded, sizeof(encoded));
-        users_answer_put(&answer, &page->at[i].answer);
-        put_u64(out, page->at[i].sequence);
-        put_request_id(out, page->at[i].id);
-        put_bytes(out, writer_bytes(&answer));
-    }
-}
-
-/* Bytes that a page of answers takes at most. */
-#define ANSWERS_PAGE_BYTES (USERS_PAGE * 96u)
-
 static uint32_t piece_bytes(const struct replica *replica)
 {
     uint32_t bytes = replica->options.piece_bytes;
-    assert(bytes == 0 || (bytes > ANSWERS_PAGE_BYTES && bytes <= PEER_CHUNK_BYTES_MAX));
+    assert(bytes == 0 || (bytes > PACKED_ANSWERS_PAGE_BYTES && bytes <= PEER_CHUNK_BYTES_MAX));
     return bytes == 0 ? PEER_CHUNK_BYTES_MAX : bytes;
 }
 
@@ -110,17 +97,13 @@ void offers_wanted(struct replica *replica, raft_node_id from,
         return;
     offer->heard_ms = offer->sent_ms = replica_now_ms(replica);
     struct writer users_out = writer_of(replica->read_back, piece_bytes(replica));
-    bool last = false;
+    bool last = false, answers_last = false;
     uint64_t after = users_view_list(offer->view, want->after, 0, &users_out, &last);
     struct writer answers_out = writer_of(users_out.at, writer_room(&users_out));
     uint64_t page_number = want->answers_page;
-    while (last && writer_room(&answers_out) >= ANSWERS_PAGE_BYTES) {
-        struct users_past_page page;
-        if (!users_diff_answers(NULL, offer->view, page_number, &page))
-            break;
-        put_answers(&answers_out, &page);
-        page_number = page.number + 1;
-    }
+    if (last)
+        page_number =
+            packed_put_answers(offer->view, want->answers_page, &answers_out, &answers_last);
     assert(!answers_out.bad && !users_out.bad);
     struct peer_note note = {
         .kind = PEER_SNAPSHOT_CHUNK,
@@ -129,7 +112,7 @@ void offers_wanted(struct replica *replica, raft_node_id from,
                            .answers_page = want->answers_page,
                            .next_after = after,
                            .next_answers_page = page_number,
-                           .last = last && writer_room(&answers_out) >= ANSWERS_PAGE_BYTES,
+                           .last = answers_last,
                            .users = writer_bytes(&users_out),
                            .answers = writer_bytes(&answers_out)},
     };
