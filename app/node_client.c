@@ -338,7 +338,12 @@ static void on_call(struct node_client *client, const struct call *call)
     case CALL_MORE:
     case CALL_DROP:
     case CALL_STATUS:
+    case CALL_BACKUP:
         node_link_drop(client->link, "it sent what only workers send");
+        return;
+    case CALL_VERSION_IS:
+    case CALL_PIECE:
+        node_link_drop(client->link, "it sent a backup that nobody asked for");
         return;
     }
     UNREACHABLE();

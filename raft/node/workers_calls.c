@@ -9,7 +9,7 @@
 
 /* --- lists ------------------------------------------------------------------------------------ */
 
-static void close_list(struct list *list)
+void workers_close_list(struct list *list)
 {
     users_unpin(list->view);
     *list = (struct list){.open = false};
@@ -18,7 +18,7 @@ static void close_list(struct list *list)
 void workers_close_lists(struct connection *connection)
 {
     for (uint32_t i = 0; i < connection->lists; i++)
-        close_list(&connection->list[i]);
+        workers_close_list(&connection->list[i]);
     connection->lists = 0;
 }
 
@@ -31,7 +31,7 @@ static struct list *find_list(struct connection *connection, uint64_t call)
     return NULL;
 }
 
-static struct list *open_list(struct connection *connection, const struct call_list *call)
+static struct list *open_list(struct connection *connection, const struct list *asked)
 {
     uint32_t place = 0;
     while (place < connection->lists && connection->list[place].open)
@@ -40,12 +40,7 @@ static struct list *open_list(struct connection *connection, const struct call_l
         return NULL;
     if (place == connection->lists)
         connection->lists++;
-    connection->list[place] = (struct list){
-        .open = true,
-        .call = call->call,
-        .after = call->after,
-        .left = call->limit,
-    };
+    connection->list[place] = *asked;
     return &connection->list[place];
 }
 
@@ -73,7 +68,7 @@ static void send_chunk(struct connection *connection, struct list *list)
     };
     workers_send(connection, &call, writer_len(&out));
     if (last || limited)
-        close_list(list);
+        workers_close_list(list);
 }
 
 /* --- calls ------------------------------------------------------------------------------------ */
@@ -104,16 +99,16 @@ static void refuse(struct connection *connection, uint64_t call, enum call_reaso
     workers_send(connection, &answer, 0);
 }
 
-static void on_list(struct connection *connection, const struct call_list *call)
+static void on_list(struct connection *connection, const struct list *asked, bool stale)
 {
-    struct list *list = open_list(connection, call);
+    struct list *list = open_list(connection, asked);
     if (list == NULL) {
-        refuse(connection, call->call, CALL_BUSY);
+        refuse(connection, asked->call, CALL_BUSY);
         return;
     }
     struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
     client.connection |= CLIENT_IS_READ;
-    replica_read(connection->workers->options.replica, client, call->consistency == CALL_STALE);
+    replica_read(connection->workers->options.replica, client, stale);
 }
 
 static enum call_role role_of(enum raft_role role)
@@ -206,7 +201,7 @@ static void on_status(struct connection *connection, const struct call_status *a
 
 bool workers_on_call(struct connection *connection, const struct call *call)
 {
-    struct list *list;
+    struct list *list, asked;
     if (!connection->greeted && call->kind != CALL_HELLO)
         return false;
     switch (call->kind) {
@@ -225,18 +220,31 @@ bool workers_on_call(struct connection *connection, const struct call *call)
                       &call->write.request, call->write.command);
         return true;
     case CALL_LIST:
-        on_list(connection, &call->list);
+        asked = (struct list){
+            .open = true,
+            .call = call->list.call,
+            .after = call->list.after,
+            .left = call->list.limit,
+        };
+        on_list(connection, &asked, call->list.consistency == CALL_STALE);
+        return true;
+    case CALL_BACKUP:
+        asked = (struct list){.open = true, .backup = true, .call = call->backup.call};
+        on_list(connection, &asked, false);
         return true;
     case CALL_MORE:
         list = find_list(connection, call->more.call);
         if (list == NULL || list->view == NULL)
             return false;
-        send_chunk(connection, list);
+        if (list->backup)
+            workers_send_piece(connection, list);
+        else
+            send_chunk(connection, list);
         return true;
     case CALL_DROP:
         list = find_list(connection, call->drop.call);
         if (list != NULL && list->view != NULL)
-            close_list(list);
+            workers_close_list(list);
         else if (list != NULL)
             list->dropped = true;
         return true;
@@ -249,6 +257,8 @@ bool workers_on_call(struct connection *connection, const struct call *call)
     case CALL_UNKNOWN:
     case CALL_USERS:
     case CALL_STATUS_IS:
+    case CALL_VERSION_IS:
+    case CALL_PIECE:
         return false;
     }
     UNREACHABLE();
@@ -292,7 +302,7 @@ void workers_refused(struct workers *workers, struct replica_client client, enum
     struct list *list = waiting_list(connection, client);
     if (!list->dropped)
         refuse(connection, list->call, reason);
-    close_list(list);
+    workers_close_list(list);
 }
 
 void workers_unknown(struct workers *workers, struct replica_client client)
@@ -310,9 +320,12 @@ void workers_readable(struct workers *workers, struct replica_client client)
         return;
     struct list *list = waiting_list(connection, client);
     if (list->dropped) {
-        close_list(list);
+        workers_close_list(list);
         return;
     }
     list->view = users_pin(replica_users(workers->options.replica));
-    send_chunk(connection, list);
+    if (list->backup)
+        workers_send_version(connection, list);
+    else
+        send_chunk(connection, list);
 }

@@ -9,14 +9,17 @@
 
 #define WORKERS_IN_BYTES 262144u
 
-/* A LIST that is not answered to the end. */
+/* A LIST, or a BACKUP, that is not answered to the end. */
 struct list {
     bool open;
+    bool backup;
     bool dropped; /* the worker lost interest before the list was readable */
     uint64_t call;
     uint64_t after;
     uint32_t left;           /* users that the limit still allows; 0: no limit */
     struct users_view *view; /* NULL until readable */
+    bool users_sent;         /* BACKUP: all of them; answers from this page on are to come */
+    uint64_t answers_page;
 };
 
 struct connection {
@@ -47,5 +50,10 @@ void workers_send(struct connection *connection, const struct call *call, size_t
 /* False when the worker broke the protocol: a call that only the node sends, or one out of turn. */
 NODISCARD bool workers_on_call(struct connection *connection, const struct call *call);
 void workers_close_lists(struct connection *connection);
+void workers_close_list(struct list *list);
+
+/* workers_backup.c: the first answer to a BACKUP that is readable, and each later one. */
+void workers_send_version(struct connection *connection, struct list *list);
+void workers_send_piece(struct connection *connection, struct list *list);
 
 #endif

@@ -3,7 +3,7 @@
  *
  * One connection carries any number of calls at once; `call` is the worker's number for each, not
  * used twice while the first is open. Every call ends with exactly one of WRITTEN, REFUSED,
- * UNKNOWN, STATUS_IS or a USERS whose `last` is 1; or with the connection.
+ * UNKNOWN, STATUS_IS, a USERS or a PIECE whose `last` is 1; or with the connection.
  *
  *   worker                             node
  *   HELLO version            -->
@@ -19,6 +19,10 @@
  *   DROP call                -->                                      no answer: forget this call
  *   STATUS call              -->
  *                            <--       STATUS_IS call, ...
+ *   BACKUP call              -->                                      rollcallctl: all of the state
+ *                            <--       VERSION_IS call, ...             of one version: what it is
+ *   MORE call                -->                                      and as long as last is 0
+ *                            <--       PIECE call, last, ...            what is in it
  *
  * A write sent twice under one request id happens once and is answered twice with one answer, so a
  * worker whose connection broke sends its open writes again on the next one.
@@ -52,7 +56,10 @@
     M(CALL_MORE,      call_more,      more,       9) \
     M(CALL_DROP,      call_drop,      drop,      10) \
     M(CALL_STATUS,    call_status,    status,    11) \
-    M(CALL_STATUS_IS, call_status_is, status_is, 12)
+    M(CALL_STATUS_IS, call_status_is, status_is, 12) \
+    M(CALL_BACKUP,    call_backup,    backup,    20) \
+    M(CALL_VERSION_IS, call_version_is, version_is, 21) \
+    M(CALL_PIECE,     call_piece,     piece,     22)
 
 #define CALL_HELLO_FIELDS(F)   F(u32, version)
 #define CALL_WELCOME_FIELDS(F) F(u32, version) F(u64, node)
@@ -78,6 +85,14 @@
     F(u64, commit) F(u64, applied) F(u64, last) F(u64, users) F(u8, wal_full) \
     F(u8, snapshot_state) F(u64, snapshot_index) F(bytes, cluster) F(bytes, address) \
     F(bytes, members)
+/* As fresh as a linearizable LIST. */
+#define CALL_BACKUP_FIELDS(F)  F(u64, call)
+/* `cluster` to `term`: whose, and as of which entry; the rest is struct users_meta. */
+#define CALL_VERSION_IS_FIELDS(F) \
+    F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) F(u64, users) \
+    F(u64, next_id) F(u64, answers_first) F(u64, answers_next) F(u64, digest)
+/* Users, then answers: see users/packed.h. One of the two is empty, or both. */
+#define CALL_PIECE_FIELDS(F)   F(u64, call) F(u8, last) F(bytes, users) F(bytes, answers)
 
 /*
  * A member of the cluster as this node sees it. `match`: the last entry known to be in its log,

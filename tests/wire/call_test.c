@@ -42,6 +42,23 @@ static const struct call calls[] = {
                    .cluster = {(const uint8_t *)"c", 1},
                    .address = {(const uint8_t *)"a:1", 3},
                    .members = {(const uint8_t *)"members", 7}}},
+    {.kind = CALL_BACKUP, .backup = {.call = 24}},
+    {.kind = CALL_VERSION_IS,
+     .version_is = {.call = 25,
+                    .cluster = {(const uint8_t *)"c", 1},
+                    .node = 26,
+                    .index = 27,
+                    .term = 28,
+                    .users = 29,
+                    .next_id = 30,
+                    .answers_first = 31,
+                    .answers_next = 32,
+                    .digest = 33}},
+    {.kind = CALL_PIECE,
+     .piece = {.call = 34,
+               .last = 1,
+               .users = {(const uint8_t *)"users", 5},
+               .answers = {(const uint8_t *)"answers", 7}}},
 };
 
 #define COUNT_ONE(...) +1
@@ -142,7 +159,8 @@ Test(call, of_a_kind_that_is_none_is_refused)
 {
     uint8_t payload[512] = {0};
     for (unsigned kind = 0; kind <= UINT16_MAX; kind++) {
-        if (kind >= CALL_HELLO && kind <= CALL_STATUS_IS)
+        if ((kind >= CALL_HELLO && kind <= CALL_STATUS_IS) ||
+            (kind >= CALL_BACKUP && kind <= CALL_PIECE))
             continue;
         struct frame frame = {.kind = (uint16_t)kind, .payload = bytes_of(payload, 8)};
         struct call back;
