@@ -57,14 +57,15 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) raft/users/command.c raft/wire/frame.c raft/wire/call.c
-PROCESS := raft/node/main.c raft/node/boot.c
+PROCESS := $(addprefix raft/node/,main.c boot.c boot_restore.c)
 NODE := $(filter-out $(PROCESS),$(call src,raft/node))
+CTL  := $(filter-out raft/ctl/main.c,$(call src,raft/ctl))
 # The driver and what it stands on: all of the node that knows no libuv and no sockets.
 DRIVER := $(filter $(addprefix raft/node/,replica% wal% snapshots% entries.c hard_state.c),$(NODE))
 APP  := $(filter-out app/main.c,$(call src,app))
-OURS := $(PURE) $(call src,raft/node app)
+OURS := $(PURE) $(call src,raft/node raft/ctl app)
 
-UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node app)))
+UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node ctl app)))
 CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
 SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c)
@@ -73,20 +74,23 @@ C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
 NODE_LIBS := -luv -lhiredis -lpthread
 APP_LIBS  := -luv -lfcgi -ljson-c -lpthread
-PROGRAMS  := $(B)/rollcall-node $(B)/rollcall-app
+PROGRAMS  := $(addprefix $(B)/,rollcall-node rollcall-app rollcallctl)
 LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@ $^
 
 .DEFAULT_GOAL := all
 .PHONY: all
-all: $(PROGRAMS) ## build both programs (the default)
+all: $(PROGRAMS) ## build the programs (the default)
 
 $(B)/rollcall-node: $(call obj,$(PROCESS) $(PURE) $(NODE))
+	$(LINK) $(NODE_LIBS)
+
+$(B)/rollcallctl: $(call obj,raft/ctl/main.c $(CTL) $(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS)
 
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 	$(LINK) $(APP_LIBS)
 
-$(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(APP))
+$(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(CTL) $(APP))
 	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
 $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)

@@ -13,6 +13,8 @@
 /* How long a start waits for a Redis that the log cannot do without. */
 #define REDIS_WAIT_MS 10000u
 
+static void start_replica(struct node *node);
+
 static void on_saved(void *context, const struct snapshots_saved *saved)
 {
     struct node *node = context;
@@ -31,7 +33,15 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
         node->snapshot_state =
             redis_connected(node->redis) ? CALL_SNAPSHOT_NOT_DURABLE : CALL_SNAPSHOT_DOWN;
     }
-    replica_saved(node->replica, saved->durable, saved->index);
+    if (!boot_restores(node)) {
+        replica_saved(node->replica, saved->durable, saved->index);
+        return;
+    }
+    if (node->phase != NODE_LOADING)
+        return; /* asked to stop meanwhile */
+    boot_restore_saved(node, saved->durable ? NULL : saved->text);
+    if (saved->durable)
+        start_replica(node);
 }
 
 static void refuse_address(struct node *node, const char *what, const char *address, int error)
@@ -47,7 +57,10 @@ static void start_replica(struct node *node)
 {
     char text[512];
     struct replica_state state = {.users = node->loading};
-    if (users_meta(node->loading).index > 0) {
+    bool restored = boot_restores(node);
+    if (restored) {
+        state = boot_restore_state(node);
+    } else if (users_meta(node->loading).index > 0) {
         state.term = snapshots_loaded_term(node->snapshots);
         state.configuration = snapshots_loaded_configuration(node->snapshots);
     }
@@ -57,6 +70,8 @@ static void start_replica(struct node *node)
     }
     node->loading = NULL;
     node->phase = NODE_RUNNING;
+    if (restored)
+        boot_restore_done(node);
     int result = node->peers != NULL ? peers_start(node->peers) : 0;
     if (result != 0) {
         refuse_address(node, "the address for other nodes (--raft)", node->config.raft, result);
@@ -89,8 +104,15 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
     struct node *node = context;
     char why[700];
     node->load_asked = false;
+    if (node->phase != NODE_LOADING)
+        return; /* asked to stop meanwhile */
     switch (found) {
     case SNAPSHOTS_NONE:
+        if (boot_restores(node)) {
+            node->load_asked = true;
+            boot_restore_save(node);
+            return;
+        }
         if (log_is_whole(node) && node->recovered.last.n > 0)
             diag("snapshot_none", "text=\"Redis holds no snapshot of this node: the log holds "
                                   "everything and is replayed\"");
@@ -100,13 +122,14 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         diag("snapshot_loaded", "index=%" PRIu64 " users=%" PRIu64 " ms=%" PRIu64,
              users_meta(node->loading).index, users_meta(node->loading).count,
              node_now_ms(NULL) - node->started_ms);
-        start_replica(node);
+        if (!boot_restores(node) || boot_restore_is_held(node))
+            start_replica(node);
         return;
     case SNAPSHOTS_AWAY:
         new_state(node); /* asked again when Redis is back, see on_redis_connected */
         return;
     case SNAPSHOTS_DAMAGED:
-        if (log_is_whole(node) || node->peers != NULL) {
+        if (!boot_restores(node) && (log_is_whole(node) || node->peers != NULL)) {
             diag("snapshot_damaged", "text=\"%s; %s\"", text,
                  log_is_whole(node) ? "the log holds everything and is replayed"
                                     : "the state is fetched from another node");
@@ -179,7 +202,8 @@ void boot_without_redis(struct node *node)
     uint64_t waited_ms = node_now_ms(NULL) - node->started_ms;
     if (node->load_asked || waited_ms < REDIS_WAIT_MS / 10)
         return;
-    if (log_is_whole(node) || (node->peers != NULL && waited_ms >= REDIS_WAIT_MS)) {
+    bool can_do = log_is_whole(node) || (node->peers != NULL && waited_ms >= REDIS_WAIT_MS);
+    if (can_do && !boot_restores(node)) {
         diag("redis_down", "socket=%s text=\"starting without: %s\"", node->config.redis,
              log_is_whole(node) ? "the log holds everything"
                                 : "the state is fetched from another node");
@@ -189,7 +213,8 @@ void boot_without_redis(struct node *node)
         snprintf(text, sizeof(text),
                  "Redis does not answer on %s, and the log begins after entry %" PRIu64
                  ": start Redis with the data of this node first",
-                 node->config.redis, node->recovered.start.n);
+                 node->config.redis,
+                 boot_restores(node) ? node->restore.meta.index : node->recovered.start.n);
         node_refuse_start(node, text);
     }
 }

@@ -414,6 +414,8 @@ static int start(struct node *node)
     result = make_peers(node);
     if (result == 0)
         result = open_log(node);
+    if (result == 0)
+        result = boot_restore_find(node);
     if (result != 0)
         return result;
     struct workers_options workers = {
@@ -436,8 +438,8 @@ static void tidy_up(struct node *node)
     if (node->config.pid_file[0] != '\0')
         (void)unlink(node->config.pid_file);
     snapshots_free(node->snapshots);
-    if (node->loading != NULL)
-        users_free(node->loading);
+    users_free(node->loading);
+    users_free(node->restore.users);
     replica_close(node->replica);
     workers_free(node->workers);
     peers_free(node->peers);

@@ -13,6 +13,14 @@
 
 enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
 
+/* A first start from a backup: boot_restore.c. */
+struct restore {
+    struct users *users; /* what the file holds; NULL: there is none, or Redis holds it too */
+    bool held;           /* Redis holds it, durable: the log is to begin */
+    struct users_meta meta;
+    raft_term term;
+};
+
 struct node {
     struct config config;
     enum node_phase phase;
@@ -34,6 +42,7 @@ struct node {
     struct peers *peers; /* NULL when it is alone */
     struct wal_recovered recovered;
     struct users *loading;
+    struct restore restore;
     bool load_asked;
     uint64_t saving_since_ms;
     enum call_snapshot snapshot_state;
@@ -53,5 +62,16 @@ void boot_without_redis(struct node *node);
 /* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
 void boot_look(struct node *node);
 enum call_snapshot boot_snapshot_state(void *context);
+
+/* --- boot_restore.c: in this order, unless there is nothing to restore */
+NODISCARD int boot_restore_find(struct node *node); /* after the log is open */
+bool boot_restores(const struct node *node);
+/* Redis holds nothing: saves the state there; ends in boot_restore_saved (NULL: durable). */
+void boot_restore_save(struct node *node);
+void boot_restore_saved(struct node *node, const char *failure);
+/* Redis holds something, it is in `loading`: true when it is this very state. */
+NODISCARD bool boot_restore_is_held(struct node *node);
+struct replica_state boot_restore_state(struct node *node);
+void boot_restore_done(struct node *node); /* the log is durable */
 
 #endif

@@ -42,6 +42,7 @@ struct replica_state {
     struct users *users;
     raft_term term;
     struct raft_configuration configuration;
+    bool restored; /* from a backup, into a log that is new: it begins after the state */
 };
 
 /* All are called from within replica_turn or a replica_… call, on the loop. */

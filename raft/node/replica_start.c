@@ -116,13 +116,14 @@ static void note_missing_state(const struct replica *replica)
 
 /*
  * Alone, the state must lie within the log: what the log lacks before it, or has lost after it, is
- * gone. Among others both can be had from them.
+ * gone. Among others both can be had from them. What was restored begins a log.
  */
-static int state_fits_log(const struct replica *replica, uint64_t state, char *ret_text,
-                          size_t text_bytes)
+static int state_fits_log(const struct replica *replica, const struct replica_state *taken,
+                          char *ret_text, size_t text_bytes)
 {
     uint64_t start = replica->recovered.start.n, last = replica->recovered.last.n;
-    if (!replica_alone(replica) || (state >= start && state <= last))
+    uint64_t state = users_meta(taken->users).index;
+    if (taken->restored || !replica_alone(replica) || (state >= start && state <= last))
         return 0;
     if (state < start)
         snprintf(ret_text, text_bytes,
@@ -246,9 +247,9 @@ static int place_start(struct replica *replica, const struct replica_state *stat
     /* Storage that never held a term is new, or was wiped: what it promised it does not know. */
     if (!replica_alone(replica) && recovered->hard.term.n == 0)
         saved->hard.unsure = true;
-    *ret_drop_log =
-        !replica_alone(replica) && (index_less(recovered->last, index) ||
-                                    (has && index.n > 0 && !term_equal(term, state->term)));
+    *ret_drop_log = state->restored || (!replica_alone(replica) &&
+                                        (index_less(recovered->last, index) ||
+                                         (has && index.n > 0 && !term_equal(term, state->term))));
     if (*ret_drop_log)
         saved->log_start_term = state->term;
     if (index_less(index, recovered->start) && !*ret_drop_log) {
@@ -308,8 +309,9 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
 {
     uint64_t index = users_meta(take_state->users).index;
     raft_index last;
-    int result = state_fits_log(replica, index, ret_text, text_bytes);
-    if (result == 0)
+    assert(!take_state->restored || replica->recovered.last.n == 0);
+    int result = state_fits_log(replica, take_state, ret_text, text_bytes);
+    if (result == 0 && !take_state->restored)
         result = state_is_of_log(replica, take_state, ret_text, text_bytes);
     if (result != 0)
         return result;

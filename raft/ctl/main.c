@@ -1,0 +1,152 @@
+/* rollcallctl: reads what was asked, and has it done. */
+#include "raft/ctl/ctl.h"
+
+#include "raft/wire/backup.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct command {
+    const char *words[2]; /* as they are typed */
+    const char *argument;
+    const char *options; /* the first letters of those that it takes; capital: it must have it */
+    enum ctl_exit (*run)(const struct ctl_arguments *arguments);
+};
+
+static const struct command commands[] = {
+    {{"backup"}, "FILE", "s", ctl_backup},
+    {{"check"}, "FILE", "", ctl_check},
+    {{"restore"}, "FILE", "DC", ctl_restore},
+};
+
+static void show_help(void)
+{
+    printf(
+        "rollcallctl: backups of a replicated user directory, and a look at its disks\n"
+        "\n"
+        "usage: rollcallctl COMMAND [OPTION]…\n"
+        "\n"
+        "  backup FILE [--socket PATH]          all that was acknowledged up to now, from a node\n"
+        "                                       that runs and has a leader; an older FILE is\n"
+        "                                       replaced when the new one is whole\n"
+        "  check FILE                           reads all of a backup and says what it holds\n"
+        "  restore FILE --dir DIR --cluster NAME\n"
+        "                                       makes DIR, the log of a node of a new cluster,\n"
+        "                                       begin with the backup; once for each of its nodes\n"
+        "\n"
+        "  --socket PATH    where the node's workers call (ROLLCALL_SOCKET, default\n"
+        "                   \"/run/rollcall/raft.sock\")\n"
+        "  --dir DIR        directory of the log: rollcall-node's --dir, D/wal of deploy/node\n"
+        "  --cluster NAME   name of the new cluster: not the old one's\n"
+        "  --help           show this\n"
+        "  --version        show the version\n"
+        "\n"
+        "Exit code: 0 done; 1 it could not be done, and nothing was changed; 2 it makes no sense;\n"
+        "3 what was looked at is damaged. What was done and what went wrong goes to stderr, one\n"
+        "fact a line.\n");
+}
+
+static enum ctl_exit refuse(const char *what, const char *text)
+{
+    fprintf(stderr, "rollcallctl: %s%s%s; see --help\n", what, what[0] != '\0' ? " " : "", text);
+    return CTL_USAGE;
+}
+
+/* How many words name the command: 0 where they do not. */
+static int named(const struct command *command, int count, char **words)
+{
+    int len = command->words[1] != NULL ? 2 : 1;
+    for (int i = 0; i < len; i++) {
+        if (i >= count || strcmp(words[i], command->words[i]) != 0)
+            return 0;
+    }
+    return len;
+}
+
+static const char *letters(const char *text)
+{
+    static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+    size_t len = strlen(text);
+    return len > 0 && len <= BACKUP_CLUSTER_BYTES_MAX && strspn(text, good) == len ? text : NULL;
+}
+
+/* An option that the command does not take, or misses. */
+static enum ctl_exit judge(const struct command *command, const struct ctl_arguments *arguments,
+                           const char *given)
+{
+    static const struct {
+        char letter;
+        const char *name;
+    } all[] = {{'s', "--socket"},
+               {'d', "--dir"},
+               {'c', "--cluster"},
+               {'r', "--redis"},
+               {'a', "--accept-loss"}};
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        bool wanted = strchr(command->options, all[i].letter - 'a' + 'A') != NULL;
+        bool takes = wanted || strchr(command->options, all[i].letter) != NULL;
+        bool has = strchr(given, all[i].letter) != NULL;
+        if (has && !takes)
+            return refuse(all[i].name, "is no option of this command");
+        if (wanted && !has)
+            return refuse(all[i].name, "is missing");
+    }
+    if (arguments->cluster != NULL && letters(arguments->cluster) == NULL)
+        return refuse("--cluster", "is no name: wanted are 1 to 63 letters, digits, '-', '_', '.'");
+    return CTL_DONE;
+}
+
+static enum ctl_exit run(int count, char **words, struct ctl_arguments *arguments,
+                         const char *given)
+{
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        const struct command *command = &commands[i];
+        int len = named(command, count, words);
+        if (len == 0)
+            continue;
+        if (count != len + 1)
+            return refuse(command->argument,
+                          count > len + 1 ? "is one, and there are more" : "is missing");
+        arguments->path = words[len];
+        enum ctl_exit code = judge(command, arguments, given);
+        return code == CTL_DONE ? command->run(arguments) : code;
+    }
+    return refuse(count > 0 ? words[0] : "", count > 0 ? "is no command" : "say what to do");
+}
+
+int main(int argc, char **argv)
+{
+    static const struct option options[] = {
+        {"socket", required_argument, NULL, 's'},  {"dir", required_argument, NULL, 'd'},
+        {"cluster", required_argument, NULL, 'c'}, {"redis", required_argument, NULL, 'r'},
+        {"accept-loss", no_argument, NULL, 'a'},   {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},       {0},
+    };
+    const char *socket = getenv("ROLLCALL_SOCKET");
+    struct ctl_arguments arguments = {
+        .socket = socket != NULL ? socket : "/run/rollcall/raft.sock",
+    };
+    char given[16] = "";
+    for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        if (option == 'h')
+            show_help();
+        else if (option == 'v')
+            printf("rollcallctl %s\n", ROLLCALL_VERSION);
+        if (option == 'h' || option == 'v')
+            return CTL_DONE;
+        if (option == '?' || strlen(given) + 1 == sizeof(given))
+            return CTL_USAGE; /* getopt_long said what is wrong */
+        given[strlen(given)] = (char)option;
+        arguments.accept_loss = arguments.accept_loss || option == 'a';
+        const char **place = option == 's'   ? &arguments.socket
+                             : option == 'd' ? &arguments.dir
+                             : option == 'c' ? &arguments.cluster
+                             : option == 'r' ? &arguments.redis
+                                             : NULL;
+        if (place != NULL)
+            *place = optarg;
+    }
+    return run(argc - optind, argv + optind, &arguments, given);
+}

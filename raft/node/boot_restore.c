@@ -1,0 +1,166 @@
+/*
+ * A node's first start from a backup: `rollcallctl restore` put it into the directory of a log that
+ * is not there yet, under the name of this cluster. In this order, so that a crash anywhere finds
+ * either all of it still to do, or done:
+ *
+ *   1. The file is read, all of it. Redis must hold nothing of this node (or this very state: the
+ *      last start got so far).
+ *   2. The state is saved in Redis, durable.
+ *   3. The log begins after the state's last entry, by replica_start, durable.
+ *   4. The file is removed.
+ *
+ * It is no licence to forget: a node of more than one is unsure (core/raft.h) until it has heard
+ * from every other that its log, too, ends where the backup does, or never began.
+ */
+#include "raft/node/backup.h"
+#include "raft/node/diag.h"
+#include "raft/node/node.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static void refuse(struct node *node, const char *why)
+{
+    char text[700];
+    snprintf(text, sizeof(text), "%s/" BACKUP_RESTORE_NAME " cannot be restored: %s",
+             node->config.dir, why);
+    node_refuse_start(node, text);
+}
+
+/* The log is what a start that did not get to the end leaves behind, or newer. */
+static bool log_is_new(const struct node *node)
+{
+    const struct wal_recovered *recovered = &node->recovered;
+    return recovered->start.n == 0 && recovered->last.n == 0 &&
+           recovered->term.n <= node->restore.term.n && recovered->vote.n == 0;
+}
+
+static int remove_file(struct node *node)
+{
+    struct disk *disk = &node->disk.disk;
+    int result = disk->ops->remove(disk, BACKUP_RESTORE_NAME);
+    return result == 0 ? disk->ops->sync_directory(disk) : result;
+}
+
+/* Why the file is not for this node, and this node not for the file; empty: they belong together.
+ */
+static void judge(const struct node *node, const char *cluster, char *ret_why, size_t size)
+{
+    ret_why[0] = '\0';
+    if (strcmp(cluster, node->config.cluster) != 0)
+        snprintf(ret_why, size, "it is for cluster \"%s\": start with that --cluster", cluster);
+    else if (!log_is_new(node))
+        snprintf(ret_why, size, "the log beside it is not new; take one of the two away");
+}
+
+int boot_restore_find(struct node *node)
+{
+    struct restore *restore = &node->restore;
+    struct backup_head head = {.index = UINT64_MAX};
+    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], why[512];
+    if (faccessat(node->disk.directory, BACKUP_RESTORE_NAME, F_OK, 0) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    struct users *users = users_new(USERS_ANSWERS_MAX);
+    int result = backup_load_file(node->disk.directory, BACKUP_RESTORE_NAME, users, &head, cluster,
+                                  why, sizeof(why));
+    if (result == 0 && node->recovered.start.n >= head.index) {
+        users_free(users); /* done before; only the file is left */
+        return remove_file(node);
+    }
+    if (result == 0) {
+        restore->term.n = head.term;
+        restore->meta = users_meta(users);
+        judge(node, cluster, why, sizeof(why));
+    } else if (result != -EBADMSG) {
+        snprintf(why, sizeof(why), "%s", strerror(-result));
+    }
+    if (why[0] != '\0') {
+        users_free(users);
+        fprintf(stderr, "rollcall-node: %s/" BACKUP_RESTORE_NAME " cannot be restored: %s\n",
+                node->config.dir, why);
+        return result != 0 ? result : -EBADMSG;
+    }
+    restore->users = users;
+    diag("restoring", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, head.index, head.term,
+         head.users);
+    return 0;
+}
+
+bool boot_restores(const struct node *node)
+{
+    return node->restore.users != NULL || node->restore.held;
+}
+
+static struct raft_configuration first_configuration(const struct config *config)
+{
+    struct raft_configuration configuration = {.voters = 1, .voter = {{config->id}}};
+    for (uint32_t i = 0; i < config->member_count; i++)
+        configuration.voter[i].n = config->member[i].id;
+    if (config->member_count > 0)
+        configuration.voters = config->member_count;
+    return configuration;
+}
+
+void boot_restore_save(struct node *node)
+{
+    struct restore *restore = &node->restore;
+    struct raft_configuration configuration = first_configuration(&node->config);
+    node->saving_since_ms = node_now_ms(NULL);
+    snapshots_save(node->snapshots, users_pin(restore->users), restore->term, &configuration);
+}
+
+bool boot_restore_is_held(struct node *node)
+{
+    struct restore *restore = &node->restore;
+    struct users_meta held = users_meta(node->loading), meta = restore->meta;
+    if (held.index != meta.index || held.digest != meta.digest || held.next_id != meta.next_id ||
+        !term_equal(snapshots_loaded_term(node->snapshots), restore->term)) {
+        refuse(node, "Redis holds a snapshot of another state for this node: nothing is "
+                     "overwritten; choose another --cluster, or empty that Redis");
+        return false;
+    }
+    users_free(restore->users);
+    restore->users = NULL;
+    restore->held = true;
+    return true;
+}
+
+void boot_restore_saved(struct node *node, const char *failure)
+{
+    struct restore *restore = &node->restore;
+    if (failure != NULL) {
+        char why[600];
+        snprintf(why, sizeof(why), "it could not be saved in Redis: %s", failure);
+        refuse(node, why);
+        return;
+    }
+    users_free(node->loading);
+    node->loading = restore->users;
+    restore->users = NULL;
+    restore->held = true;
+}
+
+struct replica_state boot_restore_state(struct node *node)
+{
+    return (struct replica_state){
+        .users = node->loading,
+        .term = node->restore.term,
+        .configuration = first_configuration(&node->config),
+        .restored = true,
+    };
+}
+
+void boot_restore_done(struct node *node)
+{
+    int result = remove_file(node);
+    if (result != 0)
+        diag("restore_left", "text=\"%s/" BACKUP_RESTORE_NAME " cannot be removed: %s\"",
+             node->config.dir, strerror(-result));
+    node->restore.held = false;
+    diag("restored", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, node->restore.meta.index,
+         node->restore.term.n, node->restore.meta.count);
+}
