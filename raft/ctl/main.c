@@ -16,9 +16,9 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {{"backup"}, "FILE", "s", ctl_backup},
-    {{"check"}, "FILE", "", ctl_check},
-    {{"restore"}, "FILE", "DC", ctl_restore},
+    {{"backup"}, "FILE", "s", ctl_backup},          {{"check"}, "FILE", "", ctl_check},
+    {{"restore"}, "FILE", "DC", ctl_restore},       {{"recover"}, "FILE", "Dra", ctl_recover},
+    {{"wal", "verify"}, "DIR", "", ctl_wal_verify}, {{"wal", "dump"}, "DIR", "", ctl_wal_dump},
 };
 
 static void show_help(void)
@@ -35,17 +35,26 @@ static void show_help(void)
         "  restore FILE --dir DIR --cluster NAME\n"
         "                                       makes DIR, the log of a node of a new cluster,\n"
         "                                       begin with the backup; once for each of its nodes\n"
+        "  recover FILE --dir DIR [--redis PATH] [--accept-loss]\n"
+        "                                       what the disk of a node that does not run holds,\n"
+        "                                       known to be committed or not, as a backup: for\n"
+        "                                       when a majority is lost for good\n"
+        "  wal verify DIR                       would this log open? if not: where, and what to "
+        "do\n"
+        "  wal dump DIR                         what stands in it, one line a record\n"
         "\n"
         "  --socket PATH    where the node's workers call (ROLLCALL_SOCKET, default\n"
         "                   \"/run/rollcall/raft.sock\")\n"
         "  --dir DIR        directory of the log: rollcall-node's --dir, D/wal of deploy/node\n"
         "  --cluster NAME   name of the new cluster: not the old one's\n"
+        "  --redis PATH     unix socket of that node's Redis\n"
+        "  --accept-loss    write FILE; without, recover only says what it would take\n"
         "  --help           show this\n"
         "  --version        show the version\n"
         "\n"
         "Exit code: 0 done; 1 it could not be done, and nothing was changed; 2 it makes no sense;\n"
-        "3 what was looked at is damaged. What was done and what went wrong goes to stderr, one\n"
-        "fact a line.\n");
+        "3 what was looked at is damaged, or would not open. What was done and what went wrong\n"
+        "goes to stderr, one fact a line.\n");
 }
 
 static enum ctl_exit refuse(const char *what, const char *text)
