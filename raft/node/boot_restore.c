@@ -46,47 +46,51 @@ static int remove_file(struct node *node)
     return result == 0 ? disk->ops->sync_directory(disk) : result;
 }
 
-/* Why the file is not for this node, and this node not for the file; empty: they belong together.
- */
-static void judge(const struct node *node, const char *cluster, char *ret_why, size_t size)
+static int complain(const struct node *node, int error, const char *why)
 {
-    ret_why[0] = '\0';
-    if (strcmp(cluster, node->config.cluster) != 0)
-        snprintf(ret_why, size, "it is for cluster \"%s\": start with that --cluster", cluster);
-    else if (!log_is_new(node))
-        snprintf(ret_why, size, "the log beside it is not new; take one of the two away");
+    fprintf(stderr, "rollcall-node: %s/" BACKUP_RESTORE_NAME " cannot be restored: %s\n",
+            node->config.dir, why);
+    return error;
 }
 
 int boot_restore_find(struct node *node)
 {
     struct restore *restore = &node->restore;
-    struct backup_head head = {.index = UINT64_MAX};
-    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], why[512];
+    struct backup_head head;
+    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], why[256];
     if (faccessat(node->disk.directory, BACKUP_RESTORE_NAME, F_OK, 0) != 0)
         return errno == ENOENT ? 0 : -errno;
     struct users *users = users_new(USERS_ANSWERS_MAX);
     int result = backup_load_file(node->disk.directory, BACKUP_RESTORE_NAME, users, &head, cluster,
                                   why, sizeof(why));
-    if (result == 0 && node->recovered.start.n >= head.index) {
-        users_free(users); /* done before; only the file is left */
-        return remove_file(node);
+    if (result == 0 && strcmp(cluster, node->config.cluster) != 0) {
+        snprintf(why, sizeof(why), "it is for cluster '%s': start with that --cluster", cluster);
+        result = -EBADMSG;
     }
-    if (result == 0) {
-        restore->term.n = head.term;
-        restore->meta = users_meta(users);
-        judge(node, cluster, why, sizeof(why));
-    } else if (result != -EBADMSG) {
-        snprintf(why, sizeof(why), "%s", strerror(-result));
-    }
-    if (why[0] != '\0') {
+    if (result != 0) {
         users_free(users);
-        fprintf(stderr, "rollcall-node: %s/" BACKUP_RESTORE_NAME " cannot be restored: %s\n",
-                node->config.dir, why);
-        return result != 0 ? result : -EBADMSG;
+        return complain(node, result, result == -EBADMSG ? why : strerror(-result));
     }
     restore->users = users;
-    diag("restoring", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, head.index, head.term,
-         head.users);
+    restore->term.n = head.term;
+    restore->meta = users_meta(users);
+    return 0;
+}
+
+int boot_restore_judge(struct node *node)
+{
+    struct restore *restore = &node->restore;
+    if (restore->users == NULL)
+        return 0;
+    if (node->recovered.start.n >= restore->meta.index) { /* done before; only the file is left */
+        users_free(restore->users);
+        restore->users = NULL;
+        return remove_file(node);
+    }
+    if (!log_is_new(node))
+        return complain(node, -EBADMSG, "the log beside it is not new; take one of the two away");
+    diag("restoring", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, restore->meta.index,
+         restore->term.n, restore->meta.count);
     return 0;
 }
 

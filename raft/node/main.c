@@ -413,9 +413,11 @@ static int start(struct node *node)
     check_result(runner_threads_init(&node->runner, &node->loop), "threads");
     result = make_peers(node);
     if (result == 0)
+        result = boot_restore_find(node);
+    if (result == 0)
         result = open_log(node);
     if (result == 0)
-        result = boot_restore_find(node);
+        result = boot_restore_judge(node);
     if (result != 0)
         return result;
     struct workers_options workers = {

@@ -64,7 +64,8 @@ void boot_look(struct node *node);
 enum call_snapshot boot_snapshot_state(void *context);
 
 /* --- boot_restore.c: in this order, unless there is nothing to restore */
-NODISCARD int boot_restore_find(struct node *node); /* after the log is open */
+NODISCARD int boot_restore_find(struct node *node);  /* before the log is opened, or made */
+NODISCARD int boot_restore_judge(struct node *node); /* after it */
 bool boot_restores(const struct node *node);
 /* Redis holds nothing: saves the state there; ends in boot_restore_saved (NULL: durable). */
 void boot_restore_save(struct node *node);

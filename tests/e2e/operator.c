@@ -1,0 +1,114 @@
+#include "tests/e2e/operator.h"
+
+#include "tests/e2e/http.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *operator_does(const struct stack *stack, int code, const char *text,
+                          const char *command)
+{
+    static char output[65536];
+    int status = stack_shell(stack, command, output, sizeof output);
+
+    cr_assert_eq(status, code, "%s: exit code %d\n%s", command, status, output);
+    cr_assert(text == NULL || strstr(output, text) != NULL, "%s: does not say '%s':\n%s", command,
+              text, output);
+    return output;
+}
+
+void operator_enrols(int port, int from, int to)
+{
+    struct client *client = client_open(port, true);
+
+    for (int i = from; i <= to; i++) {
+        char name[32];
+        struct answer answer;
+
+        snprintf(name, sizeof name, "user-%d", i);
+        answer = http_post_name(client, name);
+        cr_assert_eq(answer.status, 201, "%s: %ld %s", name, answer.status, answer.body);
+        answer_done(&answer);
+    }
+    client_close(client);
+}
+
+const char *operator_tries(int port, const char *name)
+{
+    static char body[256];
+    char json[64];
+    struct answer answer;
+
+    snprintf(json, sizeof json, "{\"name\":\"%s\"}", name);
+    answer = http_send(
+        port,
+        &(struct request){.method = "POST",
+                          .path = "/users",
+                          .headers = {"Content-Type: application/json",
+                                      "Rollcall-Request-Id: 00000000000000000000000000c0ffee"},
+                          .body = bytes_of_text(json)});
+    cr_assert_eq(answer.status, 201, "%ld %s", answer.status, answer.body);
+    snprintf(body, sizeof body, "%s", answer.body);
+    answer_done(&answer);
+    return body;
+}
+
+char *operator_lists(int port)
+{
+    struct answer answer = http_get(port, "/users");
+    char *body;
+
+    cr_assert_eq(answer.status, 200, "%ld %s", answer.status, answer.body);
+    body = strdup(answer.body);
+    answer_done(&answer);
+    return body;
+}
+
+struct expected {
+    int port;
+    const char *users;
+};
+
+static bool lists_these(void *context)
+{
+    struct expected *expected = context;
+    struct answer answer = http_get(expected->port, "/users");
+    bool same = answer.status == 200 && strcmp(answer.body, expected->users) == 0;
+
+    answer_done(&answer);
+    return same;
+}
+
+void operator_expects(const struct stack *stack, const char *users)
+{
+    for (int node = 1; node <= stack->nodes; node++) {
+        struct expected expected = {stack->port + node, users};
+
+        cr_assert(wait_for(lists_these, &expected, 30), "node %d does not list what it should",
+                  node);
+    }
+}
+
+struct log_of {
+    const struct stack *stack;
+    int node;
+};
+
+static bool begins_later(void *context)
+{
+    struct log_of *log = context;
+    char command[160], output[4096];
+
+    snprintf(command, sizeof command, CTL "wal verify $D/node-%d/wal 2>/dev/null", log->node);
+    cr_assert_eq(stack_shell(log->stack, command, output, sizeof output), 0, "%s", output);
+    return strstr(output, " start=0 ") == NULL;
+}
+
+void operator_awaits_compaction(const struct stack *stack, int node)
+{
+    struct log_of log = {stack, node};
+
+    cr_assert(wait_for(begins_later, &log, 60), "the log of node %d keeps its beginning", node);
+}

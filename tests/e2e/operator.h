@@ -1,0 +1,27 @@
+/* What an operator types, and what the tests of it share. */
+#ifndef ROLLCALL_TESTS_E2E_OPERATOR_H
+#define ROLLCALL_TESTS_E2E_OPERATOR_H
+
+#include "tests/e2e/stack.h"
+
+/* In commands: rollcallctl. */
+#define CTL "\"$ROLLCALL_BIN/rollcallctl\" "
+
+/* Runs it (see stack_shell); fails the test when its exit code is another, or `text` (NULL: any) is
+ * not in what it says. What it said is good until the next. */
+const char *operator_does(const struct stack *stack, int code, const char *text,
+                          const char *command);
+
+/* POST /users at this port, for each number; all must be 201. */
+void operator_enrols(int port, int from, int to);
+/* The same under one request id, as nginx would try it again; the answer's body. */
+const char *operator_tries(int port, const char *name);
+
+/* GET /users; the caller frees it. */
+char *operator_lists(int port);
+/* Waits until every node of this stack, at its own port, lists these users. */
+void operator_expects(const struct stack *stack, const char *users);
+/* Waits until node I's log has gone beyond a snapshot: until it begins later. */
+void operator_awaits_compaction(const struct stack *stack, int node);
+
+#endif
