@@ -23,6 +23,7 @@ struct ctl_arguments {
     const char *redis;   /* socket of the node's Redis; NULL: none */
     const char *cluster; /* name of the new cluster */
     bool accept_loss;
+    bool without_log; /* recover: the snapshot alone */
 };
 
 /* backup FILE: all that was acknowledged, from a node that runs, into a file. */

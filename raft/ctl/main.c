@@ -17,7 +17,7 @@ struct command {
 
 static const struct command commands[] = {
     {{"backup"}, "FILE", "s", ctl_backup},          {{"check"}, "FILE", "", ctl_check},
-    {{"restore"}, "FILE", "DC", ctl_restore},       {{"recover"}, "FILE", "Dra", ctl_recover},
+    {{"restore"}, "FILE", "DC", ctl_restore},       {{"recover"}, "FILE", "Draw", ctl_recover},
     {{"wal", "verify"}, "DIR", "", ctl_wal_verify}, {{"wal", "dump"}, "DIR", "", ctl_wal_dump},
 };
 
@@ -35,7 +35,7 @@ static void show_help(void)
         "  restore FILE --dir DIR --cluster NAME\n"
         "                                       makes DIR, the log of a node of a new cluster,\n"
         "                                       begin with the backup; once for each of its nodes\n"
-        "  recover FILE --dir DIR [--redis PATH] [--accept-loss]\n"
+        "  recover FILE --dir DIR [--redis PATH] [--without-log] [--accept-loss]\n"
         "                                       what the disk of a node that does not run holds,\n"
         "                                       known to be committed or not, as a backup: for\n"
         "                                       when a majority is lost for good\n"
@@ -49,6 +49,7 @@ static void show_help(void)
         "  --cluster NAME   name of the new cluster: not the old one's\n"
         "  --redis PATH     unix socket of that node's Redis\n"
         "  --accept-loss    write FILE; without, recover only says what it would take\n"
+        "  --without-log    recover takes the snapshot in Redis alone: for a log that is damaged\n"
         "  --help           show this\n"
         "  --version        show the version\n"
         "\n"
@@ -88,11 +89,8 @@ static enum ctl_exit judge(const struct command *command, const struct ctl_argum
     static const struct {
         char letter;
         const char *name;
-    } all[] = {{'s', "--socket"},
-               {'d', "--dir"},
-               {'c', "--cluster"},
-               {'r', "--redis"},
-               {'a', "--accept-loss"}};
+    } all[] = {{'s', "--socket"}, {'d', "--dir"},         {'c', "--cluster"},
+               {'r', "--redis"},  {'a', "--accept-loss"}, {'w', "--without-log"}};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         bool wanted = strchr(command->options, all[i].letter - 'a' + 'A') != NULL;
         bool takes = wanted || strchr(command->options, all[i].letter) != NULL;
@@ -128,10 +126,15 @@ static enum ctl_exit run(int count, char **words, struct ctl_arguments *argument
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},  {"dir", required_argument, NULL, 'd'},
-        {"cluster", required_argument, NULL, 'c'}, {"redis", required_argument, NULL, 'r'},
-        {"accept-loss", no_argument, NULL, 'a'},   {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},       {0},
+        {"socket", required_argument, NULL, 's'},
+        {"dir", required_argument, NULL, 'd'},
+        {"cluster", required_argument, NULL, 'c'},
+        {"redis", required_argument, NULL, 'r'},
+        {"accept-loss", no_argument, NULL, 'a'},
+        {"without-log", no_argument, NULL, 'w'},
+        {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},
+        {0},
     };
     const char *socket = getenv("ROLLCALL_SOCKET");
     struct ctl_arguments arguments = {
@@ -149,6 +152,7 @@ int main(int argc, char **argv)
             return CTL_USAGE; /* getopt_long said what is wrong */
         given[strlen(given)] = (char)option;
         arguments.accept_loss = arguments.accept_loss || option == 'a';
+        arguments.without_log = arguments.without_log || option == 'w';
         const char **place = option == 's'   ? &arguments.socket
                              : option == 'd' ? &arguments.dir
                              : option == 'c' ? &arguments.cluster

@@ -8,6 +8,9 @@
  * its client was told that the outcome is unknown. What was acknowledged by the lost majority alone
  * is lost, and nobody can say what it was: so the operator says that this is accepted.
  *
+ * Where the log is damaged, and there is nobody to ask, what the snapshot in Redis holds is left:
+ * --without-log takes that alone, which is committed, and older.
+ *
  * The directory is only read (through an overlay, under its lock), but for one line a recovery in
  * its file "recovered": what was taken, and from where on it was not known to be committed.
  */
@@ -66,6 +69,10 @@ static int take_lock(struct recovery *recovery)
 static int open_log(struct recovery *recovery)
 {
     int result = ctl_log_open(&recovery->log, recovery->arguments->dir);
+    if (recovery->arguments->without_log)
+        return recovery->log.owned
+                   ? 0
+                   : refuse(recovery, -EBADMSG, "no segment says whose log it is, or was");
     if (result != 0)
         return refuse(recovery, result,
                       recovery->log.recovered.text[0] != '\0' ? recovery->log.recovered.text
@@ -85,18 +92,19 @@ static int load_snapshot(struct recovery *recovery)
     if (redis != NULL)
         result = stored_load(redis, recovery->log.cluster, recovery->log.node, recovery->users,
                              &recovery->term, text, sizeof(text));
-    if (result == 0 || (result == -ENODATA && recovery->log.recovered.start.n == 0))
+    bool log_does = recovery->log.recovered.start.n == 0 && !recovery->arguments->without_log;
+    if (result == 0 || (result == -ENODATA && log_does))
         return 0;
-    if (result == -ENODATA)
+    if (result == -ENODATA && recovery->arguments->without_log)
+        snprintf(recovery->text, sizeof(recovery->text), "there is no snapshot: %s", text);
+    else if (result == -ENODATA)
         snprintf(recovery->text, sizeof(recovery->text),
                  "the log begins after entry %" PRIu64 " and there is no snapshot to it (%s): the "
                  "users before are not here",
                  recovery->log.recovered.start.n, text);
     else
         snprintf(recovery->text, sizeof(recovery->text), "%s (%s)%s", text, redis,
-                 recovery->log.recovered.start.n == 0
-                     ? "; the log holds everything: it does without --redis"
-                     : "");
+                 log_does ? "; the log holds everything: it does without --redis" : "");
     return result;
 }
 
@@ -143,6 +151,8 @@ static int replay(struct recovery *recovery)
     const struct wal_recovered *recovered = &recovery->log.recovered;
     raft_index state = {users_meta(recovery->users).index};
     recovery->known = state.n;
+    if (recovery->arguments->without_log)
+        return 0;
     if (index_less(state, recovered->start)) {
         snprintf(recovery->text, sizeof(recovery->text),
                  "the log begins after entry %" PRIu64 " and the snapshot in Redis ends at %" PRIu64
@@ -175,7 +185,9 @@ static void describe(const struct recovery *recovery, char *ret_text, size_t siz
              recovery->arguments->path, recovery->arguments->dir, recovery->log.cluster,
              recovery->log.node, recovery->term.n, meta.index, meta.count,
              meta.answers_next - meta.answers_first, recovery->known, unknown, recovery->commands,
-             recovery->log_is_behind ? " log=older_than_the_snapshot" : "");
+             recovery->arguments->without_log ? " log=left_out"
+             : recovery->log_is_behind        ? " log=older_than_the_snapshot"
+                                              : "");
 }
 
 /* One durable line in the directory, before the file gets its name. */

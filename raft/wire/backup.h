@@ -42,12 +42,14 @@ enum backup_type { BACKUP_HEAD = 1, BACKUP_USERS = 2, BACKUP_ANSWERS = 3, BACKUP
  * committed; below `index` only when a majority was lost (`rollcallctl recover`). `users`,
  * `next_id` to `digest`: see struct users_meta. `made_ms`: wall clock, since 1970.
  */
-#define BACKUP_HEAD_FIELDS(F)                                                                    \
-    F(bytes, cluster)                                                                            \
-    F(u64, node)                                                                                 \
-    F(u64, made_ms)                                                                              \
-    F(u64, index) F(u64, term) F(u64, known) F(u64, users) F(u64, next_id) F(u64, answers_first) \
-        F(u64, answers_next) F(u64, digest)
+#define BACKUP_HEAD_FIELDS(F) \
+    F(bytes, cluster)         \
+    F(u64, node)              \
+    F(u64, made_ms)           \
+    F(u64, index)             \
+    F(u64, term)              \
+    F(u64, known)             \
+    F(u64, users) F(u64, next_id) F(u64, answers_first) F(u64, answers_next) F(u64, digest)
 
 /* `blocks`: before this one. `digest`: as in HEAD. */
 #define BACKUP_END_FIELDS(F) F(u64, blocks) F(u64, digest)

@@ -90,25 +90,3 @@ void operator_expects(const struct stack *stack, const char *users)
                   node);
     }
 }
-
-struct log_of {
-    const struct stack *stack;
-    int node;
-};
-
-static bool begins_later(void *context)
-{
-    struct log_of *log = context;
-    char command[160], output[4096];
-
-    snprintf(command, sizeof command, CTL "wal verify $D/node-%d/wal 2>/dev/null", log->node);
-    cr_assert_eq(stack_shell(log->stack, command, output, sizeof output), 0, "%s", output);
-    return strstr(output, " start=0 ") == NULL;
-}
-
-void operator_awaits_compaction(const struct stack *stack, int node)
-{
-    struct log_of log = {stack, node};
-
-    cr_assert(wait_for(begins_later, &log, 60), "the log of node %d keeps its beginning", node);
-}

@@ -21,7 +21,5 @@ const char *operator_tries(int port, const char *name);
 char *operator_lists(int port);
 /* Waits until every node of this stack, at its own port, lists these users. */
 void operator_expects(const struct stack *stack, const char *users);
-/* Waits until node I's log has gone beyond a snapshot: until it begins later. */
-void operator_awaits_compaction(const struct stack *stack, int node);
 
 #endif
