@@ -35,6 +35,7 @@ struct rig {
     uint64_t snapshot_entries;
     uint64_t random;
     bool without_store; /* no snapshots are saved or loaded */
+    bool restore; /* what the store holds begins a log that is new, as boot_restore.c has it */
 
     struct wal_recovered recovered;
     char text[600]; /* why it did not start */
