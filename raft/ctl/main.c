@@ -161,5 +161,5 @@ int main(int argc, char **argv)
         if (place != NULL)
             *place = optarg;
     }
-    return run(argc - optind, argv + optind, &arguments, given);
+    return (int)run(argc - optind, argv + optind, &arguments, given);
 }
