@@ -8,6 +8,7 @@
 #include "raft/ctl/ctl.h"
 
 #include "raft/ctl/log.h"
+#include "raft/node/backup.h"
 #include "raft/node/diag.h"
 
 #include <errno.h>
@@ -15,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #define TRIES 10
 
@@ -94,6 +96,21 @@ static void print_good(const char *path, const struct verdict *verdict)
     printf("\n");
 }
 
+static void print_empty(const char *path)
+{
+    char name[4096];
+    int len = snprintf(name, sizeof(name), "%s/" BACKUP_RESTORE_NAME, path);
+    if (len > 0 && (size_t)len < sizeof(name) && access(name, F_OK) == 0)
+        printf(
+            "verdict=empty dir=%s text=\"there is no log: a node would begin with the backup that "
+            "is there to be restored\"\n",
+            path);
+    else
+        printf("verdict=empty dir=%s text=\"there is no log: a node would begin a new one, and a "
+               "node of a cluster ask the others\"\n",
+               path);
+}
+
 enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments)
 {
     struct verdict verdict;
@@ -115,9 +132,7 @@ enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments)
         return CTL_DAMAGED;
     }
     if (verdict.log.recovered.fresh)
-        printf("verdict=empty dir=%s text=\"there is no log: a node would begin a new one, and a "
-               "node of a cluster ask the others\"\n",
-               arguments->path);
+        print_empty(arguments->path);
     else
         print_good(arguments->path, &verdict);
     return CTL_DONE;

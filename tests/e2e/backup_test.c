@@ -190,6 +190,8 @@ Test(backup, restored_again_into_a_cluster_that_lives_takes_nothing_from_it, .ti
 
     operator_enrols(first.port, 1, 20);
     operator_does(&first, 0, NULL, BACKUP);
+    operator_does(&first, 0, NULL, CTL "restore $D/file --dir $D/new/wal --cluster second");
+    operator_does(&first, 0, "there to be restored", CTL "wal verify $D/new/wal");
     second = restored(&first, 3);
     operator_enrols(second.port, 21, 60);
     users = operator_lists(second.port);
