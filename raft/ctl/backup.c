@@ -39,20 +39,20 @@ static int caller_open(struct caller *caller, const char *path)
     if (strlen(path) >= sizeof(address.sun_path))
         return -ENAMETOOLONG;
     memcpy(address.sun_path, path, strlen(path) + 1);
-    *caller = (struct caller){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)};
-    if (caller->fd < 0)
-        return -errno;
-    caller->in = malloc(IN_BYTES);
-    int result = caller->in != NULL ? 0 : -ENOMEM;
-    if (result == 0 &&
-        (connect(caller->fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
-         setsockopt(caller->fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0))
-        result = -errno;
-    if (result != 0) {
-        free(caller->in);
-        close(caller->fd);
+    uint8_t *in = malloc(IN_BYTES);
+    if (in == NULL)
+        return -ENOMEM;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&address, sizeof(address)) != 0 ||
+        setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience)) != 0) {
+        int error = errno;
+        free(in);
+        if (fd >= 0)
+            close(fd);
+        return -error;
     }
-    return result;
+    *caller = (struct caller){.fd = fd, .in = in};
+    return 0;
 }
 
 static void caller_close(struct caller *caller)
@@ -104,7 +104,7 @@ static int hear(struct caller *caller, struct call *ret_call)
 
 static int expect(struct caller *caller, enum call_kind kind, struct call *ret_call)
 {
-    struct call call;
+    struct call call = {.kind = CALL_HELLO};
     int result = hear(caller, &call);
     if (result != 0)
         return result;
@@ -199,7 +199,7 @@ static enum ctl_exit failed(const struct caller *caller, const struct ctl_argume
 
 enum ctl_exit ctl_backup(const struct ctl_arguments *arguments)
 {
-    struct caller caller;
+    struct caller caller = {.fd = -1};
     struct target target;
     struct backup_head head;
     int result = caller_open(&caller, arguments->socket);

@@ -205,6 +205,7 @@ static int keep_record(struct recovery *recovery, const char *description)
                       O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
     if (file < 0)
         return -errno;
+    errno = EIO; /* of a write that was cut short */
     int result = write(file, line, (size_t)len) == len && fsync(file) == 0 ? 0 : -errno;
     close(file);
     if (result == 0 && fsync(recovery->directory) != 0)

@@ -173,7 +173,7 @@ int backup_open(struct backup_reader *reader, backup_read *read, void *context)
         .read = read, .context = context, .payload = malloc(BACKUP_PAYLOAD_BYTES_MAX)};
     if (reader->payload == NULL)
         return -ENOMEM;
-    struct backup_block block;
+    struct backup_block block = {.type = BACKUP_HEAD};
     int result = read_block(reader, &block);
     if (result == 0 && backup_head_decode(block.payload, &reader->head) != 0)
         result = complain(reader, "what its first block says cannot be");
@@ -201,7 +201,7 @@ static int judge_end(struct backup_reader *reader, struct bytes payload)
 
 int backup_next(struct backup_reader *reader, struct backup_block *ret_block)
 {
-    struct backup_block block;
+    struct backup_block block = {.type = BACKUP_HEAD};
     int result = read_block(reader, &block);
     if (result == 0 && block.type == BACKUP_END)
         return judge_end(reader, block.payload);
@@ -232,7 +232,7 @@ int backup_load(struct backup_reader *reader, struct users *users)
 {
     struct users_meta meta = meta_of(&reader->head);
     for (;;) {
-        struct backup_block block;
+        struct backup_block block = {.type = BACKUP_HEAD};
         uint64_t offset = reader->offset;
         int result = backup_next(reader, &block);
         if (result == -ENODATA)

@@ -17,7 +17,7 @@ void backup_head_encode(struct writer *out, const struct backup_head *head)
 int backup_head_decode(struct bytes payload, struct backup_head *ret_head)
 {
     struct reader in = reader_of(payload);
-    struct backup_head head;
+    struct backup_head head = {.index = 0};
     backup_head_get(&in, &head);
     if (!reader_done(&in) || head.cluster.len > BACKUP_CLUSTER_BYTES_MAX || head.index == 0 ||
         head.term == 0 || head.known > head.index)
@@ -34,7 +34,7 @@ void backup_end_encode(struct writer *out, const struct backup_end *end)
 int backup_end_decode(struct bytes payload, struct backup_end *ret_end)
 {
     struct reader in = reader_of(payload);
-    struct backup_end end;
+    struct backup_end end = {.blocks = 0};
     backup_end_get(&in, &end);
     if (!reader_done(&in))
         return -EBADMSG;
