@@ -53,9 +53,11 @@ static int note_owner(void *context, const char *name)
     struct record_owner owner;
     if (record_get(head, &record) != RECORD_OK || record.type != RECORD_SEGMENT ||
         record_owner_decode(record.payload, &owner) != 0 ||
-        owner.cluster.len >= sizeof(log->cluster))
+        owner.cluster.len >= sizeof(log->cluster) || owner.size < 4096 ||
+        owner.size % DISK_SECTOR_BYTES != 0 || owner.size > WAL_SEGMENT_BYTES)
         return 0;
     log->owned = true;
+    log->segment_bytes = (uint32_t)owner.size;
     log->node = owner.node;
     memcpy(log->cluster, owner.cluster.at, owner.cluster.len);
     log->cluster[owner.cluster.len] = '\0';
@@ -75,13 +77,14 @@ static void ask_hard_state(struct ctl_log *log)
     }
 }
 
-int ctl_log_open(struct ctl_log *log, const char *path)
+int ctl_log_open(struct ctl_log *log, const char *path, bool alone)
 {
     memset(log, 0, sizeof(*log));
     int result = overlay_open(path, &log->overlay);
     if (result != 0)
         return result;
     struct disk *disk = overlay_disk(log->overlay);
+    log->segment_bytes = WAL_SEGMENT_BYTES;
     (void)disk->ops->list(disk, note_owner, log);
     if (!log->owned)
         ask_hard_state(log);
@@ -91,8 +94,9 @@ int ctl_log_open(struct ctl_log *log, const char *path)
         .runner = &log->runner,
         .node = log->node,
         .cluster = log->cluster,
+        .alone = alone,
         .generation = 1,
-        .segment_bytes = WAL_SEGMENT_BYTES,
+        .segment_bytes = log->segment_bytes,
         .on_durable = on_durable,
         .on_failed = on_failed,
         .context = log,

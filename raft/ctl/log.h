@@ -14,13 +14,14 @@ struct ctl_log {
     bool owned;
     uint64_t node;
     char cluster[64];
+    uint32_t segment_bytes;
 };
 
 /*
- * What wal_open says of it: 0, or -EBADMSG with recovered.text, or another −errno. ctl_log_close
- * after it whatever the result.
+ * What wal_open says of it, of a node that is alone or of a member of a cluster: 0, or -EBADMSG
+ * with recovered.text, or another −errno. ctl_log_close after it whatever the result.
  */
-NODISCARD int ctl_log_open(struct ctl_log *log, const char *path);
+NODISCARD int ctl_log_open(struct ctl_log *log, const char *path, bool alone);
 void ctl_log_close(struct ctl_log *log);
 
 #endif

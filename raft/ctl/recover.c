@@ -68,7 +68,7 @@ static int take_lock(struct recovery *recovery)
 
 static int open_log(struct recovery *recovery)
 {
-    int result = ctl_log_open(&recovery->log, recovery->arguments->dir);
+    int result = ctl_log_open(&recovery->log, recovery->arguments->dir, true);
     if (recovery->arguments->without_log)
         return recovery->log.owned
                    ? 0

@@ -41,6 +41,8 @@ static const char *type_name(enum record_type type)
         return "truncate";
     case RECORD_RESET:
         return "reset";
+    case RECORD_COPIES:
+        return "copies";
     }
     UNREACHABLE();
 }
@@ -147,21 +149,46 @@ static void print_record(struct dump *dump, const char *name, size_t offset,
 
 /* --- segments --------------------------------------------------------------------------------- */
 
-static bool all_zero(const uint8_t *at, size_t len)
+struct segment {
+    const char *name;
+    uint64_t number;
+    const uint8_t *bytes;
+    size_t size;
+};
+
+/* Nothing was written to the sector since the segment was made. */
+static bool is_unused(const struct dump *dump, const struct segment *segment, size_t offset)
 {
-    return len == 0 || (at[0] == 0 && memcmp(at, at + 1, len - 1) == 0);
+    return dump->any && offset % DISK_SECTOR_BYTES == 0 &&
+           segment->size - offset >= RECORD_HEADER_BYTES &&
+           record_is_unused(bytes_of(segment->bytes + offset, segment->size - offset),
+                            dump->before.generation, segment->number, offset);
 }
 
-/* Where the next whole record after `offset` is; `size` when there is none. */
-static size_t find_record(const uint8_t *bytes, size_t size, size_t offset)
+static bool is_record(const struct segment *segment, size_t offset)
 {
     struct record record;
-    for (size_t at = offset / 8 * 8 + 8; at < size; at += 8) {
-        if (size - at >= RECORD_HEADER_BYTES &&
-            record_get(bytes_of(bytes + at, size - at), &record) == RECORD_OK)
-            return at;
-    }
-    return size;
+    return segment->size - offset >= RECORD_HEADER_BYTES &&
+           record_get(bytes_of(segment->bytes + offset, segment->size - offset), &record) ==
+               RECORD_OK;
+}
+
+/* Where the next whole record or unused sector after `offset` is, else the end. */
+static size_t find_next(const struct dump *dump, const struct segment *segment, size_t offset)
+{
+    size_t at = offset / 8 * 8 + 8;
+    while (at < segment->size && !is_record(segment, at) && !is_unused(dump, segment, at))
+        at += 8;
+    return at < segment->size ? at : segment->size;
+}
+
+/* Zeros fill up the sector after the records of a part, and after its copies. */
+static size_t skip_padding(const struct segment *segment, size_t offset)
+{
+    size_t at = offset;
+    while (at < segment->size && at % DISK_SECTOR_BYTES != 0 && segment->bytes[at] == 0)
+        at++;
+    return at % DISK_SECTOR_BYTES == 0 || at == segment->size ? at : offset;
 }
 
 static const char *what_is(enum record_verdict verdict)
@@ -179,28 +206,30 @@ static const char *what_is(enum record_verdict verdict)
     UNREACHABLE();
 }
 
-static void dump_segment(struct dump *dump, const char *name, const uint8_t *bytes, size_t size)
+static void dump_segment(struct dump *dump, const struct segment *segment)
 {
-    size_t offset = 0;
-    while (offset < size) {
+    size_t offset = 0, unused = 0;
+    while (offset < segment->size) {
         struct record record;
-        offset = wal_record_place(bytes, size, offset);
-        enum record_verdict verdict = record_get(bytes_of(bytes + offset, size - offset), &record);
+        struct bytes rest = bytes_of(segment->bytes + offset, segment->size - offset);
+        enum record_verdict verdict = record_get(rest, &record);
         if (verdict == RECORD_OK) {
-            print_record(dump, name, offset, &record);
-            offset += record_bytes(record.payload.len);
+            print_record(dump, segment->name, offset, &record);
+            offset = skip_padding(segment, offset + record_bytes(record.payload.len));
             continue;
         }
-        if (all_zero(bytes + offset, size - offset))
-            break;
-        size_t next = find_record(bytes, size, offset);
-        printf("%s offset=%zu damaged_bytes=%zu text=\"%s\"\n", name, offset, next - offset,
-               what_is(verdict));
+        if (is_unused(dump, segment, offset)) {
+            unused += DISK_SECTOR_BYTES;
+            offset += DISK_SECTOR_BYTES;
+            continue;
+        }
+        size_t next = find_next(dump, segment, offset);
+        printf("%s offset=%zu damaged_bytes=%zu text=\"%s\"\n", segment->name, offset,
+               next - offset, what_is(verdict));
         dump->damages++;
         offset = next;
     }
-    if (offset < size)
-        printf("%s offset=%zu end free_bytes=%zu\n", name, offset, size - offset);
+    printf("%s end free_bytes=%zu\n", segment->name, unused);
 }
 
 static void complain(struct dump *dump, const char *name, const char *text)
@@ -209,7 +238,7 @@ static void complain(struct dump *dump, const char *name, const char *text)
     dump->damages++;
 }
 
-static void dump_file(struct dump *dump, const char *name)
+static void dump_file(struct dump *dump, const char *name, uint64_t number)
 {
     int file;
     uint64_t size = 0;
@@ -225,8 +254,9 @@ static void dump_file(struct dump *dump, const char *name)
     if (result == 0)
         result = bytes != NULL ? dump->disk->ops->read(dump->disk, file, 0, bytes, (size_t)size)
                                : -ENOMEM;
+    struct segment segment = {name, number, bytes, (size_t)size};
     if (result == 0)
-        dump_segment(dump, name, bytes, (size_t)size);
+        dump_segment(dump, &segment);
     else
         complain(dump, name, strerror(-result));
     free(bytes);
@@ -239,21 +269,23 @@ static void print_block(struct dump *dump, uint32_t i, struct bytes bytes)
 {
     struct record_hard_state state;
     int result = record_hard_state_decode(bytes, &state);
-    if (result == -ENODATA) {
-        printf(HARD_STATE_FILE " block=%" PRIu32 " empty\n", i);
-        return;
-    }
     if (result != 0) {
         printf(HARD_STATE_FILE " block=%" PRIu32 " damaged\n", i);
         dump->damages++;
         return;
     }
     printf(HARD_STATE_FILE " block=%" PRIu32 " sequence=%" PRIu64 " node=%" PRIu64 " term=%" PRIu64,
-           i, state.sequence, state.node, state.term.n);
-    if (state.voted && state.vote.n == 0)
-        printf(" vote=none text=\"new or wiped: it votes when it has heard from all others\"");
-    else if (state.voted)
-        printf(" vote=%" PRIu64, state.vote.n);
+           i, state.sequence, state.node, state.hard.term.n);
+    if (state.hard.voted)
+        printf(" vote=%" PRIu64, state.hard.vote.n);
+    printf(" segment=%" PRIu64, state.segment);
+    if (state.hard.unsure)
+        printf(" unsure=1 text=\"it forgot something: it does not count until its log is whole\"");
+    if (state.hard.floor.known)
+        printf(" floor=%" PRIu64 " floor_term=%" PRIu64, state.hard.floor.index.n,
+               state.hard.floor.term.n);
+    if (state.cut > 0)
+        printf(" cut_at_sequence=%" PRIu64, state.cut);
     printf("\n");
 }
 
@@ -306,7 +338,7 @@ static void dump_all(struct dump *dump)
             dump->damages++;
         }
         wal_segment_name(dump->segment[i], name);
-        dump_file(dump, name);
+        dump_file(dump, name, dump->segment[i]);
     }
     printf("segments=%" PRIu32 " records=%" PRIu64 " damages=%" PRIu64 "\n", dump->segments,
            dump->records, dump->damages);

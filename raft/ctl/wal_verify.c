@@ -41,7 +41,7 @@ static int count_entry(void *context, raft_index index, raft_term term, enum raf
 static void look(const char *path, struct verdict *verdict)
 {
     memset(verdict, 0, sizeof(*verdict));
-    verdict->result = ctl_log_open(&verdict->log, path);
+    verdict->result = ctl_log_open(&verdict->log, path, true);
     verdict->there = verdict->log.overlay != NULL;
     const struct wal_recovered *recovered = &verdict->log.recovered;
     snprintf(verdict->text, sizeof(verdict->text), "%s", recovered->text);
@@ -81,9 +81,9 @@ static void print_good(const char *path, const struct verdict *verdict)
 {
     const struct wal_recovered *recovered = &verdict->log.recovered;
     printf("verdict=opens dir=%s node=%" PRIu64 " cluster=%s term=%" PRIu64, path,
-           verdict->log.node, verdict->log.cluster, recovered->term.n);
-    if (recovered->voted)
-        printf(" vote=%" PRIu64, recovered->vote.n);
+           verdict->log.node, verdict->log.cluster, recovered->hard.term.n);
+    if (recovered->hard.voted)
+        printf(" vote=%" PRIu64, recovered->hard.vote.n);
     printf(" start=%" PRIu64 " last=%" PRIu64 " entries=%" PRIu64 " commands=%" PRIu64
            " cut_bytes=%" PRIu64 " damaged_hard_state_blocks=%" PRIu32,
            recovered->start.n, recovered->last.n, verdict->entries, verdict->commands,
@@ -91,7 +91,9 @@ static void print_good(const char *path, const struct verdict *verdict)
     if (recovered->start.n > 0)
         printf(" needs=\"the snapshot in Redis, of entry %" PRIu64 " or later\"",
                recovered->start.n);
-    if (recovered->cut_bytes > 0)
+    if (recovered->repaired > 0)
+        printf(" repaired=%" PRIu32, recovered->repaired);
+    if (verdict->text[0] != '\0')
         printf(" text=\"at its next start the node would say: %s\"", verdict->text);
     printf("\n");
 }
@@ -111,6 +113,23 @@ static void print_empty(const char *path)
                path);
 }
 
+/* What a node that is alone refuses, a member of a cluster may repair. */
+static void print_refused(const char *path, const struct verdict *verdict)
+{
+    struct ctl_log member;
+    printf("verdict=refused dir=%s node=%" PRIu64 " cluster=%s text=\"%s\"", path,
+           verdict->log.node, verdict->log.cluster, verdict->text);
+    int result = ctl_log_open(&member, path, false);
+    if (result == 0)
+        printf(" member=opens start=%" PRIu64 " last=%" PRIu64 " holes=%" PRIu32 " unsure=%d",
+               member.recovered.start.n, member.recovered.last.n, member.recovered.holes,
+               member.recovered.hard.unsure);
+    else
+        printf(" member=refused");
+    printf("\n");
+    ctl_log_close(&member);
+}
+
 enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments)
 {
     struct verdict verdict;
@@ -127,8 +146,7 @@ enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments)
         return CTL_FAILED;
     }
     if (verdict.result != 0) {
-        printf("verdict=refused dir=%s node=%" PRIu64 " cluster=%s text=\"%s\"\n", arguments->path,
-               verdict.log.node, verdict.log.cluster, verdict.text);
+        print_refused(arguments->path, &verdict);
         return CTL_DAMAGED;
     }
     if (verdict.log.recovered.fresh)

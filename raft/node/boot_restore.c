@@ -36,7 +36,7 @@ static bool log_is_new(const struct node *node)
 {
     const struct wal_recovered *recovered = &node->recovered;
     return recovered->start.n == 0 && recovered->last.n == 0 &&
-           recovered->term.n <= node->restore.term.n && recovered->vote.n == 0;
+           recovered->hard.term.n <= node->restore.term.n && !recovered->hard.voted;
 }
 
 static int remove_file(struct node *node)

@@ -45,7 +45,7 @@ Test(replica_restore, begins_a_log_after_the_state_and_goes_on_with_ids_and_answ
     expect_all(rig);
     rig_close(rig);
     must(rig_start(rig) == 0);
-    must(rig->recovered.start.n == BEFORE + 1 && rig->recovered.term.n > 1);
+    must(rig->recovered.start.n == BEFORE + 1 && rig->recovered.hard.term.n > 1);
     rig_ready(rig);
     expect_all(rig);
     rig_free(rig);

@@ -206,8 +206,8 @@ int rig_start(struct rig *rig)
         state.term = snapshots_loaded_term(rig->snapshots);
         state.configuration = snapshots_loaded_configuration(rig->snapshots);
         state.restored = rig->restore && rig->recovered.last.n == 0 &&
-                         rig->recovered.start.n == 0 && rig->recovered.vote.n == 0 &&
-                         rig->recovered.term.n <= state.term.n;
+                         rig->recovered.start.n == 0 && rig->recovered.hard.vote.n == 0 &&
+                         rig->recovered.hard.term.n <= state.term.n;
     }
     result = replica_start(rig->replica, &state, rig->text, sizeof(rig->text));
     if (result != 0)
