@@ -301,30 +301,27 @@ static bool find_start(struct wal_walk *walk)
             record.type == RECORD_SEGMENT && begins_with(walk, &record))
             return true;
     }
+    walk->tail = (struct wal_tail){.sequence = 0};
     return false;
 }
 
-/* A foreign or unknown beginning is judged as any other record is. */
 static int begin(struct wal_judge *judge)
 {
     struct wal *wal = judge->wal;
+    struct wal_walk *walk = &judge->at.walk;
     int result = enter(judge, 0);
     if (result != 0)
         return result;
-    struct wal_walk *walk = &judge->at.walk;
-    struct record record;
-    bool found = find_start(walk);
-    if (!found && record_head_get(bytes_of(walk->bytes, walk->len), &record) != RECORD_FOREIGN) {
-        judge->lost = true;
-        wal->segments = 0;
-        return 0;
+    if (find_start(walk)) {
+        wal->segment[0].before = walk->tail;
+        judge->recovered->start = walk->tail.last;
+        judge->recovered->start_term = walk->tail.last_term;
     }
-    wal->segment[0].before = walk->tail;
-    judge->recovered->start = walk->tail.last;
-    judge->recovered->start_term = walk->tail.last_term;
-    result = walk_segment(judge);
+    result = walk_segment(judge); /* finds nothing, or another format, where no start was found */
     judge->lost = result == 0 && walk->offset == 0;
-    if (judge->lost) { /* another segment stands in its place */
+    if (judge->lost) {
+        wal->segments = 0;
+        walk->tail = (struct wal_tail){.sequence = 0};
         judge->recovered->start = (raft_index){0};
         judge->recovered->start_term = (raft_term){0};
     }
@@ -510,6 +507,15 @@ static void judge_tail(struct wal_judge *judge, bool ends_clean, uint64_t segmen
     note_place(judge, walk->segment, first->hole.offset);
 }
 
+static bool is_unused_from(const struct wal_walk *walk)
+{
+    for (uint64_t at = wal_sector_after(walk->offset); at < walk->size; at += DISK_SECTOR_BYTES) {
+        if (!wal_walk_unused(walk, at))
+            return false;
+    }
+    return true;
+}
+
 static int judge_end(struct wal_judge *judge)
 {
     const struct wal_walk *walk = &judge->at.walk;
@@ -533,6 +539,7 @@ static int judge_end(struct wal_judge *judge)
     }
     if (beyond.any && walk->count == 0)
         remember(judge, &judge->part); /* what comes after says that the last one was durable */
+    judge->untidy = !is_unused_from(walk);
     bool at_end = walk->offset == walk->size || wal_walk_unused(walk, walk->offset);
     judge_tail(judge, walk->count == 0 && at_end && !beyond.any,
                beyond.any ? judge->listing->number[beyond.i] : walk->segment);

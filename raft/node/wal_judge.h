@@ -49,6 +49,7 @@ struct wal_judge {
     bool lost; /* it is not known where the log begins: all of it goes */
     enum wal_ending ending;
     uint64_t cut;            /* the sequence of the first record that goes; 0: none */
+    bool untidy;             /* behind the end there is more than unused sectors */
     uint64_t damage_segment; /* where that is */
     uint64_t damage_offset;
     uint64_t used_end;     /* of that segment, or after it */

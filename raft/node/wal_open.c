@@ -221,6 +221,8 @@ static void say_repaired(const struct opening *opening)
                      "%" PRIu32 " damaged headers were repaired, the first in %016" PRIx64
                      ".wal at offset %" PRIu64,
                      recovered->repaired, patches->at[0].segment, patches->at[0].offset);
+    if (opening->judge.cut == 0 && opening->judge.untidy)
+        wal_complain(recovered, "behind the end of the log unused sectors were damaged");
     recovered->holes = wal_holes(opening->wal);
     if (wal_hole(opening->wal, 0, &hole))
         wal_complain(recovered,
@@ -310,7 +312,7 @@ static int make_log(struct opening *opening)
     return wal->failed ? -EIO : 0;
 }
 
-/* Ends the part that was cut with a COPIES record of its own; behind it nothing was written yet. */
+/* Ends a part that was cut with a COPIES record of its own; behind it nothing was written yet. */
 static int write_end(struct wal_judge *judge, int file)
 {
     struct wal_walk *walk = &judge->at.walk;
@@ -342,7 +344,7 @@ static int take_over(struct opening *opening)
     char name[WAL_NAME_BYTES];
     wal_segment_name(walk->segment, name);
     int result = wal->disk->ops->open(wal->disk, name, false, &wal->file);
-    if (result == 0 && opening->judge.cut != 0)
+    if (result == 0 && (opening->judge.cut != 0 || opening->judge.untidy))
         result = write_end(&opening->judge, wal->file);
     wal->number = walk->segment;
     wal->size = walk->size;
@@ -415,7 +417,7 @@ static int act(struct opening *opening)
     result = wal_patches_apply(wal, &judge->patches);
     if (result == 0)
         result = remove_from(opening, judge->at.i + 1);
-    if (result == 0 && judge->cut != 0)
+    if (result == 0 && (judge->cut != 0 || judge->untidy))
         result = wal_judge_load(judge);
     if (result == 0)
         result = take_over(opening);
