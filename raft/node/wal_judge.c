@@ -465,8 +465,12 @@ static bool is_torn(const struct wal_judge *judge, bool ends_clean)
         uint64_t first = hole->offset + RECORD_HEADER_BYTES;
         blame_bytes(&blame, walk, first, first + (hole->length > 0 ? hole->length : 1));
     }
-    if (!ends_clean && walk->offset < walk->size) /* the next record, or COPIES, is not there */
-        blame_bytes(&blame, walk, walk->offset, wal_sector_after(walk->offset) + 1);
+    /* The next record, or COPIES, is not there. Behind a whole part it is another write's. */
+    struct blame next = blame;
+    if (!ends_clean && walk->offset < walk->size)
+        blame_bytes(walk->count > 0 ? &blame : &next, walk, walk->offset,
+                    wal_sector_after(walk->offset) + 1);
+    blame.unwritten = blame.unwritten || next.unwritten;
     return blame.unwritten || (blame.any && blame.first_block > blame.last_block);
 }
 

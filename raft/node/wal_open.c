@@ -374,7 +374,7 @@ static int write_last_part(struct opening *opening)
     size_t len = (size_t)(wal->offset - part->offset);
     if (posix_memalign(&memory, 4096, len) != 0)
         return -ENOMEM;
-    int result = disk->ops->read(disk, wal->file, part->offset, memory, len);
+    int result = wal_load(disk, wal->file, part->offset, memory, len);
     if (result == 0)
         result = disk->ops->write(disk, wal->file, part->offset, memory, len);
     free(memory);

@@ -47,7 +47,8 @@ static void check_hard_state(struct bytes bytes)
     if (out.bad || record_hard_state_decode(writer_bytes(&out), &back) != 0 ||
         back.sequence != state.sequence || back.node != state.node ||
         back.hard.term.n != state.hard.term.n || back.hard.voted != state.hard.voted ||
-        back.hard.vote.n != state.hard.vote.n)
+        back.hard.vote.n != state.hard.vote.n || back.segment != state.segment ||
+        back.cut != state.cut)
         abort();
 }
 

@@ -1,13 +1,15 @@
 /*
- * Opening a log. The first byte chooses:
+ * Opening a log. The first byte chooses, modulo 3:
  *
  *   0  the rest is the content of the first segment, and of the hard state from its end on. Opening
- *      refuses with a text, or gives a log whose entries read back.
- *   1  the rest is a program: it writes a log, then damages one sector of it. Then opening refuses
- *      with a text, or what was acknowledged is there, save what the very last flush brought.
- *   2  as 1, with many damages: then it is only held to the rule of 0.
+ *      refuses with a text, or gives a log whose entries read back, but for holes.
+ *   1  the rest is a program: it writes a log, then damages one sector of it. Then opening by a
+ *      node that is alone refuses with a text, or what was acknowledged is there, save what the
+ *      very last flush brought. A member does not refuse: all is there, or a hole, or it is unsure.
+ *   2  as 1, with many damages: then one that is alone is only held to the rule of 0.
  *
- * After each opening that succeeds the log is written to, closed and opened once more.
+ * From 128 on the node is a member. After each opening that succeeds the holes are repaired where
+ * it is known what they held, and the log is written to, closed and opened once more.
  */
 #include "raft/node/hard_state.h"
 #include "raft/node/wal.h"
@@ -36,9 +38,11 @@ struct bench {
     struct fake_runner runner;
     struct wal *wal;
     struct wal_recovered recovered;
+    bool member;
     uint64_t last, term;
     uint64_t stamp[ENTRIES_MAX + 2]; /* of each entry gathered */
     uint64_t of_term[ENTRIES_MAX + 2];
+    uint8_t length[ENTRIES_MAX + 2];
     uint64_t stamps;
     bool logged;                  /* records were gathered since the last flush */
     uint64_t floor, floor_before; /* acknowledged; the same before the last flush */
@@ -69,6 +73,7 @@ static int open_log(struct bench *b)
         .runner = &b->runner.runner,
         .node = 1,
         .cluster = "fuzz",
+        .alone = !b->member,
         .generation = 77,
         .segment_bytes = SEGMENT,
         .on_durable = on_durable,
@@ -101,6 +106,7 @@ static void append(struct bench *b, uint8_t len)
         return;
     b->stamp[++b->last] = ++b->stamps;
     b->of_term[b->last] = b->term;
+    b->length[b->last] = len;
     b->logged = true;
     memcpy(payload, &b->stamps, 8);
     wal_append(b->wal, (raft_index){b->last}, (raft_term){b->term}, RAFT_COMMAND,
@@ -217,11 +223,37 @@ static int judge_entry(void *context, raft_index index, raft_term term, enum raf
 
 static void read_all(struct bench *b, bool own)
 {
-    raft_index first = {b->recovered.start.n + 1}, last = b->recovered.last;
-    struct judged judged = {.b = b, .next = first.n, .own = own};
-    if (first.n <= last.n && last.n - first.n < 100000)
-        demand(wal_read(b->wal, first, last, judge_entry, &judged) == 0 &&
-               judged.next == last.n + 1);
+    raft_index first = {b->recovered.start.n + 1}, last = b->recovered.last, hole;
+    if (last.n - first.n >= 100000)
+        return;
+    while (first.n <= last.n) { /* from hole to hole */
+        bool holes = wal_has_hole(b->wal, first, last, &hole);
+        raft_index to = {holes ? hole.n - 1 : last.n};
+        struct judged judged = {.b = b, .next = first.n, .own = own};
+        if (first.n <= to.n)
+            demand(wal_read(b->wal, first, to, judge_entry, &judged) == 0 &&
+                   judged.next == to.n + 1);
+        if (holes)
+            demand(wal_read(b->wal, hole, hole, judge_entry, &judged) == -EBADMSG);
+        first.n = to.n + (holes ? 2 : 1);
+    }
+}
+
+/* Of entries that write_log wrote and that are acknowledged still. */
+static void repair(struct bench *b)
+{
+    struct wal_hole hole;
+    for (uint32_t i = 0; wal_hole(b->wal, i, &hole); i++) {
+        uint8_t payload[8 + 256] = {0};
+        uint64_t index = hole.index.n;
+        demand(index <= b->last || index <= ENTRIES_MAX);
+        memcpy(payload, &b->stamp[index], 8);
+        int result = wal_repair(b->wal, hole.index, hole.term, hole.kind,
+                                bytes_of(payload, 8 + (size_t)b->length[index]));
+        if (index <= b->floor_before && !b->recovered.hard.unsure)
+            demand(result == 0);
+    }
+    demand(wal_repair_sync(b->wal) == 0);
 }
 
 /* The log as it was opened is written to, and opens again. */
@@ -232,15 +264,17 @@ static void go_on(struct bench *b)
         close_log(b);
         return;
     }
-    wal_hard_state(b->wal,
-                   &(struct raft_hard_state){.term = {term + 1}, .voted = true, .vote = {1}});
+    struct raft_hard_state hard = b->recovered.hard;
+    hard.term.n++;
+    wal_hard_state(b->wal, &hard);
     wal_append(b->wal, (raft_index){last + 1}, (raft_term){term + 1}, RAFT_NOOP,
                bytes_of("anything", 8));
     wal_mark(b->wal, (struct raft_mark){.last = {last + 1}, .term = {term + 1}});
     wal_flush(b->wal, true);
     close_log(b);
-    demand(open_log(b) == 0 && b->recovered.last.n == last + 1 && b->recovered.term.n == term + 1);
-    demand(b->recovered.cut_bytes == 0);
+    demand(open_log(b) == 0 && b->recovered.last.n == last + 1 &&
+           b->recovered.hard.term.n == term + 1);
+    demand(b->recovered.cut_bytes == 0 && b->recovered.hard.unsure == hard.unsure);
     read_all(b, false);
     close_log(b);
 }
@@ -254,11 +288,16 @@ static void try_program(struct bench *b, struct reader program, bool many)
     do
         damage(b, &program);
     while (many && reader_left(&program) >= 5);
-    if (open_log(b) != 0)
+    if (open_log(b) != 0) {
+        demand(!b->member);
         return;
-    if (!many)
-        demand(b->recovered.last.n >= b->floor_before && b->recovered.hard.term.n >= b->hard_state);
+    }
+    bool sure = b->member && !b->recovered.hard.unsure;
+    if (!many || sure)
+        demand(b->recovered.hard.unsure || (b->recovered.last.n >= b->floor_before &&
+                                            b->recovered.hard.term.n >= b->hard_state));
     read_all(b, !many);
+    repair(b);
     go_on(b);
 }
 
@@ -289,6 +328,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (b == NULL)
         return 0;
     fake_disk_init(&b->disk);
+    b->member = data[0] >= 128;
     struct bytes rest = bytes_of(data + 1, size - 1);
     if (data[0] % 3 == 0)
         try_files(b, rest);
