@@ -138,7 +138,7 @@ $(B)/obj/tests/%.o $(B)/sim-obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-s
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests sim mutants soak failover bench bench-peers fuzz
+.PHONY: run test tests sim rot mutants soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -147,12 +147,15 @@ run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/sim $(B)/test-e2e
+	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/rot $(B)/sim $(B)/test-e2e
 
-tests: $(B)/test-unit $(B)/test-e2e $(B)/sim ; @:
+tests: $(B)/test-unit $(B)/test-e2e $(B)/sim $(B)/rot ; @:
 
 sim: $(B)/sim ## whole clusters on pretended machines: SEED=, N= runs, ARGS='--story'
 	@$(B)/sim --seed $(SEED) --runs $(N) $(ARGS)
+
+rot: $(B)/rot ## every damage to the files of a log, for one node and a member of three: ARGS='--stride 8'
+	@$(B)/rot $(ARGS)
 
 soak: ## the long way: a node killed 200 times under load, 40 storms over three nodes
 	@deploy/packages build run test
