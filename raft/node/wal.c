@@ -192,6 +192,7 @@ static void gather(struct wal *wal, struct record *record)
             part = begin_part(wal); /* empty: so that the flush closes the full file */
         part->close_file = true;
         wal_segment_switch(wal);
+        wal_segment_prepare(wal);
     }
     wal_put_record(wal, record);
 }

@@ -293,7 +293,11 @@ static int remove_from(const struct opening *opening, uint32_t first)
     return 0;
 }
 
-/* A log that never was, or that was lost: its first segment, with the record that says whose. */
+/*
+ * A log that never was, or that was lost: its first segment, with the record that says whose. The
+ * next is not begun before that is durable: two segments with nothing in them would look like a log
+ * that lost all.
+ */
 static int make_log(struct opening *opening)
 {
     struct wal *wal = opening->wal;

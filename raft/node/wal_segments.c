@@ -180,7 +180,6 @@ void wal_segment_switch(struct wal *wal)
         .payload = wal_owner_payload(wal, wal->number, wal->size, payload),
     };
     wal_put_record(wal, &record);
-    wal_segment_prepare(wal);
 }
 
 void wal_tick(struct wal *wal)

@@ -49,11 +49,9 @@ static void on_failed(void *context, const char *what, int error)
     b->failure = error;
 }
 
-static int open_bench(struct bench *b)
+static struct wal_options options_of(struct bench *b)
 {
-    fake_runner_init(&b->runner);
-    b->failed = false;
-    struct wal_options options = {
+    return (struct wal_options){
         .disk = &b->disk.disk,
         .runner = &b->runner.runner,
         .node = 1,
@@ -65,6 +63,13 @@ static int open_bench(struct bench *b)
         .on_failed = on_failed,
         .context = b,
     };
+}
+
+static int open_bench(struct bench *b)
+{
+    fake_runner_init(&b->runner);
+    b->failed = false;
+    struct wal_options options = options_of(b);
     b->wal = NULL;
     return wal_open(&options, &b->wal, &b->recovered);
 }
@@ -354,6 +359,39 @@ static int check_recovered(void *context, raft_index index, raft_term term,
     b->term[index.n] = term.n;
     b->stamp[index.n] = stamp;
     return 0;
+}
+
+/* As quick as a thread can be. */
+static void run_at_once(struct runner *runner, enum runner_lane lane, struct job *job)
+{
+    (void)runner, (void)lane;
+    job->run(job);
+}
+
+Test(wal, starts_over_when_the_first_start_was_cut_short)
+{
+    for (uint64_t at = 1; at <= 40; at++) {
+        for (uint64_t random = 0; random < 64; random++) {
+            struct bench *b = calloc(1, sizeof(*b));
+            fake_disk_init(&b->disk);
+            b->alone = random % 2 == 0;
+            b->disk.crash_at = at;
+            uint64_t seed = random;
+            struct runner quick = {.submit = run_at_once};
+            struct wal_options options = options_of(b);
+            options.runner = &quick;
+            if (wal_open(&options, &b->wal, &b->recovered) == 0)
+                wal_close(b->wal);
+            fake_disk_crash(&b->disk, &seed);
+            cr_assert_eq(open_bench(b), 0, "operation %lu: %s", (unsigned long)at,
+                         b->recovered.text);
+            cr_assert(!b->recovered.hard.unsure, "operation %lu: %s", (unsigned long)at,
+                      b->recovered.text);
+            fake_runner_drain(&b->runner);
+            append_and_flush(b, 0);
+            free_bench(b);
+        }
+    }
 }
 
 static void crash_run(uint64_t seed, bool alone)
