@@ -189,6 +189,11 @@ static bool note_record(struct wal_judge *judge, const struct wal_found *found)
         if (wal->truncations == WAL_TRUNCATIONS_MAX)
             return false;
         wal_note_truncation(wal, record->sequence, record->index);
+        /* It may speak of what came before the entry that the first segment begins after. */
+        if (!index_less(judge->recovered->start, record->index)) {
+            judge->recovered->start.n = record->index.n - 1;
+            judge->recovered->start_term = record->term;
+        }
         return true;
     case RECORD_RESET:
         if (wal->truncations == WAL_TRUNCATIONS_MAX)

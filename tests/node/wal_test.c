@@ -261,6 +261,26 @@ Test(wal, removes_only_segments_that_a_snapshot_covers)
     free_bench(b);
 }
 
+/* Where a segment began is said by a record that may be of what went later. */
+Test(wal, starts_where_the_live_log_does_when_a_truncation_reached_over_its_first_segment)
+{
+    struct bench *b = new_bench();
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {2}});
+    for (int i = 0; i < 40; i++)
+        append_and_flush(b, 1);
+    wal_truncate(b->wal, (raft_index){5}, (raft_term){1});
+    b->last = 4;
+    for (int i = 0; i < 40; i++)
+        append_and_flush(b, 2);
+    wal_compact(b->wal, (raft_index){35});
+    reopen(b);
+    raft_index start = b->recovered.start;
+    cr_assert_gt(start.n, 0, "nothing was removed");
+    cr_assert_eq(b->recovered.start_term.n, b->term[start.n], "entry %lu", (unsigned long)start.n);
+    check_entries(b, start.n + 1, 44);
+    free_bench(b);
+}
+
 Test(wal, has_no_room_while_the_next_segment_cannot_be_made)
 {
     struct bench *b = new_bench();
