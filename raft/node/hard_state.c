@@ -105,7 +105,7 @@ static int read_all(struct hard_state_file *file, uint64_t node)
 
 int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *ret_file)
 {
-    struct hard_state_file file = {.disk = disk, .now = {.node = node}};
+    struct hard_state_file file = {.disk = disk, .now = {.node = node}, .was_read = true};
     int result = disk->ops->open(disk, HARD_STATE_FILE, false, &file.file);
     if (result == 0) {
         result = read_all(&file, node);
@@ -119,13 +119,27 @@ int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *re
     return result;
 }
 
+/* The other generation may be all that is durable, and must stay until this one is. */
+static int write_what_was_read(struct hard_state_file *file)
+{
+    if (!file->was_read)
+        return 0;
+    int result = write_generation(file->disk, file->file, &file->now);
+    if (result == 0)
+        result = file->disk->ops->sync(file->disk, file->file);
+    file->was_read = result != 0;
+    return result;
+}
+
 int hard_state_write(struct hard_state_file *file, const struct record_hard_state *state)
 {
     assert(!term_less(state->hard.term, file->now.hard.term));
     struct record_hard_state next = *state;
     next.sequence = file->now.sequence + 1;
     next.node = file->now.node;
-    int result = write_generation(file->disk, file->file, &next);
+    int result = write_what_was_read(file);
+    if (result == 0)
+        result = write_generation(file->disk, file->file, &next);
     if (result == 0)
         result = file->disk->ops->sync(file->disk, file->file);
     if (result == 0)

@@ -30,14 +30,15 @@ struct hard_state_file {
     struct disk *disk;
     int file;                     /* open or not: hard_state_is_open */
     struct record_hard_state now; /* the newest that can be read; sequence 0: none */
+    bool was_read;                /* `now` may not be durable */
     enum hard_state_health health;
     uint32_t damaged; /* blocks that cannot be read */
 };
 
 /*
- * Reads; changes nothing. What was read may be of a write whose sync failed, and which the kernel
- * takes for clean nevertheless: it must be written once more before anything is built upon it.
- * -EBADMSG: it is another node's.
+ * Reads; changes nothing. What was read may be of a write that was never synced, or whose sync
+ * failed and which the kernel takes for clean nevertheless: hard_state_write must be called before
+ * anything is built upon it. -EBADMSG: it is another node's.
  */
 NODISCARD int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *ret_file);
 
@@ -52,7 +53,8 @@ NODISCARD int hard_state_make(struct disk *disk, const struct record_hard_state 
 
 /*
  * Writes and syncs; `now` is the new state on success. May run off the loop. `state->sequence` and
- * `state->node` are not looked at.
+ * `state->node` are not looked at. The first call after hard_state_open writes what was read to its
+ * own place again, before it writes over the other generation.
  */
 NODISCARD int hard_state_write(struct hard_state_file *file, const struct record_hard_state *state);
 

@@ -225,6 +225,35 @@ Test(hard_state, is_made_whole_or_not_at_all)
     }
 }
 
+/*
+ * A process that is killed, or whose sync failed, leaves what it wrote in the kernel's memory: not
+ * durable, and read.
+ */
+static void overwrites_nothing(bool forgets)
+{
+    struct bench *b = bench_with(4);
+    b->disk.fail_at = b->disk.operations + 3; /* the sync */
+    b->disk.fail_error = -EIO;
+    b->disk.fail_forgets = forgets;
+    must(write_term(b, 5) == -EIO);
+    must(hard_state_open(&b->disk.disk, 1, &b->file) == 0 && b->file.now.hard.term.n == 5);
+    b->disk.crash_at = b->disk.operations + 4; /* the first write over what is durable */
+    must(write_term(b, 6) == -EIO);
+    uint64_t size;
+    const uint8_t *durable = fake_disk_durable(&b->disk, HARD_STATE_FILE, &size);
+    struct record_hard_state state;
+    durable += HARD_STATE_BLOCKS / 2 * HARD_STATE_BLOCK_BYTES;
+    must(record_hard_state_decode(bytes_of(durable, RECORD_HARD_STATE_BYTES), &state) == 0);
+    cr_assert(eq(u64, state.hard.term.n, 5));
+    free_bench(b);
+}
+
+Test(hard_state, overwrites_nothing_before_what_was_read_is_durable)
+{
+    overwrites_nothing(false);
+    overwrites_nothing(true);
+}
+
 Test(hard_state, tells_of_a_write_or_sync_that_failed)
 {
     for (uint64_t n = 1; n <= 3; n++) {
