@@ -305,10 +305,13 @@ static int open_log(struct node *node)
     if (recovered->damaged_hard_state_blocks > 0)
         diag("hard_state_damaged", "blocks=%" PRIu32 " text=\"a copy was read\"",
              recovered->damaged_hard_state_blocks);
-    if (recovered->cut_bytes > 0)
-        diag("log_cut", "bytes=%" PRIu64 " text=\"%s\"", recovered->cut_bytes, recovered->text);
-    diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64,
-         recovered->fresh, recovered->hard.term.n, recovered->start.n, recovered->last.n);
+    if (recovered->text[0] != '\0')
+        diag(recovered->cut_bytes > 0 ? "log_cut" : "log_damaged",
+             "cut_bytes=%" PRIu64 " repaired=%" PRIu32 " holes=%" PRIu32 " text=\"%s\"",
+             recovered->cut_bytes, recovered->repaired, recovered->holes, recovered->text);
+    diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64 " unsure=%d",
+         recovered->fresh, recovered->hard.term.n, recovered->start.n, recovered->last.n,
+         recovered->hard.unsure);
     return 0;
 }
 
