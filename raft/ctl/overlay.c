@@ -1,5 +1,7 @@
 #include "raft/ctl/overlay.h"
 
+#include "raft/node/hard_state.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +12,9 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
+
+#define PIECE_BYTES  4096u
+#define NEWEST_FIRST 3u /* segments that a node may be writing to, and a few more */
 
 /* A file, by whatever name. Its number on the disk is its place among them. */
 struct overlay_file {
@@ -149,6 +154,21 @@ static int read_file(struct disk *disk, int number, uint64_t offset, void *ret_b
     return 0;
 }
 
+/*
+ * From its end to its beginning: a node that runs appends, so what speaks of what came before it is
+ * read before that.
+ */
+static int read_backwards(const struct overlay_file *file, uint8_t *at, size_t size)
+{
+    int result = 0;
+    for (size_t end = size; result == 0 && end > 0;) {
+        size_t from = end > PIECE_BYTES ? (end - 1) / PIECE_BYTES * PIECE_BYTES : 0;
+        result = read_on_disk(file, from, at + from, end - from);
+        end = from;
+    }
+    return result;
+}
+
 /* Makes room in memory, zeros where nothing was. */
 static int grow(struct overlay_file *file, uint64_t size)
 {
@@ -173,7 +193,7 @@ static int copy(struct disk *disk, int number)
     if (result == 0)
         result = grow(file, size);
     if (result == 0)
-        result = read_on_disk(file, 0, file->bytes, (size_t)size);
+        result = read_backwards(file, file->bytes, (size_t)size);
     file->copied = result == 0;
     return result;
 }
@@ -267,12 +287,67 @@ static int add_names(struct overlay *overlay)
     int result = 0;
     struct dirent *entry;
     for (errno = 0; result >= 0 && (entry = readdir(directory)) != NULL; errno = 0) {
-        if (entry->d_name[0] != '.')
+        if (entry->d_name[0] != '.' && find(overlay, entry->d_name) < 0)
             result = add(overlay, entry->d_name);
     }
     if (result >= 0)
         result = -errno;
     closedir(directory);
+    return result;
+}
+
+static int keep(struct overlay *overlay, const char *name)
+{
+    int number, result = open_file(&overlay->disk, name, false, &number);
+    if (result != 0)
+        return result;
+    result = copy(&overlay->disk, number);
+    (void)close_file(&overlay->disk, number);
+    return result;
+}
+
+static bool is_segment(const char *name)
+{
+    size_t len = strlen(name);
+    return len > 4 && strcmp(name + len - 4, ".wal") == 0;
+}
+
+/* The newest segment older than that of this name; NULL when there is none. */
+static const char *segment_before(const struct overlay *overlay, const char *name)
+{
+    const char *newest = NULL;
+    for (size_t i = 0; i < overlay->count; i++) {
+        const char *one = overlay->file[i].name;
+        if (is_segment(one) && (name == NULL || strcmp(one, name) < 0) &&
+            (newest == NULL || strcmp(one, newest) > 0))
+            newest = one;
+    }
+    return newest;
+}
+
+/*
+ * A node may be writing: what speaks of other places is read before them. First the hard state,
+ * which names a segment, then the names, then the newest segments, each from its end.
+ */
+static int read_in_order(struct overlay *overlay)
+{
+    int result = add(overlay, HARD_STATE_FILE);
+    if (result >= 0)
+        result = keep(overlay, HARD_STATE_FILE);
+    if (result == -ENOENT) {
+        forget_name(&overlay->file[0]);
+        overlay->count = 0;
+        result = 0;
+    }
+    if (result == 0)
+        result = add_names(overlay);
+    const char *name = NULL;
+    for (uint32_t i = 0; result == 0 && i < NEWEST_FIRST; i++) {
+        name = segment_before(overlay, name);
+        if (name == NULL)
+            break;
+        result = keep(overlay, name);
+    }
     return result;
 }
 
@@ -288,7 +363,7 @@ int overlay_open(const char *path, struct overlay **ret_overlay)
     }
     overlay->disk.ops = &overlay_ops;
     overlay->directory = directory;
-    int result = add_names(overlay);
+    int result = read_in_order(overlay);
     if (result != 0) {
         overlay_close(overlay);
         return result;

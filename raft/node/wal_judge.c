@@ -327,8 +327,7 @@ static int begin(struct wal_judge *judge)
     if (judge->lost) {
         wal->segments = 0;
         walk->tail = (struct wal_tail){.sequence = 0};
-        judge->recovered->start = (raft_index){0};
-        judge->recovered->start_term = (raft_term){0};
+        judge->recovered->start.n = judge->recovered->start_term.n = 0;
     }
     return result;
 }
