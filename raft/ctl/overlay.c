@@ -347,6 +347,8 @@ static int read_in_order(struct overlay *overlay)
         if (name == NULL)
             break;
         result = keep(overlay, name);
+        if (result == -ENOENT) /* it was the oldest, and has gone since */
+            result = 0;
     }
     return result;
 }
