@@ -231,7 +231,7 @@ static void node_is_damaged(struct node *node, bool damaged)
     node_step(node, (struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
 }
 
-Test(damaged, leader_leads_no_more)
+Test(unsure, damaged_leader_leads_no_more)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_is_damaged(&node, true);
@@ -246,7 +246,7 @@ Test(damaged, leader_leads_no_more)
     node_free(&node);
 }
 
-Test(damaged, node_votes_by_the_log_that_it_knows_and_decides_nothing_else)
+Test(unsure, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_else)
 {
     struct raft_saved saved = {
         .hard = {.term = {2}}, .damaged = true, .configuration = voters(3, 1, 2, 3)};
