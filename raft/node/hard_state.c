@@ -11,6 +11,7 @@ static uint32_t generation_of(uint64_t sequence)
     return sequence % 2 == 0 ? 0 : 1;
 }
 
+/* The first copy is durable before the second is begun: power that fails tears one of them. */
 static int write_generation(struct disk *disk, int file, const struct record_hard_state *state)
 {
     uint8_t block[RECORD_HARD_STATE_BYTES];
@@ -21,6 +22,8 @@ static int write_generation(struct disk *disk, int file, const struct record_har
     for (uint32_t i = first; i < first + COPIES; i++) {
         int result = disk->ops->write(disk, file, (uint64_t)i * HARD_STATE_BLOCK_BYTES, block,
                                       sizeof(block));
+        if (result == 0 && i == first)
+            result = disk->ops->sync(disk, file);
         if (result != 0)
             return result;
     }
