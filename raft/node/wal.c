@@ -283,10 +283,12 @@ static void flush_run(struct job *job)
     for (uint32_t i = 0; flush->error == 0 && i < batch->parts; i++) {
         flush->what = "writing the log";
         flush->error = write_part(wal->disk, &batch->part[i]);
-        if (flush->error == 0)
-            flush->error = note_segment(wal, &batch->part[i]);
         if (flush->error == 0 && batch->part[i].close_file)
             flush->error = wal->disk->ops->close(wal->disk, batch->part[i].file);
+        if (flush->error == 0) {
+            flush->what = "writing term and vote";
+            flush->error = note_segment(wal, &batch->part[i]);
+        }
     }
 }
 

@@ -190,6 +190,11 @@ static void act_upon(struct wal *wal, struct stretch *stretch)
     }
     if (stretch->patches.count > 0)
         found->error = wal_patches_apply(wal, &stretch->patches);
+    if (found->error != 0) { /* whoever reads may pass over an error; over this one nobody may */
+        wal->failed = true;
+        wal->options.on_failed(wal->options.context, "repairing the log", found->error);
+        return;
+    }
     for (size_t i = 0; i < stretch->holes; i++) {
         if (still_damaged(wal, &stretch->hole[i])) {
             bool kept = wal_hole_add(wal, &stretch->hole[i]);
@@ -233,7 +238,7 @@ static void scrub_done(struct job *job)
     wal->scrub = NULL;
     stretch_done(stretch);
     free(scrub);
-    if (wal->options.on_scrubbed != NULL)
+    if (wal->options.on_scrubbed != NULL && !wal->failed)
         wal->options.on_scrubbed(wal->options.context, &found);
 }
 
