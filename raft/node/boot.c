@@ -70,8 +70,8 @@ static void start_replica(struct node *node)
     }
     node->loading = NULL;
     node->phase = NODE_RUNNING;
-    if (restored)
-        boot_restore_done(node);
+    if (restored && !boot_restore_done(node))
+        return;
     int result = node->peers != NULL ? peers_start(node->peers) : 0;
     if (result != 0) {
         refuse_address(node, "the address for other nodes (--raft)", node->config.raft, result);

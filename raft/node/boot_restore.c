@@ -59,7 +59,7 @@ int boot_restore_find(struct node *node)
     struct backup_head head;
     char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], why[256];
     if (faccessat(node->disk.directory, BACKUP_RESTORE_NAME, F_OK, 0) != 0)
-        return errno == ENOENT ? 0 : -errno;
+        return errno == ENOENT ? 0 : complain(node, -errno, strerror(errno));
     struct users *users = users_new(USERS_ANSWERS_MAX);
     int result = backup_load_file(node->disk.directory, BACKUP_RESTORE_NAME, users, &head, cluster,
                                   why, sizeof(why));
@@ -85,7 +85,8 @@ int boot_restore_judge(struct node *node)
     if (node->recovered.start.n >= restore->meta.index) { /* done before; only the file is left */
         users_free(restore->users);
         restore->users = NULL;
-        return remove_file(node);
+        int result = remove_file(node);
+        return result == 0 ? 0 : complain(node, result, strerror(-result));
     }
     if (!log_is_new(node))
         return complain(node, -EBADMSG, "the log beside it is not new; take one of the two away");
@@ -158,13 +159,19 @@ struct replica_state boot_restore_state(struct node *node)
     };
 }
 
-void boot_restore_done(struct node *node)
+bool boot_restore_done(struct node *node)
 {
     int result = remove_file(node);
-    if (result != 0)
-        diag("restore_left", "text=\"%s/" BACKUP_RESTORE_NAME " cannot be removed: %s\"",
-             node->config.dir, strerror(-result));
     node->restore.held = false;
+    if (result != 0) {
+        char text[700];
+        snprintf(text, sizeof(text),
+                 "%s/" BACKUP_RESTORE_NAME " is restored and cannot be removed: %s",
+                 node->config.dir, strerror(-result));
+        node_refuse_start(node, text);
+        return false;
+    }
     diag("restored", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, node->restore.meta.index,
          node->restore.term.n, node->restore.meta.count);
+    return true;
 }

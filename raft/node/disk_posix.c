@@ -85,6 +85,8 @@ static int posix_write(struct disk *disk, int file, uint64_t offset, const void 
             continue;
         if (put < 0)
             return -errno;
+        if (put == 0)
+            return -EIO; /* nothing was written, and no reason given */
         at += put;
         offset += (uint64_t)put;
         len -= (size_t)put;

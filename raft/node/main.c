@@ -147,12 +147,12 @@ static void on_note(void *context, const char *fact, const char *text)
 
 static void on_failed(void *context, const char *what, int error)
 {
-    (void)context;
-    char text[256];
+    const struct node *node = context;
+    char text[512];
     snprintf(text, sizeof(text),
              "%s failed: %s. What was acknowledged is on disk; what was not may be or not. See to "
-             "the disk, then start again",
-             what, strerror(-error));
+             "the disk of %s, then start again",
+             what, strerror(-error), node->config.dir);
     die(text);
 }
 
@@ -268,12 +268,29 @@ static bool share_a_host(const struct config *config)
     return config->member_count > 1;
 }
 
+/* What has no words of its own is said here. */
+static int said(int result)
+{
+    if (result != 0)
+        fprintf(stderr, "rollcall-node: cannot start: %s\n", strerror(-result));
+    return result;
+}
+
+/* A log that is no good has its text; what else failed on the way has a reason besides. */
+static void say_unopened(const char *dir, int error, const char *text)
+{
+    bool judged = error == -EBADMSG && text[0] != '\0';
+    fprintf(stderr, "rollcall-node: cannot open the log in %s: %s%s%s%s\n", dir,
+            judged ? text : strerror(-error), !judged && text[0] != '\0' ? " (" : "",
+            judged ? "" : text, !judged && text[0] != '\0' ? ")" : "");
+}
+
 static int open_log(struct node *node)
 {
     const struct config *config = &node->config;
     uint64_t random;
     if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
-        return -errno;
+        return said(-errno);
     struct replica_options options = {
         .node = config->id,
         .cluster = config->cluster,
@@ -298,8 +315,7 @@ static int open_log(struct node *node)
     int result = replica_open(&options, &node->replica, &node->recovered);
     const struct wal_recovered *recovered = &node->recovered;
     if (result != 0) {
-        fprintf(stderr, "rollcall-node: cannot open the log in %s: %s\n", config->dir,
-                recovered->text[0] != '\0' ? recovered->text : strerror(-result));
+        say_unopened(config->dir, result, recovered->text);
         return result;
     }
     if (recovered->damaged_hard_state_blocks > 0)
@@ -414,7 +430,7 @@ static int start(struct node *node)
         return result;
     start_loop(node);
     check_result(runner_threads_init(&node->runner, &node->loop), "threads");
-    result = make_peers(node);
+    result = said(make_peers(node));
     if (result == 0)
         result = boot_restore_find(node);
     if (result == 0)
@@ -435,7 +451,7 @@ static int start(struct node *node)
         .context = node,
     };
     node->workers = workers_new(&workers);
-    return node->workers != NULL ? boot_open(node) : -ENOMEM;
+    return said(node->workers != NULL ? boot_open(node) : -ENOMEM);
 }
 
 static void tidy_up(struct node *node)

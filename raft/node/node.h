@@ -73,6 +73,6 @@ void boot_restore_saved(struct node *node, const char *failure);
 /* Redis holds something, it is in `loading`: true when it is this very state. */
 NODISCARD bool boot_restore_is_held(struct node *node);
 struct replica_state boot_restore_state(struct node *node);
-void boot_restore_done(struct node *node); /* the log is durable */
+NODISCARD bool boot_restore_done(struct node *node); /* the log is durable; false: it stops */
 
 #endif
