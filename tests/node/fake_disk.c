@@ -3,6 +3,7 @@
 #include "raft/wire/record.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,7 +23,7 @@ static struct fake_disk *fake_of(struct disk *disk)
 }
 
 /* Counts an operation; non-zero when it must not happen (or, at a crash, only in part). */
-static int begin_operation(struct fake_disk *fake)
+static int begin_operation(struct fake_disk *fake, const char *call, const char *name)
 {
     if (fake->crashed)
         return -EIO;
@@ -31,9 +32,25 @@ static int begin_operation(struct fake_disk *fake)
         fake->crashed = true;
         return -EIO;
     }
-    if (fake->fail_at != 0 && fake->operations == fake->fail_at)
-        return fake->fail_error;
-    return 0;
+    if (fake->fail_at == 0 || fake->operations != fake->fail_at)
+        return 0;
+    fake->failed_call = call;
+    snprintf(fake->failed_name, sizeof(fake->failed_name), "%s", name);
+    return fake->fail_error;
+}
+
+static const char *name_of(const struct fake_disk *fake, int file)
+{
+    for (int i = 0; i < fake->names; i++) {
+        if (fake->name[i].file == file)
+            return fake->name[i].name;
+    }
+    return "";
+}
+
+static void note_change(struct fake_disk *fake, const char *name)
+{
+    snprintf(fake->changed_name, sizeof(fake->changed_name), "%s", name);
 }
 
 static struct fake_name *find(struct fake_name *names, int count, const char *name)
@@ -85,7 +102,7 @@ static int fake_open(struct disk *disk, const char *name, bool create, int *ret_
     }
     if (!create)
         return -ENOENT;
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "open", name);
     if (result != 0)
         return result;
     int file = 0;
@@ -141,7 +158,7 @@ static int fake_write(struct disk *disk, int file, uint64_t offset, const void *
     struct fake_file *f = &fake->file[file];
     if (f->direct)
         assert((offset | len | (uintptr_t)bytes) % DISK_SECTOR_BYTES == 0);
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "write", name_of(fake, file));
     bool cut_short = fake->crashed && result != 0 && fake->operations == fake->crash_at;
     if (result != 0 && !cut_short)
         return result;
@@ -189,7 +206,7 @@ static void forget_writes(struct fake_disk *fake, int file)
 static int fake_sync(struct disk *disk, int file)
 {
     struct fake_disk *fake = fake_of(disk);
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "sync", name_of(fake, file));
     fake->syncs++;
     if (result != 0 && fake->fail_forgets && !fake->crashed)
         forget_writes(fake, file);
@@ -211,9 +228,10 @@ static int fake_sync(struct disk *disk, int file)
 static int fake_rename(struct disk *disk, const char *from, const char *to)
 {
     struct fake_disk *fake = fake_of(disk);
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "rename", from);
     if (result != 0)
         return result;
+    note_change(fake, from);
     struct fake_name *found = find(fake->name, fake->names, from);
     if (found == NULL)
         return -ENOENT;
@@ -226,9 +244,10 @@ static int fake_rename(struct disk *disk, const char *from, const char *to)
 static int fake_remove(struct disk *disk, const char *name)
 {
     struct fake_disk *fake = fake_of(disk);
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "remove", name);
     if (result != 0)
         return result;
+    note_change(fake, name);
     struct fake_name *found = find(fake->name, fake->names, name);
     if (found == NULL)
         return -ENOENT;
@@ -258,7 +277,7 @@ static void forget_nameless(struct fake_disk *fake)
 static int fake_sync_directory(struct disk *disk)
 {
     struct fake_disk *fake = fake_of(disk);
-    int result = begin_operation(fake);
+    int result = begin_operation(fake, "sync_directory", fake->changed_name);
     fake->syncs++;
     if (result != 0)
         return result;

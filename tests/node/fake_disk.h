@@ -49,6 +49,8 @@ struct fake_disk {
     bool crashed;        /* since then all fail with -EIO */
     uint64_t fail_at;    /* the operation that fails with `fail_error`, once */
     int fail_error;
+    const char *failed_call; /* what that was; of the directory: on what was last changed in it */
+    char failed_name[32], changed_name[32];
     bool fail_forgets; /* a sync that fails leaves what it should have written in memory only */
     uint64_t room;     /* bytes that files may still grow by */
 };

@@ -83,8 +83,10 @@ static void hook_ready(void *context)
 static void hook_failed(void *context, const char *what, int error)
 {
     struct rig *rig = context;
-    (void)what, (void)error;
     rig->failed = true;
+    rig->failures++;
+    rig->failed_what = what;
+    rig->failed_error = error;
 }
 
 static const struct replica_hooks hooks = {
@@ -192,6 +194,7 @@ int rig_start(struct rig *rig)
     must(rig->replica == NULL);
     fake_runner_init(&rig->runner);
     rig->ready = rig->failed = false;
+    rig->failures = 0;
     int result = replica_open(&options, &rig->replica, &rig->recovered);
     if (result != 0) {
         snprintf(rig->text, sizeof(rig->text), "%s", rig->recovered.text);

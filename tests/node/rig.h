@@ -40,6 +40,9 @@ struct rig {
     struct wal_recovered recovered;
     char text[600]; /* why it did not start */
     bool ready, failed;
+    uint32_t failures; /* of this life, and the last */
+    const char *failed_what;
+    int failed_error;
     uint32_t readable, read_refused;
     enum call_reason read_reason;
     struct users_view *view; /* what the hook `save` was given */
