@@ -69,6 +69,7 @@ UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/
 CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
 SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c)
+CRASH      := $(call src,tests/crash) tests/node/fake_disk.c
 FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
@@ -113,6 +114,9 @@ ROT := $(filter-out tests/sim/main.c tests/sim/run.c tests/sim/scenario%,$(SIM))
 $(B)/rot: $(patsubst %.c,$(B)/sim-obj/%.o,$(ROT) $(PURE) $(DRIVER))
 	$(LINK) -fno-lto -Wl,--wrap=users_apply,--wrap=users_skip
 
+$(B)/crash: $(call obj,$(CRASH) $(PURE) $(filter raft/node/wal% raft/node/hard_state.c,$(NODE)))
+	$(LINK)
+
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer
 
@@ -138,7 +142,7 @@ $(B)/obj/tests/%.o $(B)/sim-obj/tests/%.o: CFLAGS_FILE := -Wno-conversion -Wno-s
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests sim rot mutants soak failover bench bench-peers fuzz
+.PHONY: run test tests sim rot crash mutants soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -147,15 +151,18 @@ run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/rot $(B)/sim $(B)/test-e2e
+	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/crash $(B)/rot $(B)/sim $(B)/test-e2e
 
-tests: $(B)/test-unit $(B)/test-e2e $(B)/sim $(B)/rot ; @:
+tests: $(B)/test-unit $(B)/test-e2e $(B)/sim $(B)/rot $(B)/crash ; @:
 
 sim: $(B)/sim ## whole clusters on pretended machines: SEED=, N= runs, ARGS='--story'
 	@$(B)/sim --seed $(SEED) --runs $(N) $(ARGS)
 
 rot: $(B)/rot ## every damage to the files of a log, for one node and a member of three: ARGS='--stride 8'
 	@$(B)/rot $(ARGS)
+
+crash: $(B)/crash ## every state of the disk that a loss of power may leave, recovered: ARGS='--all 16'
+	@$(B)/crash $(ARGS)
 
 soak: ## the long way: a node killed 200 times under load, 40 storms over three nodes
 	@deploy/packages build run test
