@@ -5,10 +5,10 @@
  *
  * Four blocks of 4 KiB: two generations of two copies each, A A B B, all of them written when the
  * file is made. A write goes to both copies of the generation that does not hold the newest state,
- * one after the other, each synced before what comes next. So a torn write damages one block of what
- * was not acknowledged, and any one rotten block leaves a copy of the newest state: the readable
- * block with the highest sequence number. Where both copies of a generation are lost, which no torn
- * write leaves, that one may have been the newest: the state is in doubt.
+ * one after the other, each synced before what comes next. So a torn write damages one block of
+ * what was not acknowledged, and any one rotten block leaves a copy of the newest state: the
+ * readable block with the highest sequence number. Where both copies of a generation are lost,
+ * which no torn write leaves, that one may have been the newest: the state is in doubt.
  */
 #ifndef ROLLCALL_NODE_HARD_STATE_H
 #define ROLLCALL_NODE_HARD_STATE_H

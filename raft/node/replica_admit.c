@@ -14,6 +14,7 @@
 
 #define ASK_AGAIN_MS 50u
 #define ROUNDS       2u
+#define PATIENCE     4u /* election timeouts without a leader, before all are asked anew */
 
 static uint32_t place_of(const struct replica *replica, raft_node_id id)
 {
@@ -31,7 +32,7 @@ static bool wants_floor(const struct replica *replica)
 
 static uint64_t question(const struct replica *replica)
 {
-    return replica->options.random + replica->admission.round;
+    return replica->options.random + replica->admission.questions;
 }
 
 static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t of_question)
@@ -71,10 +72,38 @@ static void tell_core(struct replica *replica)
 {
     const struct admission *admission = &replica->admission;
     replica->admission.done = true;
+    replica->admission.done_ms = replica_now_ms(replica);
     replica_step(replica, &(struct raft_event){.kind = RAFT_FLOOR_KNOWN,
                                                .floor_known = {.term = admission->highest,
                                                                .last = admission->last,
                                                                .last_term = admission->last_term}});
+}
+
+static void begin_round(struct admission *admission, uint32_t round)
+{
+    admission->round = round;
+    admission->questions++;
+    admission->heard_count = 0;
+    memset(admission->heard, 0, sizeof(admission->heard));
+}
+
+/*
+ * What was heard may have been lost since: an end that was not durable, of a node that lost power.
+ * Then nobody reaches this floor, and all are asked anew.
+ */
+static void ask_anew(struct replica *replica, uint64_t now_ms)
+{
+    struct admission *admission = &replica->admission;
+    struct raft_status status = raft_status(replica->raft);
+    if (!admission->done || !status.unsure)
+        return;
+    if (status.leader_known)
+        admission->done_ms = now_ms;
+    if (now_ms - admission->done_ms < PATIENCE * replica->options.election_ms)
+        return;
+    admission->done = false;
+    admission->highest.n = admission->last.n = admission->last_term.n = 0;
+    begin_round(admission, 0);
 }
 
 static void take(struct admission *admission, const struct peer_standing *standing)
@@ -106,9 +135,7 @@ void admit_heard(struct replica *replica, raft_node_id from, const struct peer_s
     take(admission, standing);
     if (admission->heard_count + 1 < replica->options.members)
         return;
-    admission->round++;
-    admission->heard_count = 0;
-    memset(admission->heard, 0, sizeof(admission->heard));
+    begin_round(admission, admission->round + 1);
     if (admission->round < ROUNDS)
         ask(replica, replica_now_ms(replica));
     else
@@ -119,6 +146,7 @@ void admit_look(struct replica *replica, uint64_t now_ms)
 {
     struct admission *admission = &replica->admission;
     bool unsure = raft_status(replica->raft).unsure;
+    ask_anew(replica, now_ms);
     if (wants_floor(replica) && now_ms - admission->asked_ms >= ASK_AGAIN_MS)
         ask(replica, now_ms);
     if (replica->unsure && !unsure)

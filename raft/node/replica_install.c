@@ -239,16 +239,19 @@ static void say_please(struct replica *replica, uint64_t now_ms)
 {
     struct install *install = &replica->install;
     bool lacks = replica_lacks_state(replica);
+    raft_index damaged = {replica->applied + 1};
     bool late = install->phase == INSTALL_FETCHING && now_ms - install->heard_ms >= PIECE_LATE_MS;
     if ((!lacks && !repair_is_hopeless(replica)) || (install->phase != INSTALL_NONE && !late) ||
         now_ms - install->please_ms < PLEASE_MS)
         return;
     install->please_ms = now_ms;
+    if (!lacks)
+        (void)repair_first(replica, &damaged);
     install->please_who = (install->please_who + 1) % replica->options.members;
     raft_node_id who = replica->options.member[install->please_who];
     struct peer_note note = {
         .kind = PEER_SNAPSHOT_PLEASE,
-        .snapshot_please = {.least = lacks ? replica->log_start : replica->applied + 1},
+        .snapshot_please = {.least = lacks ? replica->log_start : damaged.n},
     };
     if (who.n != replica->options.node)
         replica_send_note(replica, who, &note);

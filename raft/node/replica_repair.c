@@ -28,19 +28,21 @@ bool repair_blocks_apply(const struct replica *replica)
 
 bool repair_is_hopeless(const struct replica *replica)
 {
-    return repair_blocks_apply(replica) && replica->repair.tries >= REPAIR_TRIES_MAX;
+    struct raft_status status = raft_status(replica->raft);
+    bool waits = repair_blocks_apply(replica) || (status.damaged && !status.leader_known);
+    return waits && replica->repair.tries >= REPAIR_TRIES_MAX;
 }
 
-static bool is_damaged(const struct replica *replica)
+bool repair_first(const struct replica *replica, raft_index *ret_index)
 {
-    raft_index hole;
     return wal_has_hole(replica->wal, (raft_index){replica->applied + 1},
-                        raft_status(replica->raft).last, &hole);
+                        raft_status(replica->raft).last, ret_index);
 }
 
 static void tell_core(struct replica *replica)
 {
-    bool damaged = is_damaged(replica);
+    raft_index first;
+    bool damaged = repair_first(replica, &first);
     if (damaged == raft_status(replica->raft).damaged)
         return;
     replica_step(replica, &(struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
@@ -63,10 +65,19 @@ static bool put_back(struct replica *replica, raft_index index, raft_term term,
     return true;
 }
 
+/* From another place each time: the first ones may be such that nobody has. */
+static uint32_t next_place(const struct replica *replica)
+{
+    uint32_t holes = wal_holes(replica->wal);
+    return holes > ASKED_AT_ONCE ? replica->repair.place % holes : 0;
+}
+
 static void from_memory(struct replica *replica)
 {
     struct wal_hole hole;
-    for (uint32_t i = 0; i < ENTRIES_PER_TURN && wal_hole(replica->wal, i, &hole); i++) {
+    uint32_t first = next_place(replica);
+    for (uint32_t i = first; i < first + ENTRIES_PER_TURN && wal_hole(replica->wal, i, &hole);
+         i++) {
         enum raft_entry_kind kind;
         struct bytes payload;
         if (entries_get(&replica->entries, hole.index, &kind, &payload) &&
@@ -103,8 +114,10 @@ static void ask(struct replica *replica, uint64_t now_ms)
     uint8_t indexes[ASKED_AT_ONCE * 8];
     struct writer out = writer_of(indexes, sizeof(indexes));
     struct wal_hole hole;
-    for (uint32_t i = 0; i < ASKED_AT_ONCE && wal_hole(replica->wal, i, &hole); i++)
+    uint32_t first = next_place(replica);
+    for (uint32_t i = first; i < first + ASKED_AT_ONCE && wal_hole(replica->wal, i, &hole); i++)
         put_u64(&out, hole.index.n);
+    repair->place = first + ASKED_AT_ONCE;
     struct peer_note note = {.kind = PEER_ENTRIES_PLEASE,
                              .entries_please = {.indexes = writer_bytes(&out)}};
     repair->asked_ms = now_ms;
@@ -173,7 +186,9 @@ void repair_scrubbed(void *context, const struct wal_scrubbed *scrubbed)
     char text[256];
     if (scrubbed->error != 0)
         replica_failed(replica, "reading the log through", scrubbed->error);
-    if (scrubbed->damaged == 0)
+    bool news = wal_holes(replica->wal) > replica->repair.holes_said;
+    replica->repair.holes_said = wal_holes(replica->wal);
+    if (!news && scrubbed->repaired == 0 && scrubbed->unknown == 0)
         return;
     snprintf(text, sizeof(text),
              "%016" PRIx64 ".wal offset %" PRIu64 ": %" PRIu32 " damaged places, %" PRIu32

@@ -118,13 +118,14 @@ struct install {
 /* --- replica_admit.c -------------------------------------------------------------------------- */
 
 struct admission {
+    uint64_t questions;           /* asked in this life: each has a number of its own */
     uint32_t round;               /* of asking */
     bool heard[RAFT_MEMBERS_MAX]; /* in this round, by place among the members */
     uint32_t heard_count;
     raft_term highest;
     raft_index last; /* the furthest end of a log */
     raft_term last_term;
-    uint64_t asked_ms;
+    uint64_t asked_ms, done_ms;
     bool done;
 };
 
@@ -136,7 +137,9 @@ struct repair {
     uint32_t tries;    /* since an entry came */
     uint32_t unsynced; /* entries put back since the last sync */
     uint64_t repaired;
-    raft_node_id asker; /* who is being answered */
+    uint32_t place;      /* among the holes: to be asked for next */
+    uint32_t holes_said; /* so many were there when scrubbing last looked */
+    raft_node_id asker;  /* who is being answered */
 };
 
 struct replica {
@@ -281,9 +284,12 @@ void admit_look(struct replica *replica, uint64_t now_ms);
 
 /* --- replica_repair.c ------------------------------------------------------------------------- */
 
-/* The next entry to apply is damaged; and no other node seems to have it. */
+/* The next entry to apply is damaged. */
 bool repair_blocks_apply(const struct replica *replica);
+/* No other node seems to have what is damaged here, and nothing goes on without: a state may. */
 bool repair_is_hopeless(const struct replica *replica);
+/* The first damaged entry that is not applied; false when there is none. */
+bool repair_first(const struct replica *replica, raft_index *ret_index);
 void repair_asked(struct replica *replica, raft_node_id from,
                   const struct peer_entries_please *please);
 void repair_entry(struct replica *replica, const struct peer_entry_here *entry);

@@ -29,8 +29,8 @@
  *   - more was there, when something later is, or the hard state says so: the log is cut there;
  *   - it may have been, otherwise: damage in the last part can be a torn write that nobody was told
  *     of, or rot in what was. The records before the first damaged one are kept, the rest is cut.
- *     A write is torn for sure when each damage has a sector that is still unused, which rot leaves
- *     nowhere, or when no single block of 4 KiB could have brought about all of it.
+ *     A write is torn for sure when a sector of it is still unused, which rot leaves nowhere (but a
+ *     disk that forgets the last write, or puts it elsewhere, does: nothing here tells of that).
  *
  * A cluster of one refuses holes, and the end of a log of which more was there: changed is nothing.
  * A damaged last part it cuts, and says so. A member of a cluster never refuses its own log: it

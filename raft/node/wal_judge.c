@@ -434,48 +434,34 @@ static int look_beyond(struct wal_judge *judge, struct beyond *ret)
 
 /* --- the verdict ------------------------------------------------------------------------------ */
 
-/* Damage in the last part: by wal.h's rule, was the write torn? */
-struct blame {
-    bool unwritten;                   /* a sector of it is still unused */
-    uint64_t first_block, last_block; /* one block that has to do with all of it is among these */
-    bool any;
-};
-
-static void blame_bytes(struct blame *blame, const struct wal_walk *walk, uint64_t first,
-                        uint64_t end)
+/* A sector that should hold some of these bytes is still unused. */
+static bool unwritten(const struct wal_walk *walk, uint64_t first, uint64_t end)
 {
-    uint64_t first_block = first / 4096, last_block = (end - 1) / 4096;
-    for (uint64_t at = first / DISK_SECTOR_BYTES * DISK_SECTOR_BYTES; at < end;
+    bool found = false;
+    for (uint64_t at = first / DISK_SECTOR_BYTES * DISK_SECTOR_BYTES; !found && at < end;
          at += DISK_SECTOR_BYTES)
-        blame->unwritten = blame->unwritten || wal_walk_unused(walk, at);
-    if (!blame->any || first_block > blame->first_block)
-        blame->first_block = first_block;
-    if (!blame->any || last_block < blame->last_block)
-        blame->last_block = last_block;
-    blame->any = true;
+        found = wal_walk_unused(walk, at);
+    return found;
 }
 
+/* Damage in the last part: by wal.h's rule, was the write torn? */
 static bool is_torn(const struct wal_judge *judge, bool ends_clean)
 {
     const struct wal_walk *walk = &judge->at.walk;
-    struct blame blame = {.any = false};
-    for (size_t i = judge->part.patches; i < judge->patches.count; i++) {
+    bool torn = false;
+    for (size_t i = judge->part.patches; !torn && i < judge->patches.count; i++) {
         const struct wal_patch *patch = &judge->patches.at[i];
-        if (patch->segment == walk->segment)
-            blame_bytes(&blame, walk, patch->offset, patch->offset + patch->len);
+        torn = patch->segment == walk->segment &&
+               unwritten(walk, patch->offset, patch->offset + patch->len);
     }
-    for (uint32_t i = judge->part.holes; i < judge->at.holes; i++) {
+    for (uint32_t i = judge->part.holes; !torn && i < judge->at.holes; i++) {
         const struct wal_hole *hole = &judge->wal->hole[i].hole;
         uint64_t first = hole->offset + RECORD_HEADER_BYTES;
-        blame_bytes(&blame, walk, first, first + (hole->length > 0 ? hole->length : 1));
+        torn = unwritten(walk, first, first + (hole->length > 0 ? hole->length : 1));
     }
-    /* The next record, or COPIES, is not there. Behind a whole part it is another write's. */
-    struct blame next = blame;
-    if (!ends_clean && walk->offset < walk->size)
-        blame_bytes(walk->count > 0 ? &blame : &next, walk, walk->offset,
-                    wal_sector_after(walk->offset) + 1);
-    blame.unwritten = blame.unwritten || next.unwritten;
-    return blame.unwritten || (blame.any && blame.first_block > blame.last_block);
+    /* The next record, or COPIES, is not there. */
+    return torn || (!ends_clean && walk->offset < walk->size &&
+                    unwritten(walk, walk->offset, wal_sector_after(walk->offset) + 1));
 }
 
 static void note_place(struct wal_judge *judge, uint64_t segment, uint64_t offset)
