@@ -34,7 +34,16 @@ bool replica_lacks_state(const struct replica *replica)
 size_t replica_room(const struct replica *replica)
 {
     size_t room = wal_room(replica->wal);
-    return room > ROOM_RESERVE_BYTES ? room - ROOM_RESERVE_BYTES : 0;
+    size_t reserve = replica->options.segment_bytes / ROOM_RESERVE_PART;
+    if (reserve < ROOM_RESERVE_BYTES)
+        reserve = ROOM_RESERVE_BYTES;
+    return room > reserve ? room - reserve : 0;
+}
+
+/* A leader opens its term with an entry: no campaign while there is no room for one. */
+static bool may_step(const struct replica *replica)
+{
+    return raft_status(replica->raft).role == RAFT_LEADER || wal_room(replica->wal) > 0;
 }
 
 /* Entries up to here are not needed in memory: applied, and to be read from disk. */
@@ -278,9 +287,7 @@ static void step_gathered(struct replica *replica, uint64_t now_ms)
         replica_step(replica, &(struct raft_event){.kind = RAFT_PERSISTED,
                                                    .persisted = {.mark = replica->mark}});
     }
-    /* A leader opens its term with an entry: no campaign while there is no room for one. */
-    bool leads = raft_status(replica->raft).role == RAFT_LEADER;
-    if (now_ms >= replica->deadline_ms && (leads || replica_room(replica) > 0))
+    if (now_ms >= replica->deadline_ms && may_step(replica))
         replica_step(replica, &(struct raft_event){.kind = RAFT_TICKED});
     look_for_leader(replica);
     writes_send(replica);
@@ -408,8 +415,7 @@ uint64_t replica_deadline_ms(const struct replica *replica)
     if (replica->unflushed && !wal_flushing(replica->wal) &&
         replica->unflushed_since_ms + replica->options.own_flush_after_ms < deadline_ms)
         deadline_ms = replica->unflushed_since_ms + replica->options.own_flush_after_ms;
-    bool leads = raft_status(replica->raft).role == RAFT_LEADER;
-    if (replica->deadline_ms < deadline_ms && (leads || replica_room(replica) > 0))
+    if (replica->deadline_ms < deadline_ms && may_step(replica))
         deadline_ms = replica->deadline_ms;
     return deadline_ms;
 }

@@ -12,8 +12,12 @@
 #define SAVE_RETRY_MS_MAX 10000u
 /* How often what waits is looked through: for a leader, an answer, a piece of a snapshot. */
 #define LOOK_MS 100u
-/* The log's last room, for the entries that the core makes itself. */
+/*
+ * The log's last room, for the entries that the core makes itself: on a full disk each start opens
+ * a term, with a kibibyte, before anything is read. So much at least, and this part of a segment.
+ */
 #define ROOM_RESERVE_BYTES 2048u
+#define ROOM_RESERVE_PART  128u
 /* So often others are asked for damaged entries in vain before states are sent instead. */
 #define REPAIR_TRIES_MAX 8u
 

@@ -278,7 +278,7 @@ Test(replica, starts_on_a_full_disk_as_soon_as_there_is_room)
         must(rig->disk.disk.ops->sync_directory(&rig->disk.disk) == 0);
         must(rig_start(rig) == 0);
         rig_ready(rig);
-        must(!rig->failed);
+        must(!rig->failed && (start > 0 || rig->ready)); /* the first may read what there is */
     }
     cr_assert(not(rig->ready));
     cr_assert(lt(u64, replica_deadline_ms(rig->replica), rig->now_ms + 1000), "it looks again");
