@@ -1,5 +1,6 @@
 /*
- * A full disk: a small file system of the test's own, mounted where only this test sees it.
+ * A full disk: a small file system of the test's own, in memory or ext4 on a loop device, mounted
+ * where only this test sees it.
  */
 #include "tests/e2e/http.h"
 #include "tests/e2e/load.h"
@@ -25,6 +26,21 @@ static bool mount_small(const struct stack *stack, const char *options)
     cr_assert_eq(mkdir(stack->node_dir, 0755), 0);
     cr_assert_eq(mkdir(path, 0755), 0);
     return mount("rollcall", path, "tmpfs", 0, options) == 0;
+}
+
+/* The same with a file system that has blocks, a journal, and writes past the page cache. */
+static bool mount_ext4(const struct stack *stack)
+{
+    char output[1024];
+    bool mounted = stack_shell(stack,
+                               "mkdir -p $N/wal && truncate -s 44M $D/disk.img && "
+                               "mkfs.ext4 -q -m 0 -F $D/disk.img && "
+                               "mount -o loop $D/disk.img $N/wal && rmdir $N/wal/lost+found",
+                               output, sizeof output) == 0;
+
+    if (!mounted)
+        fprintf(stderr, "%s", output);
+    return mounted;
 }
 
 /* Fills what is left. */
@@ -86,26 +102,20 @@ static void expect_users(int port, long count)
     answer_done(&users);
 }
 
-Test(disk, a_full_disk_refuses_clearly_loses_nothing_and_goes_on_when_there_is_room, .timeout = 300)
+static void alone_with_mounts(void)
 {
-    struct stack stack;
-    struct posting posting;
-    struct answer answer = {0};
-    pid_t node;
-    int created = 0;
-
     if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
         cr_skip_test("no mount is permitted here: %s", strerror(errno));
-    stack = stack_prepare();
-    if (!mount_small(&stack, "size=40m"))
-        cr_skip_test("no mount is permitted here: %s", strerror(errno));
-    stack_up(&stack);
-    node = stack_pid(&stack, "raft.pid");
-    posting.client = client_open(stack.port, true);
+}
 
-    fill(&stack);
+/* Users until one is refused, clearly; how many were created. */
+static int create_until_full(struct client *client)
+{
+    struct answer answer = {0};
+    int created = 0;
+
     for (; created < 60000; created++) {
-        answer = post_long(posting.client, created);
+        answer = post_long(client, created);
         if (answer.status != 201)
             break;
         answer_done(&answer);
@@ -114,17 +124,63 @@ Test(disk, a_full_disk_refuses_clearly_loses_nothing_and_goes_on_when_there_is_r
     cr_expect_not_null(strstr(answer.body, "disk"), "%s", answer.body);
     cr_expect_str_not_empty(answer_header(&answer, "Retry-After"));
     answer_done(&answer);
-    expect_users(stack.port, created);
+    return created;
+}
 
-    make_room(&stack);
-    posting.number = created;
+static void fill_up_and_go_on(struct stack *stack)
+{
+    struct posting posting = {.client = client_open(stack->port, true)};
+    pid_t node = stack_pid(stack, "raft.pid");
+
+    fill(stack);
+    posting.number = create_until_full(posting.client);
+    expect_users(stack->port, posting.number);
+    make_room(stack);
     cr_assert(wait_for(is_created, &posting, 20), "there is room, and still no user is created");
-    expect_users(stack.port, created + 1);
-    cr_expect_eq(stack_pid(&stack, "raft.pid"), node, "the node was started again");
+    expect_users(stack->port, posting.number + 1);
+    cr_expect_eq(stack_pid(stack, "raft.pid"), node, "the node was started again");
 
-    stack_down(&stack);
+    stack_down(stack);
+    stack_up(stack);
+    expect_users(stack->port, posting.number + 1);
+    client_close(posting.client);
+    stack_stop(stack);
+}
+
+Test(disk, a_full_disk_refuses_clearly_loses_nothing_and_goes_on_when_there_is_room, .timeout = 300)
+{
+    struct stack stack;
+
+    alone_with_mounts();
+    stack = stack_prepare();
+    if (!mount_small(&stack, "size=40m"))
+        cr_skip_test("no mount is permitted here: %s", strerror(errno));
     stack_up(&stack);
-    expect_users(stack.port, created + 1);
+    fill_up_and_go_on(&stack);
+}
+
+Test(disk, a_full_ext4_does_the_same_and_a_node_killed_on_it_comes_back, .timeout = 300)
+{
+    struct posting posting = {0};
+    struct stack stack;
+
+    alone_with_mounts();
+    stack = stack_prepare();
+    if (!mount_ext4(&stack))
+        cr_skip_test("no loop device, or no mkfs.ext4");
+    stack_up(&stack);
+    posting.client = client_open(stack.port, true);
+    fill(&stack);
+    posting.number = create_until_full(posting.client);
+    stack_kill(stack_pid(&stack, "raft.pid")); /* the next start finds no room, either */
+    stack_node_up(&stack);
+    expect_users(stack.port, posting.number);
+    cr_expect_not(is_created(&posting), "there is no room, and a user is created");
+    make_room(&stack);
+    cr_assert(wait_for(is_created, &posting, 20), "there is room, and still no user is created");
+    stack_kill(stack_pid(&stack, "raft.pid"));
+    stack_node_up(&stack);
+    expect_users(stack.port, posting.number + 1);
     client_close(posting.client);
     stack_stop(&stack);
 }
@@ -134,8 +190,7 @@ Test(disk, a_disk_too_small_to_start_on_is_said, .timeout = 60)
     struct stack stack;
     char output[4096];
 
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0)
-        cr_skip_test("no mount is permitted here: %s", strerror(errno));
+    alone_with_mounts();
     stack = stack_prepare();
     if (!mount_small(&stack, "size=1m"))
         cr_skip_test("no mount is permitted here: %s", strerror(errno));
