@@ -146,7 +146,7 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
     raft->commit = index_max(raft->commit, index_min(a->commit, f->verified));
 
     bool all_durable = !index_less(raft->durable, f->verified);
-    bool no_room = checked.n < a->prev.n + raft_runs_entries(&a->entries);
+    bool no_room = received->cut || checked.n < a->prev.n + raft_runs_entries(&a->entries);
     f->owes = true;
     if (no_room && !new_round)
         return; /* or the leader would send the same at once, for ever: it asks at its heartbeat */

@@ -126,6 +126,7 @@ struct raft_received {
     /* Of an append: the size of each entry, and the configuration if its one entry is one. */
     const uint32_t *bytes;
     const struct raft_configuration *configuration;
+    bool cut; /* it had more entries, for which the driver has no room now */
 };
 
 struct raft_proposed {

@@ -207,6 +207,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
             (load.fitting == 0 || !replica_make_room(replica, load.fitting, load.bytes)))
             return wal_flushing(replica->wal) ? -EAGAIN : 0; /* else as if it were lost */
         received.bytes = replica->sizes;
+        received.cut = !whole;
         received.configuration = load.is_configuration ? &load.configuration : NULL;
     } else if (room == 0 && gives_vote(inbound->message.kind)) {
         return 0; /* a leader opens its term with an entry */

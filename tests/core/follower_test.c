@@ -421,3 +421,19 @@ Test(follower, of_any_of_the_six_kinds_of_figure_7_is_repaired)
         node_free(&follower);
     }
 }
+
+/* Else the leader, told of nothing new, sends the same at once, and so on for ever. */
+Test(follower, does_not_acknowledge_the_head_of_an_append_that_it_had_already)
+{
+    struct node node = node_among(3, 1, TERMS(1, 1));
+    struct raft_message m = append_after(2, 1, 0, 0, 0, TERMS(1, 1));
+    uint32_t bytes[2] = {10, 10};
+    struct raft_event event = {.kind = RAFT_RECEIVED,
+                               .received = {.message = &m, .bytes = bytes, .cut = true}};
+    node_step(&node, event);
+    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 2) == NULL);
+    event.received.cut = false;
+    node_step(&node, event);
+    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 2)->append_give.accepted);
+    node_free(&node);
+}
