@@ -56,7 +56,8 @@ src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
-CALL := $(call src,raft/base) raft/users/command.c raft/wire/frame.c raft/wire/call.c
+CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c user_json.c) \
+        raft/wire/frame.c raft/wire/call.c
 PROCESS := $(addprefix raft/node/,main.c boot.c boot_restore.c)
 NODE := $(filter-out $(PROCESS),$(call src,raft/node))
 CTL  := $(filter-out raft/ctl/main.c,$(call src,raft/ctl))
@@ -74,7 +75,7 @@ FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
 NODE_LIBS := -luv -lhiredis -lpthread
-APP_LIBS  := -luv -lfcgi -ljson-c -lpthread
+APP_LIBS  := -luv -lfcgi -ljson-c -lcrypto -lpthread
 PROGRAMS  := $(addprefix $(B)/,rollcall-node rollcall-app rollcallctl)
 LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@ $^
 

@@ -137,19 +137,13 @@ static int greet(struct caller *caller)
 
 static struct backup_head head_of(const struct call_version_is *version)
 {
-    return (struct backup_head){
-        .cluster = version->cluster,
-        .node = version->node,
-        .made_ms = wall_ms(),
-        .index = version->index,
-        .term = version->term,
-        .known = version->index,
-        .users = version->users,
-        .next_id = version->next_id,
-        .answers_first = version->answers_first,
-        .answers_next = version->answers_next,
-        .digest = version->digest,
-    };
+    return (struct backup_head){.cluster = version->cluster,
+                                .node = version->node,
+                                .made_ms = wall_ms(),
+                                .index = version->index,
+                                .term = version->term,
+                                .known = version->index,
+                                USERS_META_FIELDS(USERS_META_FROM_version)};
 }
 
 static int take_pieces(struct caller *caller, struct backup_writer *writer)

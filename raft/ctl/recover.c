@@ -183,7 +183,7 @@ static void describe(const struct recovery *recovery, char *ret_text, size_t siz
              " users=%" PRIu64 " answers=%" PRIu64 " snapshot_index=%" PRIu64
              " not_known_committed=%s commands_of_these=%" PRIu64 "%s",
              recovery->arguments->path, recovery->arguments->dir, recovery->log.cluster,
-             recovery->log.node, recovery->term.n, meta.index, meta.count,
+             recovery->log.node, recovery->term.n, meta.index, meta.users,
              meta.answers_next - meta.answers_first, recovery->known, unknown, recovery->commands,
              recovery->arguments->without_log ? " log=left_out"
              : recovery->log_is_behind        ? " log=older_than_the_snapshot"

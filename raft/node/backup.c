@@ -69,11 +69,11 @@ static int save_users(struct backup_writer *writer, const struct users_view *vie
 
 static int save_answers(struct backup_writer *writer, const struct users_view *view, uint8_t *chunk)
 {
-    uint64_t page = 0;
+    uint64_t from = 0;
     int result = 0;
     for (bool last = false; result == 0 && !last;) {
         struct writer out = writer_of(chunk, BACKUP_CHUNK_BYTES);
-        page = packed_put_answers(view, page, &out, &last);
+        from = packed_put_answers(view, from, &out, &last);
         result = backup_block(writer, BACKUP_ANSWERS, writer_bytes(&out));
     }
     return result;
@@ -83,13 +83,14 @@ int backup_save(struct backup_writer *writer, const struct users_view *view,
                 const struct backup_head *head)
 {
     struct users_meta meta = users_view_meta(view);
-    struct backup_head whole = *head;
-    whole.users = meta.count;
-    whole.next_id = meta.next_id;
-    whole.answers_first = meta.answers_first;
-    whole.answers_next = meta.answers_next;
-    whole.digest = meta.digest;
-    assert(whole.index == meta.index);
+    struct backup_head whole = {.cluster = head->cluster,
+                                .node = head->node,
+                                .made_ms = head->made_ms,
+                                .index = meta.index,
+                                .term = head->term,
+                                .known = head->known,
+                                USERS_META_FIELDS(USERS_META_FROM_meta)};
+    assert(head->index == meta.index);
     uint8_t *chunk = malloc(BACKUP_CHUNK_BYTES);
     int result = chunk != NULL ? backup_begin(writer, &whole) : -ENOMEM;
     if (result == 0)
@@ -218,14 +219,7 @@ void backup_done(struct backup_reader *reader)
 
 static struct users_meta meta_of(const struct backup_head *head)
 {
-    return (struct users_meta){
-        .index = head->index,
-        .count = head->users,
-        .next_id = head->next_id,
-        .answers_first = head->answers_first,
-        .answers_next = head->answers_next,
-        .digest = head->digest,
-    };
+    return (struct users_meta){.index = head->index, USERS_META_FIELDS(USERS_META_FROM_head)};
 }
 
 int backup_load(struct backup_reader *reader, struct users *users)

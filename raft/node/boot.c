@@ -120,7 +120,7 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     case SNAPSHOTS_LOADED:
         diag("snapshot_loaded", "index=%" PRIu64 " users=%" PRIu64 " ms=%" PRIu64,
-             users_meta(node->loading).index, users_meta(node->loading).count,
+             users_meta(node->loading).index, users_meta(node->loading).users,
              node_now_ms(NULL) - node->started_ms);
         if (!boot_restores(node) || boot_restore_is_held(node))
             start_replica(node);

@@ -91,7 +91,7 @@ int boot_restore_judge(struct node *node)
     if (!log_is_new(node))
         return complain(node, -EBADMSG, "the log beside it is not new; take one of the two away");
     diag("restoring", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, restore->meta.index,
-         restore->term.n, restore->meta.count);
+         restore->term.n, restore->meta.users);
     return 0;
 }
 
@@ -172,6 +172,6 @@ bool boot_restore_done(struct node *node)
         return false;
     }
     diag("restored", "index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64, node->restore.meta.index,
-         node->restore.term.n, node->restore.meta.count);
+         node->restore.term.n, node->restore.meta.users);
     return true;
 }

@@ -5,6 +5,7 @@
  */
 #include "raft/node/diag.h"
 #include "raft/node/node.h"
+#include "raft/users/hash.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -136,7 +137,7 @@ static void on_ready(void *context)
          "node=%" PRIu64 " cluster=%s term=%" PRIu64 " leader=%" PRIu64 " applied=%" PRIu64
          " users=%" PRIu64 " start_ms=%" PRIu64 " socket=%s",
          node->config.id, node->config.cluster, status.raft.term.n, status.raft.leader.n,
-         status.applied, meta.count, node_now_ms(NULL) - node->started_ms, node->config.socket);
+         status.applied, meta.users, node_now_ms(NULL) - node->started_ms, node->config.socket);
 }
 
 static void on_note(void *context, const char *fact, const char *text)
@@ -480,6 +481,10 @@ int main(int argc, char **argv)
     case CONFIG_REFUSED:
         return 2;
     }
+    struct siphash_key key;
+    if (getrandom(&key, sizeof(key), 0) != (ssize_t)sizeof(key))
+        return 1;
+    users_hash_with(key);
     if (start(&node) != 0)
         return 1;
     int open_handles = uv_run(&node.loop, UV_RUN_DEFAULT);

@@ -117,8 +117,12 @@ NODISCARD int replica_start(struct replica *replica, const struct replica_state 
 void replica_write(struct replica *replica, struct replica_client client,
                    const struct request_id *request, struct bytes command);
 
-/* Asks to read: ends in `readable` or `refused`; at once when staleness is fine. */
-void replica_read(struct replica *replica, struct replica_client client, bool stale);
+/*
+ * Asks to read: ends in `readable` or `refused`. At once when staleness is fine; in either case not
+ * before entry `min_index` is applied here (0: whatever is), which may be refused as CALL_BEHIND.
+ */
+void replica_read(struct replica *replica, struct replica_client client, bool stale,
+                  uint64_t min_index);
 
 /*
  * A frame came from another node (not a HELLO). -EBADMSG: it makes no sense, nothing was done, and

@@ -30,7 +30,7 @@ static void send_want(struct replica *replica)
         .kind = PEER_SNAPSHOT_WANT,
         .snapshot_want = {.index = install->index.n,
                           .after = install->after,
-                          .answers_page = install->answers_page},
+                          .answers_from = install->answers_from},
     };
     install->asked_ms = replica_now_ms(replica);
     replica_send_note(replica, install->from, &note);
@@ -72,7 +72,7 @@ static void note_fetch(const struct replica *replica, const char *fact, const ch
     snprintf(text, sizeof(text),
              "the state after entry %" PRIu64 ", %" PRIu64 " users, from node %" PRIu64
              ", which %s",
-             install->index.n, install->meta.count, install->from.n, how);
+             install->index.n, install->meta.users, install->from.n, how);
     replica->options.hooks->note(replica->options.context, fact, text);
 }
 
@@ -122,15 +122,9 @@ int install_offered(struct replica *replica, raft_node_id from,
         .from = from,
         .index = {offer->index},
         .term = {offer->term},
-        .meta = {.index = offer->index,
-                 .count = offer->users,
-                 .next_id = offer->next_id,
-                 .answers_first = offer->answers_first,
-                 .answers_next = offer->answers_next,
-                 .digest = offer->digest},
+        .meta = {.index = offer->index, USERS_META_FIELDS(USERS_META_FROM_offer)},
         .configuration = configuration,
         .users = users,
-        .answers_page = offer->answers_first / USERS_PAGE,
         .heard_ms = replica_now_ms(replica),
         .save_retry_ms = SAVE_AGAIN_MS,
     };
@@ -147,7 +141,7 @@ int install_chunk(struct replica *replica, raft_node_id from,
     struct install *install = &replica->install;
     if (install->phase != INSTALL_FETCHING || !node_id_equal(install->from, from) ||
         chunk->index != install->index.n || chunk->after != install->after ||
-        chunk->answers_page != install->answers_page)
+        chunk->answers_from != install->answers_from)
         return 0; /* late, or twice */
     int result = packed_load_users(install->users, chunk->users);
     if (result == 0)
@@ -161,7 +155,7 @@ int install_chunk(struct replica *replica, raft_node_id from,
         return -EBADMSG;
     }
     install->after = chunk->next_after;
-    install->answers_page = chunk->next_answers_page;
+    install->answers_from = chunk->next_answers_from;
     install->heard_ms = replica_now_ms(replica);
     if (chunk->last)
         install->phase = INSTALL_TO_SAVE;

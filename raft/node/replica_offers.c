@@ -37,12 +37,8 @@ static void say(struct replica *replica, struct offer *offer)
         .kind = PEER_SNAPSHOT_OFFER,
         .snapshot_offer = {.index = offer->index.n,
                            .term = offer->term.n,
-                           .users = meta.count,
-                           .next_id = meta.next_id,
-                           .answers_first = meta.answers_first,
-                           .answers_next = meta.answers_next,
-                           .digest = meta.digest,
-                           .configuration = writer_bytes(&out)},
+                           USERS_META_FIELDS(USERS_META_FROM_meta).configuration =
+                               writer_bytes(&out)},
     };
     offer->sent_ms = replica_now_ms(replica);
     replica_send_note(replica, offer->to, &note);
@@ -85,7 +81,7 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
 static uint32_t piece_bytes(const struct replica *replica)
 {
     uint32_t bytes = replica->options.piece_bytes;
-    assert(bytes == 0 || (bytes > PACKED_ANSWERS_PAGE_BYTES && bytes <= PEER_CHUNK_BYTES_MAX));
+    assert(bytes == 0 || (bytes > PACKED_ANSWER_BYTES_MAX && bytes <= PEER_CHUNK_BYTES_MAX));
     return bytes == 0 ? PEER_CHUNK_BYTES_MAX : bytes;
 }
 
@@ -100,18 +96,18 @@ void offers_wanted(struct replica *replica, raft_node_id from,
     bool last = false, answers_last = false;
     uint64_t after = users_view_list(offer->view, want->after, 0, &users_out, &last);
     struct writer answers_out = writer_of(users_out.at, writer_room(&users_out));
-    uint64_t page_number = want->answers_page;
+    uint64_t answers_from = want->answers_from;
     if (last)
-        page_number =
-            packed_put_answers(offer->view, want->answers_page, &answers_out, &answers_last);
+        answers_from =
+            packed_put_answers(offer->view, want->answers_from, &answers_out, &answers_last);
     assert(!answers_out.bad && !users_out.bad);
     struct peer_note note = {
         .kind = PEER_SNAPSHOT_CHUNK,
         .snapshot_chunk = {.index = want->index,
                            .after = want->after,
-                           .answers_page = want->answers_page,
+                           .answers_from = want->answers_from,
                            .next_after = after,
-                           .next_answers_page = page_number,
+                           .next_answers_from = answers_from,
                            .last = answers_last,
                            .users = writer_bytes(&users_out),
                            .answers = writer_bytes(&answers_out)},

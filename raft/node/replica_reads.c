@@ -11,28 +11,57 @@ int reads_init(struct reads *reads)
 {
     reads->gathered = calloc(REPLICA_WAITING_MAX, sizeof(*reads->gathered));
     reads->asking = calloc(REPLICA_WAITING_MAX, sizeof(*reads->asking));
-    return reads->gathered != NULL && reads->asking != NULL ? 0 : -ENOMEM;
+    reads->behind = calloc(REPLICA_WAITING_MAX, sizeof(*reads->behind));
+    bool made = reads->gathered != NULL && reads->asking != NULL && reads->behind != NULL;
+    return made ? 0 : -ENOMEM;
 }
 
 void reads_done(struct reads *reads)
 {
     free(reads->gathered);
     free(reads->asking);
+    free(reads->behind);
 }
 
-void replica_read(struct replica *replica, struct replica_client client, bool stale)
+/* The state is as new as a read must have it, but for its min_index. */
+static void deliver(struct replica *replica, const struct waiting_read *read)
 {
     const struct replica_hooks *hooks = replica->options.hooks;
     struct reads *reads = &replica->reads;
+    if (read->min_index <= replica->applied)
+        hooks->readable(replica->options.context, read->client);
+    else if (reads->behind_count == REPLICA_WAITING_MAX)
+        hooks->refused(replica->options.context, read->client, CALL_BUSY);
+    else
+        reads->behind[reads->behind_count++] = *read;
+}
+
+void replica_read(struct replica *replica, struct replica_client client, bool stale,
+                  uint64_t min_index)
+{
+    const struct replica_hooks *hooks = replica->options.hooks;
+    struct reads *reads = &replica->reads;
+    struct waiting_read read = {client, replica_now_ms(replica), min_index};
     if (replica->stopping)
         hooks->refused(replica->options.context, client, CALL_STOPPING);
     else if (stale && replica->ready && !replica_lacks_state(replica))
-        hooks->readable(replica->options.context, client);
+        deliver(replica, &read);
     else if (reads->gathered_count == REPLICA_WAITING_MAX)
         hooks->refused(replica->options.context, client, CALL_BUSY);
     else
-        reads->gathered[reads->gathered_count++] =
-            (struct waiting_read){.client = client, .born_ms = replica_now_ms(replica)};
+        reads->gathered[reads->gathered_count++] = read;
+}
+
+/* Those whose min_index was reached meanwhile. */
+static void deliver_behind(struct replica *replica)
+{
+    struct reads *reads = &replica->reads;
+    uint32_t count = reads->behind_count;
+    reads->behind_count = 0; /* those that still wait go back, in front of where this reads */
+    for (uint32_t i = 0; i < count; i++) {
+        struct waiting_read read = reads->behind[i];
+        deliver(replica, &read);
+    }
 }
 
 void reads_ask(struct replica *replica, uint64_t now_ms)
@@ -85,8 +114,10 @@ void reads_again(struct replica *replica)
 void reads_deliver(struct replica *replica)
 {
     struct reads *reads = &replica->reads;
-    if (reads->phase != ROUND_READY || replica->applied < reads->index.n ||
-        replica_lacks_state(replica))
+    if (replica_lacks_state(replica))
+        return;
+    deliver_behind(replica);
+    if (reads->phase != ROUND_READY || replica->applied < reads->index.n)
         return;
     const struct replica_hooks *hooks = replica->options.hooks;
     reads->phase = ROUND_NONE;
@@ -95,13 +126,13 @@ void reads_deliver(struct replica *replica)
         hooks->ready(replica->options.context);
     }
     for (uint32_t i = 0; i < reads->asking_count; i++)
-        hooks->readable(replica->options.context, reads->asking[i].client);
+        deliver(replica, &reads->asking[i]);
     reads->asking_count = 0;
 }
 
 /* Those who have waited long enough: refused, and out of the list. */
 static void give_up_old(struct replica *replica, struct waiting_read *list, uint32_t *count,
-                        uint64_t now_ms)
+                        enum call_reason reason, uint64_t now_ms)
 {
     const struct replica_hooks *hooks = replica->options.hooks;
     uint32_t kept = 0;
@@ -109,7 +140,7 @@ static void give_up_old(struct replica *replica, struct waiting_read *list, uint
         if (now_ms - list[i].born_ms < REPLICA_WAIT_MS)
             list[kept++] = list[i];
         else
-            hooks->refused(replica->options.context, list[i].client, CALL_NO_LEADER);
+            hooks->refused(replica->options.context, list[i].client, reason);
     }
     *count = kept;
 }
@@ -117,8 +148,9 @@ static void give_up_old(struct replica *replica, struct waiting_read *list, uint
 void reads_look(struct replica *replica, uint64_t now_ms)
 {
     struct reads *reads = &replica->reads;
-    give_up_old(replica, reads->gathered, &reads->gathered_count, now_ms);
-    give_up_old(replica, reads->asking, &reads->asking_count, now_ms);
+    give_up_old(replica, reads->gathered, &reads->gathered_count, CALL_NO_LEADER, now_ms);
+    give_up_old(replica, reads->asking, &reads->asking_count, CALL_NO_LEADER, now_ms);
+    give_up_old(replica, reads->behind, &reads->behind_count, CALL_BEHIND, now_ms);
     bool lost = now_ms - reads->asked_ms >= 2 * (uint64_t)replica->options.election_ms;
     if (reads->phase == ROUND_ASKED && lost)
         reads->phase = ROUND_WANTED; /* under another token */

@@ -66,6 +66,7 @@ struct writes {
 struct waiting_read {
     struct replica_client client;
     uint64_t born_ms;
+    uint64_t min_index;
 };
 
 enum round_phase {
@@ -80,6 +81,8 @@ struct reads {
     uint32_t gathered_count;
     struct waiting_read *asking; /* in the round */
     uint32_t asking_count;
+    struct waiting_read *behind; /* could be answered, but for their min_index */
+    uint32_t behind_count;
     enum round_phase phase;
     uint64_t token;
     uint64_t asked_ms, retry_ms;
@@ -112,7 +115,7 @@ struct install {
     struct users_meta meta;
     struct raft_configuration configuration;
     struct users *users;
-    uint64_t after, answers_page; /* to ask for next */
+    uint64_t after, answers_from; /* to ask for next */
     uint64_t asked_ms, heard_ms;
     uint64_t save_after_ms, save_retry_ms;
     uint64_t please_ms;  /* when a node without its state last asked for one */

@@ -147,8 +147,9 @@ void snapshots_digest(uint64_t digest, char ret_text[17])
 }
 
 const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS] = {
-    "format", "cluster", "node",          "index",        "term",   "configuration",
-    "users",  "next_id", "answers_first", "answers_next", "digest",
+    "format",        "cluster",      "node",       "index",     "term",
+    "configuration", "users",        "next_id",    "changed",   "time_ms",
+    "answers_first", "answers_next", "keys_first", "keys_next", "digest",
 };
 
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9])
@@ -215,9 +216,34 @@ void snapshots_meta_print(const struct store_reply *meta, char *ret_text, size_t
         snprintf(ret_text, text_bytes, "one that was changed");
 }
 
+static uint64_t pages_of(uint64_t first, uint64_t next)
+{
+    return first == next ? 0 : (next - 1) / USERS_PAGE - first / USERS_PAGE + 1;
+}
+
 uint64_t snapshots_answers_pages(struct users_meta meta)
 {
-    if (meta.answers_first == meta.answers_next)
-        return 0;
-    return (meta.answers_next - 1) / USERS_PAGE - meta.answers_first / USERS_PAGE + 1;
+    return pages_of(meta.answers_first, meta.answers_next) +
+           pages_of(meta.keys_first, meta.keys_next);
+}
+
+/* The first page from *number on that holds something of [first, next); false: there is none. */
+static bool find_page(uint64_t first, uint64_t next, uint64_t *number)
+{
+    if (*number < first / USERS_PAGE)
+        *number = first / USERS_PAGE;
+    return first < next && *number <= (next - 1) / USERS_PAGE;
+}
+
+bool snapshots_answers_page(struct users_meta meta, uint64_t *number)
+{
+    if (*number < USERS_KEYED) {
+        if (find_page(meta.answers_first, meta.answers_next, number))
+            return true;
+        *number = USERS_KEYED;
+    }
+    uint64_t page = *number - USERS_KEYED;
+    bool found = find_page(meta.keys_first, meta.keys_next, &page);
+    *number = USERS_KEYED + page;
+    return found;
 }

@@ -3,11 +3,13 @@
  *
  * Keys, all under "rollcall:CLUSTER:NODE:" so that nodes and clusters may share a server:
  *
- *     users    hash   id → {"id":7,"name":"Alice"}
+ *     users    hash   id → {"id":7,"name":"Alice","email":"alice@example.org"}
  *     indexes  hash   id / 64 → "7:12 8:13 …", id:raft index of the last change
- *     answers  hash   sequence / 64 → lines "SEQUENCE REQUEST-ID created ID INDEX"
- *     meta     hash   format cluster node index term configuration users next_id answers_first
- *                     answers_next digest checksum
+ *     answers  hash   sequence / 64 → lines "SEQUENCE REQUEST-ID INDEX created ID ETAG", see
+ *                     users/command.h for the other answers; and "k" sequence / 64 → lines of those
+ *                     under an Idempotency-Key, "SEQUENCE KEY FINGERPRINT TIME-MS INDEX created …"
+ *     meta     hash   format cluster node index term configuration users next_id changed time_ms
+ *                     answers_first answers_next keys_first keys_next digest checksum
  *
  * The configuration is "1,2,3", the voters; then "/1,2" while joint, the outgoing ones; then "+4",
  * the learners.

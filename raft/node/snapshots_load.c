@@ -22,7 +22,7 @@ static void end_load(struct snapshots *snapshots)
 {
     struct snapshots_load *load = &snapshots->load;
     enum snapshots_found found = SNAPSHOTS_LOADED;
-    judge_size(snapshots, KEY_USERS, load->sizes.users, load->meta.count);
+    judge_size(snapshots, KEY_USERS, load->sizes.users, load->meta.users);
     judge_size(snapshots, KEY_INDEXES, load->sizes.indexes, load->index_pages);
     judge_size(snapshots, KEY_ANSWERS, load->sizes.answers, snapshots_answers_pages(load->meta));
     if (!snapshots->failed && users_load_done(load->users, &load->meta) != 0)
@@ -60,9 +60,9 @@ static void load_user(struct snapshots *snapshots, uint64_t id, const struct sto
     struct snapshots_load *load = &snapshots->load;
     if (text->kind == STORE_NIL)
         return;
-    struct writer name = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
+    struct writer texts = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     struct user user;
-    if (text->kind != STORE_TEXT || user_json_decode(text->text, &name, &user) != 0 ||
+    if (text->kind != STORE_TEXT || user_json_decode(text->text, &texts, &user) != 0 ||
         user.id != id) {
         snapshots_fail(snapshots, "%s field %" PRIu64 " is not the JSON of that user",
                        snapshots->key[KEY_USERS], id);
@@ -92,10 +92,14 @@ static void on_answers(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     struct snapshots_load *load = &snapshots->load;
+    struct writer texts = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
+    (void)snapshots_answers_page(load->meta, &load->answers_page);
+    struct bytes field = snapshots_answers_field(&texts, load->answers_page);
     if (snapshots_take(snapshots, reply) &&
-        (reply->kind != STORE_TEXT || snapshots_load_answers(reply->text, load->users) != 0))
-        snapshots_fail(snapshots, "%s field %" PRIu64 " is not a list of answers",
-                       snapshots->key[KEY_ANSWERS], load->answers_page);
+        (reply->kind != STORE_TEXT ||
+         snapshots_load_answers(reply->text, &texts, load->users) != 0))
+        snapshots_fail(snapshots, "%s field %.*s is not a list of answers",
+                       snapshots->key[KEY_ANSWERS], (int)field.len, (const char *)field.at);
     load->answers_page++;
     load_pump(snapshots);
 }
@@ -121,9 +125,8 @@ static void ask_users(struct snapshots *snapshots, uint64_t page)
 static void ask_answers(struct snapshots *snapshots, uint64_t page)
 {
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
-    put_decimal(&scratch, page);
     struct bytes words[] = {bytes_of_text("HGET"), snapshots_key(snapshots, KEY_ANSWERS),
-                            writer_bytes(&scratch)};
+                            snapshots_answers_field(&scratch, page)};
     snapshots_send(snapshots, ARRAY_LEN(words), words, on_answers);
 }
 
@@ -137,11 +140,10 @@ static bool ask_page(struct snapshots *snapshots)
             return true;
         }
         load->users_asked = true;
-        load->next_page = load->meta.answers_first / USERS_PAGE;
+        load->next_page = 0;
     }
     if (!load->answers_asked) {
-        if (load->next_page * USERS_PAGE < load->meta.answers_next &&
-            load->meta.answers_first < load->meta.answers_next) {
+        if (snapshots_answers_page(load->meta, &load->next_page)) {
             ask_answers(snapshots, load->next_page++);
             return true;
         }
@@ -252,10 +254,14 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
     return meta_number(snapshots, hash, "index", &meta->index) &&
            meta_number(snapshots, hash, "term", &snapshots->load.term.n) &&
            meta_configuration(snapshots, hash) &&
-           meta_number(snapshots, hash, "users", &meta->count) &&
+           meta_number(snapshots, hash, "users", &meta->users) &&
            meta_number(snapshots, hash, "next_id", &meta->next_id) &&
+           meta_number(snapshots, hash, "changed", &meta->changed) &&
+           meta_number(snapshots, hash, "time_ms", &meta->time_ms) &&
            meta_number(snapshots, hash, "answers_first", &meta->answers_first) &&
            meta_number(snapshots, hash, "answers_next", &meta->answers_next) &&
+           meta_number(snapshots, hash, "keys_first", &meta->keys_first) &&
+           meta_number(snapshots, hash, "keys_next", &meta->keys_next) &&
            meta_digest(snapshots, hash, &meta->digest);
 }
 
@@ -284,9 +290,9 @@ static void on_meta(void *context, const struct store_reply *reply)
     }
     if (here && read_meta(snapshots, reply)) {
         struct users_meta *meta = &snapshots->load.meta;
-        if (meta->next_id > USER_ID_MAX + 1 || meta->answers_first > meta->answers_next)
+        if (meta->next_id > USER_ID_MAX + 1 || meta->answers_first > meta->answers_next ||
+            meta->keys_first > meta->keys_next || meta->keys_next > meta->answers_next)
             snapshots_fail(snapshots, "%s has numbers that cannot be", snapshots->key[KEY_META]);
-        snapshots->load.answers_page = meta->answers_first / USERS_PAGE;
     }
     if (snapshots->failed) {
         end_load(snapshots);

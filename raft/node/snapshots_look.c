@@ -54,7 +54,7 @@ static void on_users_size(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     if (snapshots->base_durable)
-        judge_size(snapshots, reply, KEY_USERS, users_view_meta(snapshots->base).count);
+        judge_size(snapshots, reply, KEY_USERS, users_view_meta(snapshots->base).users);
     else
         (void)take(snapshots, reply);
 }
@@ -156,7 +156,7 @@ static void ask_answers(struct snapshots *snapshots, uint64_t page)
 {
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     struct bytes words[] = {bytes_of_text("HGET"), snapshots_key(snapshots, KEY_ANSWERS),
-                            snapshots_decimal(&scratch, page)};
+                            snapshots_answers_field(&scratch, page)};
     send(snapshots, ARRAY_LEN(words), words, on_answers);
 }
 

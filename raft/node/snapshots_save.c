@@ -56,7 +56,7 @@ static void judge_exec(struct snapshots *snapshots, const struct store_reply *re
             snapshots_fail(snapshots, "Redis says: %.*s", (int)one.text.len,
                            (const char *)one.text.at);
     }
-    judge_size(snapshots, KEY_USERS, size_in(reply, 3), meta.count);
+    judge_size(snapshots, KEY_USERS, size_in(reply, 3), meta.users);
     judge_size(snapshots, KEY_INDEXES, size_in(reply, 2), snapshots->save.index_pages);
     judge_size(snapshots, KEY_ANSWERS, size_in(reply, 1), snapshots_answers_pages(meta));
     if (snapshots->failed)
@@ -123,10 +123,14 @@ static void write_meta(struct snapshots *snapshots)
         snapshots_decimal(&scratch, meta.index),
         snapshots_decimal(&scratch, snapshots->save.term.n),
         writer_bytes(&configuration),
-        snapshots_decimal(&scratch, meta.count),
+        snapshots_decimal(&scratch, meta.users),
         snapshots_decimal(&scratch, meta.next_id),
+        snapshots_decimal(&scratch, meta.changed),
+        snapshots_decimal(&scratch, meta.time_ms),
         snapshots_decimal(&scratch, meta.answers_first),
         snapshots_decimal(&scratch, meta.answers_next),
+        snapshots_decimal(&scratch, meta.keys_first),
+        snapshots_decimal(&scratch, meta.keys_next),
         bytes_of_text(digest),
     };
     char checksum[9];
@@ -217,7 +221,7 @@ static void write_answers(struct snapshots *snapshots, const struct users_past_p
     struct bytes words[] = {
         bytes_of_text(page->count > 0 ? "HSET" : "HDEL"),
         snapshots_key(snapshots, snapshots->save.full ? KEY_NEW_ANSWERS : KEY_ANSWERS),
-        snapshots_decimal(&scratch, page->number),
+        snapshots_answers_field(&scratch, page->number),
         text,
     };
     send_words(snapshots, page->count > 0 ? 4 : 3, words);

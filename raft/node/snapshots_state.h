@@ -5,7 +5,7 @@
 #include "raft/node/snapshots.h"
 #include "raft/users/user_json.h"
 
-#define SNAPSHOTS_FORMAT "1"
+#define SNAPSHOTS_FORMAT "2"
 
 /* Commands under way while pages are written or read. */
 #define SNAPSHOTS_WINDOW 16u
@@ -17,7 +17,7 @@
 #define SNAPSHOTS_KEY_BYTES  128u
 
 /* One page of users as JSON, or of answers as lines; and its field names. */
-#define SNAPSHOTS_SCRATCH_BYTES (USERS_PAGE * (USER_JSON_BYTES_MAX + 64u))
+#define SNAPSHOTS_SCRATCH_BYTES (USERS_PAGE * (USER_JSON_BYTES_MAX + 256u))
 
 enum snapshots_key {
     KEY_META,
@@ -147,7 +147,7 @@ bool snapshots_field(const struct store_reply *hash, const char *name, struct by
 void snapshots_digest(uint64_t digest, char ret_text[17]);
 
 /* What meta says of itself, in this order; then comes the checksum of these. */
-#define SNAPSHOTS_META_FIELDS 11u
+#define SNAPSHOTS_META_FIELDS 15u
 extern const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS];
 /* Of the values, in the order of the names: 8 hexadecimal digits and a NUL. */
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9]);
@@ -160,8 +160,9 @@ bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_vie
 bool snapshots_meta_is_ours(const struct snapshots *snapshots, const struct store_reply *meta);
 /* What it says, for people: "that of entry 7", or what else it is. */
 void snapshots_meta_print(const struct store_reply *meta, char *ret_text, size_t text_bytes);
-/* Pages that the answers of this version take. */
+/* Pages that the answers of this version take, and the first of them from *number on, if any. */
 uint64_t snapshots_answers_pages(struct users_meta meta);
+bool snapshots_answers_page(struct users_meta meta, uint64_t *number);
 
 /* --- snapshots_save.c ------------------------------------------------------------------------- */
 
@@ -190,9 +191,11 @@ NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page,
 #define SNAPSHOTS_CONFIGURATION_BYTES (3 * RAFT_MEMBERS_MAX * 21u)
 void snapshots_put_configuration(struct writer *out, const struct raft_configuration *value);
 NODISCARD int snapshots_get_configuration(struct bytes text, struct raft_configuration *ret_value);
+/* The name of a page's field: its number, that of a page of keyed answers with a k before it. */
+struct bytes snapshots_answers_field(struct writer *scratch, uint64_t number);
 /* A line for each answer of a page. */
 void snapshots_put_answers(struct writer *out, const struct users_past_page *page);
-/* Hands each answer of the text to the state. */
-NODISCARD int snapshots_load_answers(struct bytes text, struct users *users);
+/* Hands each answer of the text to the state. `texts`: room for the names and emails of a page. */
+NODISCARD int snapshots_load_answers(struct bytes text, struct writer *texts, struct users *users);
 
 #endif

@@ -124,63 +124,186 @@ static struct request_id get_id(struct reader *in)
     return id;
 }
 
-static void put_answer(struct writer *out, const struct users_answer *answer)
+/* Words for the kinds; an answer of one has so many numbers after it. */
+static const struct {
+    enum users_answer_kind kind;
+    const char *word;
+    uint32_t numbers;
+} kinds[] = {
+    {USERS_CREATED, "created", 2},         {USERS_REJECTED, "rejected", 1},
+    {USERS_REPLACED, "replaced", 2},       {USERS_PATCHED, "patched", 1},
+    {USERS_DELETED, "deleted", 1},         {USERS_NOT_FOUND, "not-found", 1},
+    {USERS_EMAIL_TAKEN, "email-taken", 1}, {USERS_CONDITION_FAILED, "condition-failed", 2},
+    {USERS_KEY_REUSED, "key-reused", 1},
+};
+
+/* Where the numbers of an answer are, in the order of the line. */
+static void numbers_of(struct users_answer *answer, uint64_t *ret_at[2])
 {
     switch (answer->kind) {
     case USERS_CREATED:
-        put_text(out, " created ");
-        put_decimal(out, answer->created.id);
-        put_text(out, " ");
-        put_decimal(out, answer->created.index);
+        ret_at[0] = &answer->created.id;
+        ret_at[1] = &answer->created.etag;
         return;
     case USERS_REJECTED:
-        put_text(out, " rejected ");
-        put_decimal(out, answer->rejected.index);
+        ret_at[0] = &answer->rejected.id;
+        return;
+    case USERS_REPLACED:
+        ret_at[0] = &answer->replaced.id;
+        ret_at[1] = &answer->replaced.etag;
+        return;
+    case USERS_PATCHED:
+        ret_at[0] = &answer->patched.etag;
+        return;
+    case USERS_DELETED:
+        ret_at[0] = &answer->deleted.id;
+        return;
+    case USERS_NOT_FOUND:
+        ret_at[0] = &answer->not_found.id;
+        return;
+    case USERS_CONDITION_FAILED:
+        ret_at[0] = &answer->condition_failed.id;
+        ret_at[1] = &answer->condition_failed.etag;
+        return;
+    case USERS_EMAIL_TAKEN:
+        ret_at[0] = &answer->email_taken.id;
+        return;
+    case USERS_KEY_REUSED:
+        ret_at[0] = &answer->key_reused.first;
         return;
     }
     UNREACHABLE();
 }
 
-static struct users_answer get_answer(struct reader *in)
+static size_t place_of(enum users_answer_kind kind)
 {
-    struct users_answer answer = {.kind = USERS_CREATED};
+    size_t i = 0;
+    while (kinds[i].kind != kind)
+        i++;
+    return i;
+}
+
+/* "12 created 7 12", "13 patched 13 {"id":7,…}", "14 created 7 12 replayed". */
+static void put_answer(struct writer *out, struct users_answer answer)
+{
+    size_t place = place_of(answer.kind);
+    uint64_t *numbers[2];
+    numbers_of(&answer, numbers);
+    put_decimal(out, answer.index);
+    put_text(out, " ");
+    put_text(out, kinds[place].word);
+    for (uint32_t i = 0; i < kinds[place].numbers; i++) {
+        put_text(out, " ");
+        put_decimal(out, *numbers[i]);
+    }
+    if (answer.kind == USERS_PATCHED) {
+        struct user user = {answer.patched.id, 0, answer.patched.name, answer.patched.email};
+        put_text(out, " ");
+        user_json_put(out, &user);
+    }
+    put_text(out, answer.replayed ? " replayed" : "");
+}
+
+static bool take_word(struct reader *in, const char *word)
+{
     struct reader ahead = *in;
-    json_get_literal(&ahead, " created ");
-    if (!ahead.bad) {
+    json_get_literal(&ahead, word);
+    if (!ahead.bad && !next_is(&ahead, ' ') && !next_is(&ahead, '\n'))
+        return false;
+    if (!ahead.bad)
         *in = ahead;
-        answer.created.id = json_get_u64(in);
-        json_get_literal(in, " ");
-        answer.created.index = json_get_u64(in);
+    return !ahead.bad;
+}
+
+static struct users_answer get_answer(struct reader *in, struct writer *texts)
+{
+    struct users_answer answer = {.index = json_get_u64(in)};
+    json_get_literal(in, " ");
+    size_t place = 0;
+    while (place < ARRAY_LEN(kinds) && !take_word(in, kinds[place].word))
+        place++;
+    if (place == ARRAY_LEN(kinds)) {
+        in->bad = true;
         return answer;
     }
-    json_get_literal(in, " rejected ");
-    answer.kind = USERS_REJECTED;
-    answer.rejected.index = json_get_u64(in);
+    answer.kind = kinds[place].kind;
+    uint64_t *numbers[2];
+    numbers_of(&answer, numbers);
+    for (uint32_t i = 0; i < kinds[place].numbers; i++) {
+        json_get_literal(in, " ");
+        *numbers[i] = json_get_u64(in);
+    }
+    if (answer.kind == USERS_PATCHED) {
+        json_get_literal(in, " ");
+        struct user user = user_json_get(in, texts);
+        answer.patched.id = user.id;
+        answer.patched.name = user.name;
+        answer.patched.email = user.email;
+    }
+    answer.replayed = take_word(in, " replayed");
     return answer;
+}
+
+struct bytes snapshots_answers_field(struct writer *scratch, uint64_t number)
+{
+    uint8_t *at = scratch->at;
+    put_text(scratch, number >= USERS_KEYED ? "k" : "");
+    put_decimal(scratch, number & ~USERS_KEYED);
+    return bytes_of(at, (size_t)(scratch->at - at));
 }
 
 void snapshots_put_answers(struct writer *out, const struct users_past_page *page)
 {
     for (uint32_t i = 0; i < page->count; i++) {
-        put_decimal(out, page->at[i].sequence);
+        const struct users_past *past = &page->at[i];
+        put_decimal(out, past->sequence);
         put_text(out, " ");
-        put_id(out, &page->at[i].id);
-        put_answer(out, &page->at[i].answer);
+        put_id(out, &past->id);
+        put_text(out, " ");
+        if (past->keyed) {
+            put_id(out, &past->fingerprint);
+            put_text(out, " ");
+            put_decimal(out, past->time_ms);
+            put_text(out, " ");
+        }
+        if (past->forgotten)
+            put_text(out, "forgotten");
+        else
+            put_answer(out, past->answer);
         put_text(out, "\n");
     }
 }
 
-int snapshots_load_answers(struct bytes text, struct users *users)
+static struct users_past get_past(struct reader *in, struct writer *texts)
+{
+    struct users_past past = {.sequence = json_get_u64(in)};
+    json_get_literal(in, " ");
+    past.id = get_id(in);
+    json_get_literal(in, " ");
+    struct reader ahead = *in; /* a fingerprint has 32 digits, which no index has */
+    past.fingerprint = get_id(&ahead);
+    past.keyed = !ahead.bad;
+    if (past.keyed) {
+        *in = ahead;
+        json_get_literal(in, " ");
+        past.time_ms = json_get_u64(in);
+        json_get_literal(in, " ");
+        past.forgotten = take_word(in, "forgotten");
+    } else {
+        past.fingerprint = (struct request_id){{0}};
+    }
+    if (!past.forgotten)
+        past.answer = get_answer(in, texts);
+    json_get_literal(in, "\n");
+    return past;
+}
+
+int snapshots_load_answers(struct bytes text, struct writer *texts, struct users *users)
 {
     struct reader in = reader_of(text);
     while (!in.bad && reader_left(&in) > 0) {
-        struct users_past past;
-        past.sequence = json_get_u64(&in);
-        json_get_literal(&in, " ");
-        past.id = get_id(&in);
-        past.answer = get_answer(&in);
-        json_get_literal(&in, "\n");
-        if (in.bad)
+        struct users_past past = get_past(&in, texts);
+        if (in.bad || texts->bad)
             return -EBADMSG;
         int result = users_load_answer(users, &past);
         if (result != 0)

@@ -17,11 +17,7 @@ void workers_send_version(struct connection *connection, struct list *list)
              .node = options->node,
              .index = meta.index,
              .term = raft_entry_term(replica_raft(options->replica), (raft_index){meta.index}).n,
-             .users = meta.count,
-             .next_id = meta.next_id,
-             .answers_first = meta.answers_first,
-             .answers_next = meta.answers_next,
-             .digest = meta.digest},
+             USERS_META_FIELDS(USERS_META_FROM_meta)},
     };
     workers_send(connection, &call, strlen(options->cluster));
 }
@@ -36,7 +32,7 @@ void workers_send_piece(struct connection *connection, struct list *list)
         list->after = users_view_list(list->view, list->after, 0, &out, &list->users_sent);
         call.piece.users = writer_bytes(&out);
     } else {
-        list->answers_page = packed_put_answers(list->view, list->answers_page, &out, &last);
+        list->answers_from = packed_put_answers(list->view, list->answers_from, &out, &last);
         call.piece.answers = writer_bytes(&out);
     }
     call.piece.last = last;

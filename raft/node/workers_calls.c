@@ -1,6 +1,7 @@
 /* What workers call for, and what becomes of it. */
 #include "raft/node/workers_state.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 /* In a client's connection: its call is not the worker's number but the place of a list. */
@@ -12,6 +13,7 @@
 void workers_close_list(struct list *list)
 {
     users_unpin(list->view);
+    free((void *)(uintptr_t)list->text.at);
     *list = (struct list){.open = false};
 }
 
@@ -44,12 +46,28 @@ static struct list *open_list(struct connection *connection, const struct list *
     return &connection->list[place];
 }
 
+static uint64_t next_users(const struct list *list, struct writer *out, bool *ret_last)
+{
+    switch (list->by) {
+    case CALL_BY_ID:
+        return users_view_list(list->view, list->after, list->left, out, ret_last);
+    case CALL_BY_NAME:
+        return users_view_find(list->view, USERS_BY_NAME, list->text, list->after, list->left, out,
+                               ret_last);
+    case CALL_BY_EMAIL:
+        return users_view_find(list->view, USERS_BY_EMAIL, list->text, list->after, list->left, out,
+                               ret_last);
+    }
+    UNREACHABLE();
+}
+
 static void send_chunk(struct connection *connection, struct list *list)
 {
     uint8_t chunk[CALL_CHUNK_BYTES_MAX];
     struct writer out = writer_of(chunk, sizeof(chunk));
     bool last = false;
-    uint64_t after = users_view_list(list->view, list->after, list->left, &out, &last);
+    struct users_meta meta = users_view_meta(list->view);
+    uint64_t after = next_users(list, &out, &last);
     uint32_t packed = 0;
     struct reader in = reader_of(writer_bytes(&out));
     while (list->left > 0 && reader_left(&in) > 0) {
@@ -62,7 +80,8 @@ static void send_chunk(struct connection *connection, struct list *list)
     struct call call = {
         .kind = CALL_USERS,
         .users = {.call = list->call,
-                  .index = users_view_meta(list->view).index,
+                  .index = meta.index,
+                  .changed = meta.changed,
                   .last = last || limited,
                   .users = writer_bytes(&out)},
     };
@@ -99,16 +118,43 @@ static void refuse(struct connection *connection, uint64_t call, enum call_reaso
     workers_send(connection, &answer, 0);
 }
 
-static void on_list(struct connection *connection, const struct list *asked, bool stale)
+static void on_list(struct connection *connection, const struct list *asked, bool stale,
+                    uint64_t min_index)
 {
     struct list *list = open_list(connection, asked);
     if (list == NULL) {
+        free((void *)(uintptr_t)asked->text.at);
         refuse(connection, asked->call, CALL_BUSY);
         return;
     }
     struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
     client.connection |= CLIENT_IS_READ;
-    replica_read(connection->workers->options.replica, client, stale);
+    replica_read(connection->workers->options.replica, client, stale, min_index);
+}
+
+/* False for what no worker asks. */
+static bool on_users_asked(struct connection *connection, const struct call_list *call)
+{
+    struct list asked = {
+        .open = true,
+        .call = call->call,
+        .after = call->after,
+        .by = (enum call_by)call->by,
+        .left = call->limit,
+    };
+    if (call->by > CALL_BY_EMAIL || call->text.len > USER_NAME_BYTES_MAX)
+        return false;
+    if (call->text.len > 0) {
+        uint8_t *text = malloc(call->text.len);
+        if (text == NULL) {
+            refuse(connection, call->call, CALL_BUSY);
+            return true;
+        }
+        memcpy(text, call->text.at, call->text.len);
+        asked.text = bytes_of(text, call->text.len);
+    }
+    on_list(connection, &asked, call->consistency == CALL_STALE, call->min_index);
+    return true;
 }
 
 static enum call_role role_of(enum raft_role role)
@@ -187,7 +233,7 @@ static void on_status(struct connection *connection, const struct call_status *a
                       .commit = status.raft.commit.n,
                       .applied = status.applied,
                       .last = status.raft.last.n,
-                      .users = meta.count,
+                      .users = meta.users,
                       .wal_full = status.wal_full,
                       .snapshot_state = (uint8_t)options->snapshot_state(options->context),
                       .snapshot_index = status.snapshot_index,
@@ -211,7 +257,10 @@ bool workers_on_call(struct connection *connection, const struct call *call)
         connection->greeted = true;
         struct call welcome = {
             .kind = CALL_WELCOME,
-            .welcome = {.version = CALL_VERSION, .node = connection->workers->options.node},
+            .welcome = {.version = CALL_VERSION,
+                        .node = connection->workers->options.node,
+                        .applied =
+                            users_meta(replica_users(connection->workers->options.replica)).index},
         };
         workers_send(connection, &welcome, 0);
         return true;
@@ -220,17 +269,10 @@ bool workers_on_call(struct connection *connection, const struct call *call)
                       &call->write.request, call->write.command);
         return true;
     case CALL_LIST:
-        asked = (struct list){
-            .open = true,
-            .call = call->list.call,
-            .after = call->list.after,
-            .left = call->list.limit,
-        };
-        on_list(connection, &asked, call->list.consistency == CALL_STALE);
-        return true;
+        return on_users_asked(connection, &call->list);
     case CALL_BACKUP:
         asked = (struct list){.open = true, .backup = true, .call = call->backup.call};
-        on_list(connection, &asked, false);
+        on_list(connection, &asked, false, 0);
         return true;
     case CALL_MORE:
         list = find_list(connection, call->more.call);
@@ -270,7 +312,7 @@ void workers_written(struct workers *workers, struct replica_client client, uint
     struct connection *connection = connection_of(workers, client);
     if (connection == NULL)
         return; /* the worker is gone; it asks again under the same request id */
-    uint8_t encoded[64];
+    uint8_t encoded[USERS_ANSWER_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
     users_answer_put(&out, answer);
     assert(!out.bad);

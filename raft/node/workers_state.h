@@ -16,10 +16,12 @@ struct list {
     bool dropped; /* the worker lost interest before the list was readable */
     uint64_t call;
     uint64_t after;
+    enum call_by by;
+    struct bytes text;       /* what is looked for; owned */
     uint32_t left;           /* users that the limit still allows; 0: no limit */
     struct users_view *view; /* NULL until readable */
     bool users_sent;         /* BACKUP: all of them; answers from this page on are to come */
-    uint64_t answers_page;
+    uint64_t answers_from;
 };
 
 struct connection {

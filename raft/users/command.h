@@ -8,31 +8,64 @@
 #define ROLLCALL_USERS_COMMAND_H
 
 #include "raft/base/schema.h"
+#include "raft/users/condition.h"
 
 #define USER_NAME_BYTES_MAX 1024u
+/* RFC 5321 §4.5.3.1.3: a path of 256 octets, less its angle brackets. */
+#define USER_EMAIL_BYTES_MAX 254u
 /* Largest id: what every JSON reader keeps exactly (RFC 8259 §6). */
 #define USER_ID_MAX ((UINT64_C(1) << 53) - 1)
-/* Largest encoded command, and largest request: the command, its tag, id and time. */
-#define USERS_COMMAND_BYTES_MAX (USER_NAME_BYTES_MAX + 64u)
+/* Largest encoded command, and largest request: the command, its id and time. */
+#define USERS_COMMAND_BYTES_MAX \
+    (USER_NAME_BYTES_MAX + USER_EMAIL_BYTES_MAX + 2 * CONDITION_BYTES_MAX + 96u)
 #define USERS_REQUEST_BYTES_MAX (USERS_COMMAND_BYTES_MAX + 32u)
 
 /* clang-format off */
+/*
+ * CREATE: a new user; `email` is empty for none. REPLACE: PUT. PATCH: what `sets` says, one or more
+ * of enum users_sets; the rest stays. Tag 1 was CREATE before users had an email.
+ */
 #define USERS_COMMANDS(M) \
-    M(USERS_CREATE, users_create, create, 1)
+    M(USERS_CREATE,  users_create,  create,  2) \
+    M(USERS_REPLACE, users_replace, replace, 3) \
+    M(USERS_PATCH,   users_patch,   patch,   4) \
+    M(USERS_DELETE,  users_delete,  delete,  5)
 
-#define USERS_CREATE_FIELDS(F) F(bytes, name)
+#define USERS_CREATE_FIELDS(F)  F(bytes, name) F(bytes, email)
+#define USERS_REPLACE_FIELDS(F) F(u64, id) F(bytes, name) F(bytes, email)
+#define USERS_PATCH_FIELDS(F)   F(u64, id) F(u8, sets) F(bytes, name) F(bytes, email)
+#define USERS_DELETE_FIELDS(F)  F(u64, id)
+
+enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2 };
 
 /*
- * CREATED: the user has `id`, and was made by the log entry `index`.
- * REJECTED: a command that the state does not take (too long a name, no id left, bytes that are no
- * command); nothing changed. A worker that checks its input never sees it.
+ * `etag` is the index of the last change of what the answer speaks of. CREATED, REPLACED, PATCHED,
+ * DELETED: done. NOT_FOUND: no user has that id. CONDITION_FAILED: the user (or with id 0 the
+ * directory) is not as the request demands. EMAIL_TAKEN: by user `id`. KEY_REUSED: the request of
+ * entry `first` came under the same key and was another one. REJECTED: what the state does not take
+ * (too long a name, an email that is none, no id left); a worker that checks its input never sees
+ * it. Nothing was changed but by the first four.
  */
 #define USERS_ANSWERS(M) \
-    M(USERS_CREATED, users_created, created, 1) \
-    M(USERS_REJECTED, users_rejected, rejected, 2)
+    M(USERS_CREATED,          users_created,          created,           1) \
+    M(USERS_REJECTED,         users_rejected,         rejected,          2) \
+    M(USERS_REPLACED,         users_replaced,         replaced,          3) \
+    M(USERS_PATCHED,          users_patched,          patched,           4) \
+    M(USERS_DELETED,          users_deleted,          deleted,           5) \
+    M(USERS_NOT_FOUND,        users_not_found,        not_found,         6) \
+    M(USERS_CONDITION_FAILED, users_condition_failed, condition_failed,  7) \
+    M(USERS_EMAIL_TAKEN,      users_email_taken,      email_taken,       8) \
+    M(USERS_KEY_REUSED,       users_key_reused,       key_reused,        9)
 
-#define USERS_CREATED_FIELDS(F)  F(u64, id) F(u64, index)
-#define USERS_REJECTED_FIELDS(F) F(u64, index)
+#define USERS_CREATED_FIELDS(F)          F(u64, id) F(u64, etag)
+#define USERS_REJECTED_FIELDS(F)         F(u64, id)
+#define USERS_REPLACED_FIELDS(F)         F(u64, id) F(u64, etag)
+#define USERS_PATCHED_FIELDS(F)          F(u64, id) F(u64, etag) F(bytes, name) F(bytes, email)
+#define USERS_DELETED_FIELDS(F)          F(u64, id)
+#define USERS_NOT_FOUND_FIELDS(F)        F(u64, id)
+#define USERS_CONDITION_FAILED_FIELDS(F) F(u64, id) F(u64, etag)
+#define USERS_EMAIL_TAKEN_FIELDS(F)      F(u64, id)
+#define USERS_KEY_REUSED_FIELDS(F)       F(u64, first)
 /* clang-format on */
 
 USERS_COMMANDS(SCHEMA_FAMILY_STRUCT)
@@ -41,7 +74,20 @@ USERS_ANSWERS(SCHEMA_FAMILY_STRUCT)
 enum users_command_kind { USERS_COMMANDS(SCHEMA_FAMILY_ENUM) };
 enum users_answer_kind { USERS_ANSWERS(SCHEMA_FAMILY_ENUM) };
 
+/*
+ * A client's Idempotency-Key: `id` is a digest of the key and of who sent it, `fingerprint` one of
+ * the whole request, so that another request under the same key is told apart.
+ */
+struct users_key {
+    struct request_id id;
+    struct request_id fingerprint;
+};
+
 struct users_command {
+    bool keyed;
+    struct users_key key; /* where it is keyed */
+    /* RFC 9110 §13.1: what the user, or for CREATE the directory, must be like. */
+    struct condition if_match, if_none_match;
     enum users_command_kind kind;
     union {
         USERS_COMMANDS(SCHEMA_FAMILY_ARM)
@@ -49,11 +95,16 @@ struct users_command {
 };
 
 struct users_answer {
+    uint64_t index; /* of the log entry that was so answered */
+    bool replayed;  /* the answer to an earlier request under the same key: nothing happened now */
     enum users_answer_kind kind;
     union {
         USERS_ANSWERS(SCHEMA_FAMILY_ARM)
     };
 };
+
+/* Largest encoded answer. */
+#define USERS_ANSWER_BYTES_MAX (USER_NAME_BYTES_MAX + USER_EMAIL_BYTES_MAX + 48u)
 
 /* The payload of a log entry. `time_ms` is the leader's wall clock, since 1970. */
 struct users_request {
@@ -62,11 +113,41 @@ struct users_request {
     struct users_command command;
 };
 
+/*
+ * What is true of one version of the state beside its index, and what a snapshot says of itself.
+ *   users           how many there are
+ *   next_id         what the next user gets; ids are never used twice
+ *   changed         index of the last change to any user: the ETag of the list
+ *   time_ms         the latest of the leaders' clocks that came with requests
+ *   answers_first, answers_next   of recent requests: sequence number of the oldest remembered, and
+ *                   what the next gets
+ *   keys_first, keys_next         the same of answers under an Idempotency-Key
+ *   digest          of all users and remembered answers, whatever their order
+ */
+/* clang-format off */
+#define USERS_META_FIELDS(F) \
+    F(u64, users) F(u64, next_id) F(u64, changed) F(u64, time_ms) \
+    F(u64, answers_first) F(u64, answers_next) F(u64, keys_first) F(u64, keys_next) F(u64, digest)
+/* clang-format on */
+
+/* In an initialiser of what has these fields: from a struct `meta`, or a pointer of one of
+ * these names, that has them too. */
+#define USERS_META_FROM_meta(type, name)    .name = meta.name,
+#define USERS_META_FROM_head(type, name)    .name = head->name,
+#define USERS_META_FROM_offer(type, name)   .name = offer->name,
+#define USERS_META_FROM_version(type, name) .name = version->name,
+
+struct users_meta {
+    uint64_t index; /* of the last entry applied or skipped; 0 at first */
+    USERS_META_FIELDS(SCHEMA_MEMBER)
+};
+
 /* A user as the outside sees it: a borrowed view, valid while the state it came from is. */
 struct user {
     uint64_t id;
     uint64_t index; /* raft index of the last change: the ETag */
     struct bytes name;
+    struct bytes email; /* empty for none */
 };
 
 void users_command_put(struct writer *out, const struct users_command *value);
@@ -82,7 +163,15 @@ NODISCARD int users_request_decode(struct bytes bytes, struct users_request *ret
 void users_command_print(struct writer *out, const struct users_command *value);
 void users_answer_print(struct writer *out, const struct users_answer *value);
 
-/* A user in a packed list: id, index, name. What wire/call's USERS carries. */
+/* True for what may be an email: one '@' with something on either side, not too long. */
+bool user_email_valid(struct bytes email);
+
+/* A user in a packed list: id, index, name, email. What wire/call's USERS carries. */
+#define USER_PACKED_BYTES(name_len, email_len) (24u + (name_len) + (email_len))
+/* clang-format off */
+#define USER_PACKED_BYTES_MAX \
+    USER_PACKED_BYTES(USER_NAME_BYTES_MAX, USER_EMAIL_BYTES_MAX)
+/* clang-format on */
 void user_put(struct writer *out, const struct user *user);
 struct user user_get(struct reader *in);
 

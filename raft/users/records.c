@@ -5,12 +5,13 @@
 #include "raft/base/siphash.h"
 #include "raft/users/allocate.h"
 
-/* Small, as there is one for each user: 14 bytes and the name. */
+/* Small, as there is one for each user: 15 bytes, the name and the email. */
 struct record {
     uint64_t index;
-    uint32_t refs; /* pages that point here */
+    uint32_t refs; /* pages that point here, and answers that speak of it */
     uint16_t name_len;
-    uint8_t name[];
+    uint8_t email_len;
+    uint8_t text[]; /* name, then email */
 };
 
 struct records_page {
@@ -21,12 +22,53 @@ struct records_page {
 
 _Static_assert(USERS_PAGE == TREE_FANOUT, "a page of users is a page of the tree");
 _Static_assert(USER_NAME_BYTES_MAX <= UINT16_MAX, "a name's length fits a record");
-
-/* What user_put takes besides the name: id, index, length. */
-#define PACKED_BYTES_BESIDE_NAME (8u + 8u + 4u)
+_Static_assert(USER_EMAIL_BYTES_MAX <= UINT8_MAX, "an email's too");
 
 /* Not secret: a digest finds what went wrong, not who wished it. */
 static const struct siphash_key digest_key = {.low = 1, .high = 0};
+
+/* --- records ---------------------------------------------------------------------------------- */
+
+struct record *record_new(const struct user *user)
+{
+    assert(user->name.len <= USER_NAME_BYTES_MAX && user->email.len <= USER_EMAIL_BYTES_MAX);
+    size_t size = offsetof(struct record, text) + user->name.len + user->email.len;
+    struct record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
+    record->index = user->index;
+    record->refs = 1;
+    record->name_len = (uint16_t)user->name.len;
+    record->email_len = (uint8_t)user->email.len;
+    if (user->name.len > 0)
+        memcpy(record->text, user->name.at, user->name.len);
+    if (user->email.len > 0)
+        memcpy(record->text + user->name.len, user->email.at, user->email.len);
+    return record;
+}
+
+struct record *record_hold(struct record *record)
+{
+    record->refs++;
+    return record;
+}
+
+void record_drop(struct record *record)
+{
+    assert(record->refs > 0);
+    if (--record->refs == 0)
+        free(record);
+}
+
+struct user record_user(const struct record *record, uint64_t id)
+{
+    return (struct user){
+        .id = id,
+        .index = record->index,
+        .name = bytes_of(record->text, record->name_len),
+        .email = bytes_of(record->text + record->name_len, record->email_len),
+    };
+}
+
+/* --- pages ------------------------------------------------------------------------------------ */
 
 static const struct records_page *as_page(const struct tree_part *part)
 {
@@ -48,21 +90,16 @@ static struct tree_part *page_copy(const struct tree_part *part)
     page->part.refs = 1;
     for (unsigned i = 0; i < USERS_PAGE; i++)
         if (page->at[i] != NULL)
-            page->at[i]->refs++;
+            record_hold(page->at[i]);
     return &page->part;
 }
 
 static void page_free(struct tree_part *part)
 {
     struct records_page *page = CONTAINER_OF(part, struct records_page, part);
-    for (unsigned i = 0; i < USERS_PAGE; i++) {
-        struct record *record = page->at[i];
-        if (record == NULL)
-            continue;
-        assert(record->refs > 0);
-        if (--record->refs == 0)
-            free(record);
-    }
+    for (unsigned i = 0; i < USERS_PAGE; i++)
+        if (page->at[i] != NULL)
+            record_drop(page->at[i]);
     free(page);
 }
 
@@ -81,56 +118,83 @@ void records_done(struct records *records)
 
 static uint64_t hash_of(const struct user *user)
 {
-    uint8_t at[PACKED_BYTES_BESIDE_NAME + USER_NAME_BYTES_MAX];
+    uint8_t at[USER_PACKED_BYTES_MAX];
     struct writer out = writer_of(at, sizeof(at));
     user_put(&out, user);
     assert(!out.bad);
     return siphash(digest_key, writer_bytes(&out));
 }
 
-static struct record *record_new(const struct user *user)
+/* The user's place, for writing until the next call. */
+static struct record **edit(struct records *records, uint64_t id, struct records_page **ret_page)
 {
-    size_t size = offsetof(struct record, name) + user->name.len;
-    struct record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
-    record->index = user->index;
-    record->refs = 1;
-    record->name_len = (uint16_t)user->name.len;
-    if (user->name.len > 0)
-        memcpy(record->name, user->name.at, user->name.len);
-    return record;
+    struct tree_part *part = tree_edit(&records->tree, id / USERS_PAGE);
+    *ret_page = CONTAINER_OF(part, struct records_page, part);
+    return &(*ret_page)->at[id % USERS_PAGE];
+}
+
+/* Takes the record out of its place. */
+static void forget(struct records *records, struct record **place, uint64_t id)
+{
+    assert(*place != NULL);
+    struct user was = record_user(*place, id);
+    records->digest -= hash_of(&was);
+    record_drop(*place);
+    *place = NULL;
+}
+
+static void put(struct records *records, struct record **place, const struct user *user)
+{
+    assert(*place == NULL);
+    *place = record_new(user);
+    records->digest += hash_of(user);
 }
 
 void records_add(struct records *records, const struct user *user)
 {
-    assert(user->name.len <= USER_NAME_BYTES_MAX);
-    struct tree_part *part = tree_edit(&records->tree, user->id / USERS_PAGE);
-    struct records_page *page = CONTAINER_OF(part, struct records_page, part);
-    struct record **place = &page->at[user->id % USERS_PAGE];
-    assert(*place == NULL);
-    *place = record_new(user);
+    struct records_page *page;
+    put(records, edit(records, user->id, &page), user);
     page->count++;
     records->count++;
-    records->digest += hash_of(user);
+}
+
+void records_replace(struct records *records, const struct user *user)
+{
+    struct records_page *page;
+    struct record **place = edit(records, user->id, &page);
+    assert(*place != NULL);
+    struct record *was = record_hold(*place); /* what `user` says may be borrowed from it */
+    forget(records, place, user->id);
+    put(records, place, user);
+    record_drop(was);
+}
+
+void records_remove(struct records *records, uint64_t id)
+{
+    struct records_page *page;
+    forget(records, edit(records, id, &page), id);
+    records->count--;
+    if (--page->count == 0)
+        tree_remove(&records->tree, id / USERS_PAGE);
+}
+
+struct record *records_find(const struct tree *tree, uint64_t id)
+{
+    const struct records_page *page = as_page(tree_get(tree, id / USERS_PAGE));
+    return page != NULL ? page->at[id % USERS_PAGE] : NULL;
 }
 
 static struct user user_at(const struct records_page *page, uint64_t number, unsigned i)
 {
-    const struct record *record = page->at[i];
-    return (struct user){
-        .id = number * USERS_PAGE + i,
-        .index = record->index,
-        .name = bytes_of(record->name, record->name_len),
-    };
+    return record_user(page->at[i], number * USERS_PAGE + i);
 }
 
 bool records_get(const struct tree *tree, uint64_t id, struct user *ret_user)
 {
-    const struct records_page *page = as_page(tree_get(tree, id / USERS_PAGE));
-    unsigned i = id % USERS_PAGE;
-    if (page == NULL || page->at[i] == NULL)
-        return false;
-    *ret_user = user_at(page, id / USERS_PAGE, i);
-    return true;
+    const struct record *record = records_find(tree, id);
+    if (record != NULL)
+        *ret_user = record_user(record, id);
+    return record != NULL;
 }
 
 uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, struct writer *out,
@@ -149,7 +213,7 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
                 continue;
             struct user user = user_at(page, number, i);
             if ((limit > 0 && count == limit) ||
-                writer_room(out) < PACKED_BYTES_BESIDE_NAME + user.name.len) {
+                writer_room(out) < USER_PACKED_BYTES(user.name.len, user.email.len)) {
                 *ret_last = false;
                 return after;
             }
@@ -164,7 +228,8 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
 static bool same_record(const struct record *a, const struct record *b)
 {
     return a == b || (a != NULL && b != NULL && a->index == b->index &&
-                      bytes_equal(bytes_of(a->name, a->name_len), bytes_of(b->name, b->name_len)));
+                      a->name_len == b->name_len && a->email_len == b->email_len &&
+                      memcmp(a->text, b->text, (size_t)a->name_len + a->email_len) == 0);
 }
 
 bool records_diff(const struct tree *old, const struct tree *now, uint64_t from,
@@ -193,15 +258,16 @@ bool records_diff(const struct tree *old, const struct tree *now, uint64_t from,
     return true;
 }
 
-static uint32_t check_page(const struct records_page *page, uint32_t versions)
+static uint32_t check_page(const struct records_page *page)
 {
     uint32_t count = 0;
     for (unsigned i = 0; i < USERS_PAGE; i++) {
         const struct record *record = page->at[i];
         if (record == NULL)
             continue;
-        assert(record->refs >= 1 && record->refs <= versions);
+        assert(record->refs >= 1);
         assert(record->name_len <= USER_NAME_BYTES_MAX);
+        assert(record->email_len <= USER_EMAIL_BYTES_MAX);
         count++;
     }
     assert(count == page->count && count > 0);
@@ -215,7 +281,7 @@ void records_check(const struct records *records, uint32_t versions, uint64_t ne
     const struct records_page *page;
     for (; (page = as_page(tree_next(&records->tree, number, &number))) != NULL; number++) {
         pages++;
-        count += check_page(page, versions);
+        count += check_page(page);
         for (unsigned i = 0; i < USERS_PAGE; i++) {
             if (page->at[i] == NULL)
                 continue;

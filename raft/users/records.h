@@ -10,6 +10,16 @@
 #include "raft/users/tree.h"
 #include "raft/users/users.h"
 
+struct record;
+
+/* A record of a user, its id apart: with one reference, one more, one less (then it may be gone).
+ */
+struct record *record_new(const struct user *user);
+struct record *record_hold(struct record *record);
+void record_drop(struct record *record);
+/* Borrowed from the record. */
+struct user record_user(const struct record *record, uint64_t id);
+
 struct records {
     struct tree tree;
     uint64_t count;
@@ -19,8 +29,14 @@ struct records {
 void records_init(struct records *records);
 void records_done(struct records *records);
 
-/* Keeps a copy of the user, whose id must not be there. */
+/* Keeps a copy of the user, whose id must not be there; or must be, and now is this. */
 void records_add(struct records *records, const struct user *user);
+void records_replace(struct records *records, const struct user *user);
+/* Takes out the user with this id, which must be there. */
+void records_remove(struct records *records, uint64_t id);
+
+/* The record of the user with this id, or NULL. */
+struct record *records_find(const struct tree *tree, uint64_t id);
 
 /* Of one version; users are borrowed from it. See users_view_get, users_view_list, users_diff. */
 bool records_get(const struct tree *tree, uint64_t id, struct user *ret_user);

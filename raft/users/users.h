@@ -4,9 +4,9 @@
  * knows nothing of consensus; `index` is a number that its driver hands in, rising by each apply.
  *
  * Users live in a persistent radix tree by id (tree.h), so that pinning a version costs nothing and
- * the difference of two versions is found by skipping the pages that they share. Answers live in a
- * second such tree by their sequence number, the oldest leaving page by page; a hash table from
- * request id to sequence number beside it is derived and never part of a version.
+ * the difference of two versions is found by skipping the pages that they share; indexes by name
+ * and by email (index.h) stand beside it. Answers live in two more such trees by their sequence
+ * number (answers.h), the oldest leaving page by page.
  *
  * Memory: allocates as the directory grows, nothing else does here; out of memory ends the process.
  * One thread at a time.
@@ -21,20 +21,31 @@
  * Part of the replicated state: every node of a cluster has the same.
  */
 #define USERS_ANSWERS_MAX (UINT64_C(1) << 21)
+/* Answers under an Idempotency-Key: so many, and for so long by the clocks in the log. */
+#define USERS_KEYS_MAX UINT64_C(1000000)
+#define USERS_KEYS_MS  (UINT64_C(24) * 3600 * 1000)
 
 /* Users and answers travel to snapshots in pages of so many consecutive ids or sequence numbers. */
 #define USERS_PAGE 64u
 
 struct users;
 
-/* `answers_max` is USERS_ANSWERS_MAX; tests take less. A multiple of USERS_PAGE, not 0. */
+/*
+ * `answers_max` is USERS_ANSWERS_MAX; tests take less, and then no more keys are remembered either.
+ * A multiple of USERS_PAGE, not 0.
+ */
 struct users *users_new(uint64_t answers_max);
 /* Views that are still pinned stay good until they are unpinned. */
 void users_free(struct users *users);
 
 /*
  * Applies the request of log entry `index`, which must be above every index before. A request whose
- * id is remembered changes nothing and has the answer that it had the first time.
+ * id is remembered changes nothing and has the answer that it had the first time; so does one whose
+ * key is remembered with its fingerprint, save that the answer says so. Slices of the answer are
+ * borrowed from the state, until the next call that changes it.
+ *
+ * Order of checks: id and key, user there, conditions (RFC 9110 §13.2), email not taken. A REPLACE
+ * or PATCH after which the user is what it was leaves its etag as it was.
  */
 struct users_answer users_apply(struct users *users, uint64_t index,
                                 const struct users_request *request);
@@ -42,19 +53,11 @@ struct users_answer users_apply(struct users *users, uint64_t index,
 /* A log entry that holds no request (a leader's first, a configuration) was applied. */
 void users_skip(struct users *users, uint64_t index);
 
-/* True when the request was applied and its answer is remembered. */
+/* True when the request was applied and its answer, so borrowed, is remembered. */
 bool users_answered(const struct users *users, const struct request_id *id,
                     struct users_answer *ret_answer);
 
-/* What is true of one version of the state, and what a snapshot's meta record says. */
-struct users_meta {
-    uint64_t index;         /* of the last entry applied or skipped; 0 at first */
-    uint64_t count;         /* users */
-    uint64_t next_id;       /* what the next user gets; ids are never used twice */
-    uint64_t answers_first; /* sequence number of the oldest remembered answer */
-    uint64_t answers_next;  /* what the next answer gets */
-    uint64_t digest;        /* of all users and remembered answers, whatever their order */
-};
+/* See command.h. */
 struct users_meta users_meta(const struct users *users);
 
 /* --- versions ------------------------------------------------------------------------------------
@@ -79,11 +82,22 @@ bool users_view_get(const struct users_view *view, uint64_t id, struct user *ret
 uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t limit,
                          struct writer *out, bool *ret_last);
 
+/*
+ * The same for those users only whose name, byte by byte, or whose email, but for ASCII case, is
+ * `text`.
+ */
+enum users_by { USERS_BY_NAME = 1, USERS_BY_EMAIL = 2 };
+uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
+                         uint64_t after, uint32_t limit, struct writer *out, bool *ret_last);
+
 /* --- snapshots -----------------------------------------------------------------------------------
  *
  * A page holds what one version has of USERS_PAGE consecutive numbers: users with ids
- * [number * USERS_PAGE, …), or answers with such sequence numbers.
+ * [number * USERS_PAGE, …), or answers with such sequence numbers. Both tables of answers make one
+ * row of pages: those of keyed ones are numbered from USERS_KEYED on.
  */
+#define USERS_KEYED (UINT64_C(1) << 63)
+
 struct users_page {
     uint64_t number;
     uint32_t count;             /* users in this page now; 0: the page is gone */
@@ -95,14 +109,18 @@ struct users_page {
 
 struct users_past {
     uint64_t sequence;
+    bool keyed;     /* `id` is that of a key, and is followed by what belongs to one */
+    bool forgotten; /* nothing is known but its place and its id */
     struct request_id id;
+    struct request_id fingerprint;
+    uint64_t time_ms;
     struct users_answer answer;
 };
 
 struct users_past_page {
     uint64_t number;
     uint32_t count;                   /* 0: the page is gone */
-    struct users_past at[USERS_PAGE]; /* ascending by sequence */
+    struct users_past at[USERS_PAGE]; /* ascending by sequence; borrowed from the version */
 };
 
 /*
@@ -117,8 +135,8 @@ bool users_diff_answers(const struct users_view *old, const struct users_view *n
                         struct users_past_page *ret_page);
 
 /*
- * Loading a snapshot into a fresh state: users ascending by id, answers ascending by sequence
- * number (in any interleaving), then users_load_done. -EBADMSG when one is out of order or
+ * Loading a snapshot into a fresh state: users ascending by id, answers of each table ascending by
+ * sequence number (in any interleaving), then users_load_done. -EBADMSG when one is out of order or
  * impossible, or when what was loaded is not what `meta` says (counts, digest); the state is then
  * only good for users_free.
  */

@@ -7,14 +7,14 @@
  *          4     4  magic "RBAK"
  *          8     1  type (enum backup_type)
  *          9     1  0
- *         10     2  version of this format, 1
+ *         10     2  version of this format, 2
  *         12     4  length of the payload
  *         16     8  number of the block, counting from 0
  *         24     4  CRC-32C field of the block before (0 before the first): the chain
  *         28     4  CRC-32C of the payload
  *
  * First one HEAD, which says what the file holds; then USERS, ascending by id; then ANSWERS,
- * ascending by sequence number; last one END, after which nothing comes. Payloads of USERS and
+ * ascending by number; last one END, after which nothing comes. Payloads of USERS and
  * ANSWERS are packed as users/packed.h says, each of some users, or some answers, whole.
  *
  * Every byte is under a checksum, every block chained to the one before, and END says how many
@@ -25,10 +25,10 @@
 #ifndef ROLLCALL_WIRE_BACKUP_H
 #define ROLLCALL_WIRE_BACKUP_H
 
-#include "raft/base/schema.h"
+#include "raft/users/command.h"
 
 #define BACKUP_HEADER_BYTES 32u
-#define BACKUP_VERSION      1u
+#define BACKUP_VERSION      2u
 /* What claims a longer payload is no block. */
 #define BACKUP_PAYLOAD_BYTES_MAX (1u << 20)
 #define BACKUP_CLUSTER_BYTES_MAX 63u
@@ -39,8 +39,8 @@ enum backup_type { BACKUP_HEAD = 1, BACKUP_USERS = 2, BACKUP_ANSWERS = 3, BACKUP
 /*
  * `cluster`, `node`: where it was made, or after `rollcallctl restore` the cluster it is for.
  * `index`, `term`: of the last log entry in it. `known`: entries up to here were certainly
- * committed; below `index` only when a majority was lost (`rollcallctl recover`). `users`,
- * `next_id` to `digest`: see struct users_meta. `made_ms`: wall clock, since 1970.
+ * committed; below `index` only when a majority was lost (`rollcallctl recover`). `users` to
+ * `digest`: see USERS_META_FIELDS. `made_ms`: wall clock, since 1970.
  */
 #define BACKUP_HEAD_FIELDS(F) \
     F(bytes, cluster)         \
@@ -49,7 +49,7 @@ enum backup_type { BACKUP_HEAD = 1, BACKUP_USERS = 2, BACKUP_ANSWERS = 3, BACKUP
     F(u64, index)             \
     F(u64, term)              \
     F(u64, known)             \
-    F(u64, users) F(u64, next_id) F(u64, answers_first) F(u64, answers_next) F(u64, digest)
+    USERS_META_FIELDS(F)
 
 /* `blocks`: before this one. `digest`: as in HEAD. */
 #define BACKUP_END_FIELDS(F) F(u64, blocks) F(u64, digest)

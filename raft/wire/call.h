@@ -7,7 +7,7 @@
  *
  *   worker                             node
  *   HELLO version            -->
- *                            <--       WELCOME version, node          or it closes: other version
+ *                            <--       WELCOME version, node, applied   or it closes: other version
  *   WRITE call, id, command  -->
  *                            <--       WRITTEN call, index, answer    durable, applied
  *                                      REFUSED call, reason           certainly not executed
@@ -30,10 +30,10 @@
 #ifndef ROLLCALL_WIRE_CALL_H
 #define ROLLCALL_WIRE_CALL_H
 
-#include "raft/base/schema.h"
+#include "raft/users/command.h"
 #include "raft/wire/frame.h"
 
-#define CALL_VERSION 2u
+#define CALL_VERSION 3u
 
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)
@@ -62,15 +62,24 @@
     M(CALL_PIECE,     call_piece,     piece,     22)
 
 #define CALL_HELLO_FIELDS(F)   F(u32, version)
-#define CALL_WELCOME_FIELDS(F) F(u32, version) F(u64, node)
+/* `applied`: the state that any answer to come is of, or of a later one. */
+#define CALL_WELCOME_FIELDS(F) F(u32, version) F(u64, node) F(u64, applied)
 #define CALL_WRITE_FIELDS(F)   F(u64, call) F(request_id, request) F(bytes, command)
 #define CALL_WRITTEN_FIELDS(F) F(u64, call) F(u64, index) F(bytes, answer)
 #define CALL_REFUSED_FIELDS(F) F(u64, call) F(u8, reason)
 #define CALL_UNKNOWN_FIELDS(F) F(u64, call)
-/* `after`: only ids above it. `limit`: at most so many users, 0 for all. */
-#define CALL_LIST_FIELDS(F)    F(u64, call) F(u8, consistency) F(u64, after) F(u32, limit)
-/* `index`: the state the list was read from. `users`: see user_put. */
-#define CALL_USERS_FIELDS(F)   F(u64, call) F(u64, index) F(u8, last) F(bytes, users)
+/*
+ * `after`: only ids above it. `limit`: at most so many users, 0 for all. `by`: enum call_by; only
+ * those who have `text` there. `min_index`: of a state in which this entry is applied, whenever
+ * that is.
+ */
+#define CALL_LIST_FIELDS(F) \
+    F(u64, call) F(u8, consistency) F(u64, min_index) F(u64, after) F(u32, limit) F(u8, by) \
+    F(bytes, text)
+/* `index`: the state the list was read from; `changed`: the last before it that changed a user.
+ * `users`: see user_put. */
+#define CALL_USERS_FIELDS(F) \
+    F(u64, call) F(u64, index) F(u64, changed) F(u8, last) F(bytes, users)
 #define CALL_MORE_FIELDS(F)    F(u64, call)
 #define CALL_DROP_FIELDS(F)    F(u64, call)
 #define CALL_STATUS_FIELDS(F)  F(u64, call)
@@ -87,10 +96,9 @@
     F(bytes, members)
 /* As fresh as a linearizable LIST. */
 #define CALL_BACKUP_FIELDS(F)  F(u64, call)
-/* `cluster` to `term`: whose, and as of which entry; the rest is struct users_meta. */
+/* `cluster` to `term`: whose, and as of which entry. */
 #define CALL_VERSION_IS_FIELDS(F) \
-    F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) F(u64, users) \
-    F(u64, next_id) F(u64, answers_first) F(u64, answers_next) F(u64, digest)
+    F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) USERS_META_FIELDS(F)
 /* Users, then answers: see users/packed.h. One of the two is empty, or both. */
 #define CALL_PIECE_FIELDS(F)   F(u64, call) F(u8, last) F(bytes, users) F(bytes, answers)
 
@@ -107,7 +115,8 @@
     R(CALL_BUSY,      2, "too many requests are waiting") \
     R(CALL_STOPPING,  3, "the node is shutting down") \
     R(CALL_DISK_FULL, 4, "the disk of the node is full") \
-    R(CALL_INVALID,   5, "the node could not read the request")
+    R(CALL_INVALID,   5, "the node could not read the request") \
+    R(CALL_BEHIND,    6, "this node has not applied the entry of `min_index`")
 
 #define CALL_ROLES(R) \
     R(CALL_FOLLOWER, 1, "follower") R(CALL_CANDIDATE, 2, "candidate") R(CALL_LEADER, 3, "leader")
@@ -123,6 +132,7 @@ enum call_reason { CALL_REASONS(CALL_ENUM_VALUE) };
 enum call_role { CALL_ROLES(CALL_ENUM_VALUE) };
 enum call_snapshot { CALL_SNAPSHOTS(CALL_ENUM_VALUE) };
 enum call_consistency { CALL_LINEARIZABLE = 1, CALL_STALE = 2 };
+enum call_by { CALL_BY_ID = 0, CALL_BY_NAME = 1, CALL_BY_EMAIL = 2 };
 
 CALLS(SCHEMA_FAMILY_STRUCT)
 SCHEMA_STRUCT(call_member, CALL_MEMBER_FIELDS)

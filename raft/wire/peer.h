@@ -10,9 +10,10 @@
 #define ROLLCALL_WIRE_PEER_H
 
 #include "raft/core/message.h"
+#include "raft/users/command.h"
 #include "raft/wire/frame.h"
 
-#define PEER_VERSION 2u
+#define PEER_VERSION 3u
 
 /*
  * What drivers say to one another beside the core's messages. Tags share the frame's kind with
@@ -35,7 +36,7 @@
  *   SNAPSHOT_CHUNK        -->                                  from that position to the next
  *                         <--       SNAPSHOT_END               installed durably, or never will be
  *
- * A position is a user id (users above it) and a page of answers (from there on).
+ * A position is a user id (users above it) and a number of an answer (from there on; packed.h).
  */
 #define PEER_HELLO 64u
 /* clang-format off */
@@ -62,13 +63,12 @@
 /* Wanted is a state at least as new as `least`. */
 #define PEER_SNAPSHOT_PLEASE_FIELDS(F) F(u64, least)
 #define PEER_SNAPSHOT_OFFER_FIELDS(F) \
-    F(u64, index) F(u64, term) F(u64, users) F(u64, next_id) F(u64, answers_first) \
-    F(u64, answers_next) F(u64, digest) F(bytes, configuration)
-#define PEER_SNAPSHOT_WANT_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_page)
-/* `users`: see user_put. `answers`: u64 sequence, request id, bytes answer, one after another. */
+    F(u64, index) F(u64, term) USERS_META_FIELDS(F) F(bytes, configuration)
+#define PEER_SNAPSHOT_WANT_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_from)
+/* `users`, `answers`: see users/packed.h. */
 #define PEER_SNAPSHOT_CHUNK_FIELDS(F) \
-    F(u64, index) F(u64, after) F(u64, answers_page) F(u64, next_after) \
-    F(u64, next_answers_page) F(u8, last) F(bytes, users) F(bytes, answers)
+    F(u64, index) F(u64, after) F(u64, answers_from) F(u64, next_after) \
+    F(u64, next_answers_from) F(u8, last) F(bytes, users) F(bytes, answers)
 #define PEER_SNAPSHOT_END_FIELDS(F)    F(u64, index) F(u8, installed)
 /* u64 indexes, one after another. */
 #define PEER_ENTRIES_PLEASE_FIELDS(F)  F(bytes, indexes)

@@ -74,13 +74,13 @@ static void answer_call(struct connection *connection, const struct call *call)
     if (call->kind == CALL_WRITE) {
         uint8_t encoded[64];
         struct writer out = writer_of(encoded, sizeof(encoded));
-        struct users_answer answer = {.kind = USERS_CREATED,
-                                      .created = {.id = next_id, .index = next_id}};
+        struct users_answer answer = {
+            .kind = USERS_CREATED, .index = next_id, .created = {.id = next_id, .etag = next_id}};
         next_id++;
         users_answer_put(&out, &answer);
         struct call written = {.kind = CALL_WRITTEN,
                                .written = {.call = call->write.call,
-                                           .index = answer.created.index,
+                                           .index = answer.index,
                                            .answer = writer_bytes(&out)}};
         call_put(&connection->out, &written);
         put_request_id(&turn, call->write.request);
@@ -91,7 +91,7 @@ static void answer_call(struct connection *connection, const struct call *call)
     }
     struct call answer = {.kind = CALL_REFUSED, .refused = {.reason = CALL_INVALID}};
     if (call->kind == CALL_HELLO)
-        answer = (struct call){.kind = CALL_WELCOME, .welcome = {CALL_VERSION, 1}};
+        answer = (struct call){.kind = CALL_WELCOME, .welcome = {CALL_VERSION, 1, 0}};
     else if (call->kind == CALL_LIST)
         answer = (struct call){.kind = CALL_USERS,
                                .users = {.call = call->list.call, .index = next_id, .last = 1}};

@@ -149,15 +149,10 @@ Test(backup_file, that_holds_less_than_it_says_is_refused)
     struct users_meta meta = users_meta(users);
     struct memory memory = {.room = SIZE_MAX};
     struct backup_writer writer = {.write = append, .context = &memory};
-    struct backup_head head = {
-        .cluster = bytes_of_text("old"),
-        .index = meta.index,
-        .term = 1,
-        .users = meta.count,
-        .next_id = meta.next_id,
-        .answers_next = meta.answers_next,
-        .digest = meta.digest,
-    };
+    struct backup_head head = {.cluster = bytes_of_text("old"),
+                               .index = meta.index,
+                               .term = 1,
+                               USERS_META_FIELDS(USERS_META_FROM_meta)};
     uint8_t packed[4096];
     struct writer out = writer_of(packed, sizeof(packed));
     bool last;

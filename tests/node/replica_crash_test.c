@@ -57,7 +57,7 @@ Test(replica, loses_nothing_that_was_told_by_a_crash_at_any_operation, .timeout 
                 rig_insist(rig, i); /* rig.c holds the answer to the first */
                 must(rig->request[i].written);
             }
-            must(users_meta(replica_users(rig->replica)).count == 36);
+            must(users_meta(replica_users(rig->replica)).users == 36);
             rig_check(rig);
             rig_free(rig);
         }
@@ -82,7 +82,7 @@ Test(replica, does_a_request_once_on_both_sides_of_a_crash)
         recover_and_check(rig);
         rig_insist(rig, 2);
         rig_insist(rig, 1);
-        cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 2));
+        cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 2));
         rig_check(rig);
         rig_free(rig);
     }

@@ -469,7 +469,7 @@ static void follower_check(struct follower *f)
         cr_fatal("%lu entries are there of %lu", (unsigned long)replica_status(f->replica).applied,
                  (unsigned long)last);
     struct users_view *view = users_pin(replica_users(f->replica));
-    must(users_view_meta(view).count == last - f->base);
+    must(users_view_meta(view).users == last - f->base);
     for (uint64_t id = 1; id <= last - f->base; id++) {
         struct user user;
         char text[64];

@@ -31,7 +31,7 @@ static void expect_all(struct rig *rig)
         rig_insist(rig, i); /* what was answered before is answered alike */
         must(i > BEFORE || rig->request[i].id == id);
     }
-    must(users_meta(replica_users(rig->replica)).count == BEFORE + 5);
+    must(users_meta(replica_users(rig->replica)).users == BEFORE + 5);
     must(users_meta(replica_users(rig->replica)).next_id == BEFORE + 6);
     rig_check(rig);
 }

@@ -115,7 +115,7 @@ Test(replica, says_that_it_does_not_know_when_a_flush_hangs_for_too_long)
     cr_assert(eq(u32, rig->request[2].unknown, 1));
     rig_settle(rig);
     cr_assert(eq(u32, rig->request[1].times, 0), "told once");
-    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 2), "and it was");
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 2), "and it was");
     rig_free(rig);
 }
 
@@ -148,7 +148,7 @@ Test(replica, does_a_request_once_however_often_it_comes)
     rig_write(rig, 7); /* when it is long done */
     rig_settle(rig);
     cr_assert(eq(u32, rig->request[7].times, 4));
-    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 1));
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 1));
     uint64_t last = replica_status(rig->replica).raft.last.n;
     rig_write(rig, 7);
     rig_settle(rig);

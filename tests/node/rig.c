@@ -21,13 +21,13 @@ static void hook_written(void *context, struct replica_client client, uint64_t i
 {
     struct rig *rig = context;
     must(client.connection == 1 && client.call < RIG_REQUESTS_MAX && !rig->failed);
-    must(answer->kind == USERS_CREATED && answer->created.index <= index);
+    must(answer->kind == USERS_CREATED && answer->index <= index);
     struct rig_request *request = &rig->request[client.call];
     if (request->written) /* one answer, whoever gives it, before or after a crash */
-        must(request->id == answer->created.id && request->index == answer->created.index);
+        must(request->id == answer->created.id && request->index == answer->index);
     request->written = true;
     request->id = answer->created.id;
-    request->index = answer->created.index;
+    request->index = answer->index;
     request->times++;
 }
 
@@ -278,7 +278,7 @@ void rig_write(struct rig *rig, uint64_t number)
 
 void rig_read(struct rig *rig, bool stale)
 {
-    replica_read(rig->replica, (struct replica_client){.connection = 2}, stale);
+    replica_read(rig->replica, (struct replica_client){.connection = 2}, stale, 0);
 }
 
 void rig_turn(struct rig *rig)
@@ -338,7 +338,7 @@ void rig_check(struct rig *rig)
     users_check(users);
     uint64_t told = 0, there = 0;
     struct users_view *view = users_pin(users);
-    uint64_t count = users_view_meta(view).count;
+    uint64_t count = users_view_meta(view).users;
     uint8_t *seen = calloc(RIG_REQUESTS_MAX, 1);
     for (uint64_t id = 1; id <= count; id++) { /* ids are dense */
         struct user user;
@@ -356,7 +356,7 @@ void rig_check(struct rig *rig)
         if (!rig->request[i].written || !users_answered(users, &id, &answer))
             continue;
         must(answer.kind == USERS_CREATED && answer.created.id == rig->request[i].id &&
-             answer.created.index == rig->request[i].index);
+             answer.index == rig->request[i].index);
     }
     must(told == there);
     free(seen);

@@ -88,12 +88,14 @@ Test(snapshots, can_be_read_by_a_person)
     cr_assert(eq(str, (char *)fake_store_text(store, USERS, "1"), "{\"id\":1,\"name\":\"Alice\"}"));
     cr_assert(eq(str, (char *)fake_store_text(store, "rollcall:test:1:indexes", "0"), "1:12"));
     cr_assert(eq(str, (char *)fake_store_text(store, "rollcall:test:1:answers", "0"),
-                 "0 ab0102030405060708090a0b0c0d0eef created 1 12\n"));
+                 "0 ab0102030405060708090a0b0c0d0eef 12 created 1 12\n"));
     static const struct {
         const char *field, *value;
-    } meta[] = {{"format", "1"},        {"cluster", "test"},    {"node", "1"},  {"index", "12"},
-                {"term", "3"},          {"configuration", "1"}, {"users", "1"}, {"next_id", "2"},
-                {"answers_first", "0"}, {"answers_next", "1"}};
+    } meta[] = {{"format", "2"},      {"changed", "12"},   {"keys_first", "0"},
+                {"keys_next", "0"},   {"cluster", "test"}, {"node", "1"},
+                {"index", "12"},      {"term", "3"},       {"configuration", "1"},
+                {"users", "1"},       {"next_id", "2"},    {"answers_first", "0"},
+                {"answers_next", "1"}};
     for (size_t i = 0; i < ARRAY_LEN(meta); i++)
         cr_assert(
             eq(str, (char *)fake_store_text(store, META, meta[i].field), (char *)meta[i].value));

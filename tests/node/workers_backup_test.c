@@ -16,16 +16,9 @@ static void enrol(struct worker *worker, uint64_t from, uint64_t to)
     }
 }
 
-static struct users_meta meta_of(const struct call_version_is *is)
+static struct users_meta meta_of(const struct call_version_is *version)
 {
-    return (struct users_meta){
-        .index = is->index,
-        .count = is->users,
-        .next_id = is->next_id,
-        .answers_first = is->answers_first,
-        .answers_next = is->answers_next,
-        .digest = is->digest,
-    };
+    return (struct users_meta){.index = version->index, USERS_META_FIELDS(USERS_META_FROM_version)};
 }
 
 Test(workers_backup, is_one_version_whatever_is_written_meanwhile, .timeout = 60)
@@ -38,7 +31,7 @@ Test(workers_backup, is_one_version_whatever_is_written_meanwhile, .timeout = 60
     struct users_meta meta = meta_of(&call.version_is);
     must(call.version_is.call == 7 && call.version_is.node == 1 && call.version_is.term > 0);
     must(bytes_equal(call.version_is.cluster, bytes_of_text("test")));
-    must(meta.count == 300 && meta.next_id == 301);
+    must(meta.users == 300 && meta.next_id == 301);
 
     struct users *users = users_new(ANSWERS_MAX);
     uint64_t late = 301;

@@ -121,7 +121,7 @@ Test(workers, that_do_not_begin_with_hello_of_this_version_are_dropped)
     worker_send(&worker, (struct call){.kind = CALL_HELLO, .hello = {.version = 99}});
     cr_assert(worker_is_dropped(&worker));
     worker_close(&worker);
-    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 0));
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 0));
     workers_rig_free(rig);
 }
 
@@ -327,7 +327,7 @@ Test(workers, that_left_get_no_answer_and_neither_does_who_comes_after)
     worker_write(&next, 9, 1, "Alice"); /* asked again, as a worker does */
     struct call call = worker_expect(&next, CALL_WRITTEN);
     cr_assert(eq(u64, call.written.call, 9));
-    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).count, 2));
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 2));
     worker_close(&next);
     workers_rig_free(rig);
 }

@@ -53,7 +53,7 @@ static void fail(const char *what)
 
 static uint64_t users_at(struct world *world, uint32_t node)
 {
-    return users_meta(replica_users(world->machine[node].replica)).count;
+    return users_meta(replica_users(world->machine[node].replica)).users;
 }
 
 static bool all_have(struct world *world, uint64_t users)
@@ -107,10 +107,10 @@ static bool same_as_others(struct world *world, uint32_t node)
     struct users_meta mine = users_meta(replica_users(machine->replica));
     for (uint32_t id = 1; id < node; id++) {
         struct users_meta other = users_meta(replica_users(world->machine[id].replica));
-        if (other.index != mine.index || other.digest != mine.digest || other.count != mine.count)
+        if (other.index != mine.index || other.digest != mine.digest || other.users != mine.users)
             return false;
     }
-    return mine.count == USERS;
+    return mine.users == USERS;
 }
 
 static enum outcome judge_alone(struct world *world, uint32_t node)

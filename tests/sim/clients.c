@@ -70,7 +70,7 @@ static void send_op(struct world *world, struct machine *machine, uint64_t numbe
     struct op *op = &world->clients.op[number];
     struct replica_client client = {.connection = op->client, .call = call};
     if (op->kind != OP_WRITE) {
-        replica_read(machine->replica, client, op->kind == OP_READ_STALE);
+        replica_read(machine->replica, client, op->kind == OP_READ_STALE, 0);
         return;
     }
     uint8_t encoded[USERS_COMMAND_BYTES_MAX];
@@ -176,7 +176,7 @@ void clients_written(struct world *world, uint32_t node, uint64_t call, uint64_t
         world_break(world, "request %llu has an answer of another kind", number);
         return;
     }
-    uint64_t id = answer->created.id, at = answer->created.index;
+    uint64_t id = answer->created.id, at = answer->index;
     TELL(world, node, "request % is written: user %, entry %, told at %", number, id, at, index);
     RULE(world, !op->told || (op->id == id && op->index == at),
          "request %llu was answered user %llu entry %llu, and now user %llu entry %llu", number,
@@ -381,7 +381,7 @@ void clients_check_state(struct world *world, uint32_t node)
     struct users_view *view = users_pin(users);
     struct users_meta meta = users_view_meta(view);
     uint64_t told = 0, there = 0;
-    for (uint64_t id = 1; id <= meta.count && !world->broken; id++) { /* ids are dense */
+    for (uint64_t id = 1; id <= meta.users && !world->broken; id++) { /* ids are dense */
         struct user user;
         char text[256], name[256];
         unsigned long long number = 0;

@@ -154,7 +154,7 @@ void rules_applied(struct world *world, struct users *users, uint64_t index,
     struct users_answer answer;
     /* A second entry of a request changes nothing: then its answer speaks of the first. */
     if (request != NULL && users_answered(users, &request->id, &answer) &&
-        answer.kind == USERS_CREATED && answer.created.index == index)
+        answer.kind == USERS_CREATED && answer.index == index)
         executed(world, &world->clients.op[number], number, index);
 }
 

@@ -136,7 +136,7 @@ static bool users_are(struct scenario *scenario, struct words *words)
     for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
         struct machine *machine = &scenario->world->machine[id];
         if (HAS_NODE(nodes, id) &&
-            (!machine_up(machine) || users_meta(replica_users(machine->replica)).count != count))
+            (!machine_up(machine) || users_meta(replica_users(machine->replica)).users != count))
             return false;
     }
     return true;

@@ -6,7 +6,8 @@
 
 static struct users_answer created(uint64_t id, uint64_t index)
 {
-    return (struct users_answer){.kind = USERS_CREATED, .created = {.id = id, .index = index}};
+    return (struct users_answer){
+        .kind = USERS_CREATED, .index = index, .created = {.id = id, .etag = index}};
 }
 
 /* The answer with this sequence number, in these tests. */
@@ -14,7 +15,7 @@ static struct users_past past_of(uint64_t sequence)
 {
     struct users_past past = {.sequence = sequence, .id = request_id_of(sequence)};
     if (sequence % 5 == 4)
-        past.answer = (struct users_answer){.kind = USERS_REJECTED, .rejected = {sequence + 1}};
+        past.answer = (struct users_answer){.kind = USERS_REJECTED, .index = sequence + 1};
     else
         past.answer = created(sequence + 1, sequence + 1);
     return past;
@@ -23,23 +24,23 @@ static struct users_past past_of(uint64_t sequence)
 static void remember(struct answers *answers, uint64_t sequence)
 {
     struct users_past past = past_of(sequence);
-    answers_remember(answers, &past.id, &past.answer);
+    answers_remember(answers, &past);
 }
 
 static bool finds(const struct answers *answers, uint64_t sequence)
 {
     struct users_past past = past_of(sequence);
-    struct users_answer answer;
-    if (!answers_find(answers, &past.id, &answer))
+    struct users_past found;
+    if (!answers_find(answers, &past.id, &found))
         return false;
-    must(answers_equal(&answer, &past.answer));
+    must(answers_equal(&found.answer, &past.answer));
     return true;
 }
 
 Test(answers, finds_what_it_remembers)
 {
     struct answers answers;
-    answers_init(&answers, 64);
+    answers_init(&answers, 64, false);
     cr_assert(not(finds(&answers, 0)));
     remember(&answers, 0);
     cr_assert(finds(&answers, 0));
@@ -51,7 +52,7 @@ Test(answers, finds_what_it_remembers)
 Test(answers, ids_with_one_hash_are_told_apart)
 {
     struct answers answers;
-    answers_init(&answers, UINT64_C(1) << 19);
+    answers_init(&answers, UINT64_C(1) << 19, false);
     for (uint64_t sequence = 0; sequence < 300000; sequence++) {
         must(!finds(&answers, sequence));
         remember(&answers, sequence);
@@ -72,7 +73,7 @@ static void expect_window(const struct answers *answers, uint64_t first, uint64_
 Test(answers, forgets_the_oldest_page_when_there_are_more_than_the_most)
 {
     struct answers answers;
-    answers_init(&answers, 128);
+    answers_init(&answers, 128, false);
     for (uint64_t sequence = 0; sequence < 2000; sequence++) {
         remember(&answers, sequence);
         uint64_t next = sequence + 1;
@@ -85,7 +86,7 @@ Test(answers, forgets_the_oldest_page_when_there_are_more_than_the_most)
 Test(answers, keeps_just_the_most_before_it_forgets)
 {
     struct answers answers;
-    answers_init(&answers, 64);
+    answers_init(&answers, 64, false);
     for (uint64_t sequence = 0; sequence < 64; sequence++)
         remember(&answers, sequence);
     expect_window(&answers, 0, 64);
@@ -97,10 +98,10 @@ Test(answers, keeps_just_the_most_before_it_forgets)
 Test(answers, the_digest_is_that_of_what_is_remembered)
 {
     struct answers long_lived, loaded;
-    answers_init(&long_lived, 128);
+    answers_init(&long_lived, 128, false);
     for (uint64_t sequence = 0; sequence < 1000; sequence++)
         remember(&long_lived, sequence);
-    answers_init(&loaded, 128);
+    answers_init(&loaded, 128, false);
     for (uint64_t sequence = long_lived.first; sequence < 1000; sequence++) {
         struct users_past past = past_of(sequence);
         cr_assert(zero(int, answers_load(&loaded, &past)));
@@ -114,7 +115,7 @@ Test(answers, what_a_version_holds_it_keeps)
 {
     struct answers answers;
     struct users_past_page page;
-    answers_init(&answers, 64);
+    answers_init(&answers, 64, false);
     for (uint64_t sequence = 0; sequence < 40; sequence++)
         remember(&answers, sequence);
     struct tree held = tree_hold(&answers.tree);
@@ -137,7 +138,7 @@ Test(answers, a_difference_has_the_pages_that_came_grew_and_went)
 {
     struct answers answers;
     struct users_past_page page;
-    answers_init(&answers, 192);
+    answers_init(&answers, 192, false);
     for (uint64_t sequence = 0; sequence < 140; sequence++)
         remember(&answers, sequence);
     struct tree held = tree_hold(&answers.tree);
@@ -164,7 +165,7 @@ Test(answers, load_begins_with_any_page)
 {
     for (uint64_t first = 0; first < 1000; first++) {
         struct answers answers;
-        answers_init(&answers, 64);
+        answers_init(&answers, 64, false);
         struct users_past past = past_of(first);
         cr_assert(eq(int, answers_load(&answers, &past), first % 64 == 0 ? 0 : -EBADMSG));
         answers_done(&answers);
@@ -174,7 +175,7 @@ Test(answers, load_begins_with_any_page)
 static struct answers loaded(uint64_t first, uint64_t next)
 {
     struct answers answers;
-    answers_init(&answers, 128);
+    answers_init(&answers, 128, false);
     for (uint64_t sequence = first; sequence < next; sequence++) {
         struct users_past past = past_of(sequence);
         cr_assert(zero(int, answers_load(&answers, &past)));
@@ -212,7 +213,7 @@ Test(answers, load_refuses_more_than_the_most)
 Test(answers, load_refuses_the_last_number_there_is)
 {
     struct answers answers;
-    answers_init(&answers, 128);
+    answers_init(&answers, 128, false);
     for (uint64_t sequence = UINT64_MAX - 63; sequence != 0; sequence++) {
         struct users_past past = past_of(sequence);
         past.answer = created(1, sequence);
@@ -224,7 +225,7 @@ Test(answers, load_refuses_the_last_number_there_is)
 Test(answers, goes_on_as_it_would_have_after_a_load)
 {
     struct answers long_lived, fresh = loaded(128, 250);
-    answers_init(&long_lived, 128);
+    answers_init(&long_lived, 128, false);
     for (uint64_t sequence = 0; sequence < 250; sequence++)
         remember(&long_lived, sequence);
     for (uint64_t sequence = 250; sequence < 600; sequence++) {

@@ -21,7 +21,7 @@ static struct users *repacked(const struct users_view *view, size_t piece)
 {
     struct users *users = users_new(ANSWERS_MAX);
     uint8_t *at = malloc(piece);
-    uint64_t after = 0, page = 0;
+    uint64_t after = 0, from = 0;
     for (bool last = false; !last;) {
         struct writer out = writer_of(at, piece);
         after = users_view_list(view, after, 0, &out, &last);
@@ -29,7 +29,7 @@ static struct users *repacked(const struct users_view *view, size_t piece)
     }
     for (bool last = false; !last;) {
         struct writer out = writer_of(at, piece);
-        page = packed_put_answers(view, page, &out, &last);
+        from = packed_put_answers(view, from, &out, &last);
         must(!out.bad && packed_load_answers(users, writer_bytes(&out)) == 0);
     }
     struct users_meta meta = users_view_meta(view);
@@ -41,7 +41,7 @@ static struct users *repacked(const struct users_view *view, size_t piece)
 Test(packed, comes_back_the_same_in_pieces_of_any_size)
 {
     static const uint64_t counts[] = {0, 1, 63, 64, 65, 1000};
-    static const size_t pieces[] = {PACKED_ANSWERS_PAGE_BYTES, 10000, 1u << 20};
+    static const size_t pieces[] = {PACKED_ANSWER_BYTES_MAX, 10000, 1u << 20};
     for (size_t i = 0; i < ARRAY_LEN(counts); i++) {
         struct users *users = some_users(counts[i]);
         struct users_view *view = users_pin(users);
@@ -62,7 +62,7 @@ Test(packed, comes_back_the_same_in_pieces_of_any_size)
 
 Test(packed, cut_anywhere_but_between_two_is_refused)
 {
-    static uint8_t at[PACKED_ANSWERS_PAGE_BYTES];
+    static uint8_t at[8192];
     struct users *users = some_users(3);
     struct users_view *view = users_pin(users);
     struct writer out = writer_of(at, sizeof(at));

@@ -67,7 +67,7 @@ static inline struct users_answer create(struct users *users, uint64_t index, ui
 
 static inline bool answers_equal(const struct users_answer *a, const struct users_answer *b)
 {
-    uint8_t at[2][64];
+    uint8_t at[2][USERS_ANSWER_BYTES_MAX];
     struct writer out[2] = {writer_of(at[0], sizeof(at[0])), writer_of(at[1], sizeof(at[1]))};
     users_answer_put(&out[0], a);
     users_answer_put(&out[1], b);
@@ -76,9 +76,7 @@ static inline bool answers_equal(const struct users_answer *a, const struct user
 
 static inline bool metas_equal(struct users_meta a, struct users_meta b)
 {
-    return a.index == b.index && a.count == b.count && a.next_id == b.next_id &&
-           a.answers_first == b.answers_first && a.answers_next == b.answers_next &&
-           a.digest == b.digest;
+    return memcmp(&a, &b, sizeof(a)) == 0; /* all of it is numbers of 64 bits */
 }
 
 #endif

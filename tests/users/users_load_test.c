@@ -155,12 +155,14 @@ Test(users_load, refuses_the_impossible_at_once)
         users_free(users);
     }
     static const struct users_past bad_answers[] = {
-        {.answer = {.kind = USERS_CREATED, .created = {.id = 0, .index = 1}}},
-        {.answer = {.kind = USERS_CREATED, .created = {.id = 1, .index = 0}}},
-        {.answer = {.kind = USERS_CREATED, .created = {.id = USER_ID_MAX + 1, .index = 1}}},
-        {.answer = {.kind = USERS_CREATED, .created = {.id = UINT64_MAX, .index = 1}}},
-        {.answer = {.kind = USERS_REJECTED, .rejected = {.index = 0}}},
-        {.sequence = 1, .answer = {.kind = USERS_REJECTED, .rejected = {.index = 1}}},
+        {.answer = {.kind = USERS_CREATED, .index = 1, .created = {.id = 0, .etag = 1}}},
+        {.answer = {.kind = USERS_CREATED, .index = 0, .created = {.id = 1, .etag = 0}}},
+        {.answer = {.kind = USERS_CREATED,
+                    .index = 1,
+                    .created = {.id = USER_ID_MAX + 1, .etag = 1}}},
+        {.answer = {.kind = USERS_CREATED, .index = 1, .created = {.id = UINT64_MAX, .etag = 1}}},
+        {.answer = {.kind = USERS_REJECTED, .index = 0}},
+        {.sequence = 1, .answer = {.kind = USERS_REJECTED, .index = 1}},
     };
     for (size_t i = 0; i < ARRAY_LEN(bad_answers); i++) {
         struct users *users = users_new(64);
@@ -194,7 +196,7 @@ Test(users_load, index_and_next_id_are_above_all_that_is_loaded)
     struct users_past past = {
         .sequence = 0,
         .id = request_id_of(1),
-        .answer = {.kind = USERS_CREATED, .created = {.id = 5, .index = 9}},
+        .answer = {.kind = USERS_CREATED, .index = 9, .created = {.id = 5, .etag = 9}},
     };
     struct user *users[] = {&user, NULL, &user};
     struct users_past *pasts[] = {NULL, &past, &past};
@@ -316,7 +318,7 @@ static void answer_more(struct snapshot *s)
     s->answer[s->answers] = s->answer[s->answers - 1];
     s->answer[s->answers].sequence++;
     s->answer[s->answers].id = request_id_of(0);
-    s->answer[s->answers].answer.created.index++;
+    s->answer[s->answers].answer.index++;
     s->answers++;
 }
 static void answers_swapped(struct snapshot *s)
@@ -357,16 +359,16 @@ static void answer_other(struct snapshot *s)
     struct users_past *past = a_creation(s);
     past->answer = (struct users_answer){
         .kind = USERS_REJECTED,
-        .rejected = {.index = past->answer.created.index},
+        .index = past->answer.index,
     };
 }
 static void answer_from_the_future(struct snapshot *s)
 {
-    s->answer[s->answers - 1].answer.created.index = s->meta.index + 1;
+    s->answer[s->answers - 1].answer.index = s->meta.index + 1;
 }
 static void count_other(struct snapshot *s)
 {
-    s->meta.count++;
+    s->meta.users++;
 }
 static void digest_other(struct snapshot *s)
 {
@@ -495,15 +497,14 @@ static void flip_any(struct snapshot *s, struct chance *chance)
         flip(&a_creation(s)->answer.created.id, 8, chance);
         return;
     case 6:
-        flip(past->answer.kind == USERS_CREATED ? &past->answer.created.index
-                                                : &past->answer.rejected.index,
-             8, chance);
+        flip(past->answer.kind == USERS_CREATED ? &past->answer.index : &past->answer.index, 8,
+             chance);
         return;
     case 7:
         flip(&s->meta.digest, 8, chance);
         return;
     case 8:
-        flip(&s->meta.count, 8, chance);
+        flip(&s->meta.users, 8, chance);
         return;
     case 9:
         flip(chance_below(chance, 2) == 0 ? &s->meta.answers_first : &s->meta.answers_next, 8,

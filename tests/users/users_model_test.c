@@ -68,11 +68,12 @@ static struct users_answer model_apply(struct model *m, uint64_t answers_max, ui
     for (uint64_t i = m->first; i < m->next; i++)
         if (m->answer[i].request == request)
             return m->answer[i].answer;
-    struct users_answer answer = {.kind = USERS_REJECTED, .rejected = {.index = index}};
+    struct users_answer answer = {.kind = USERS_REJECTED, .index = index};
     if (name_of(name).len <= USER_NAME_BYTES_MAX) {
         answer = (struct users_answer){
             .kind = USERS_CREATED,
-            .created = {.id = m->next_id, .index = index},
+            .index = index,
+            .created = {.id = m->next_id, .etag = index},
         };
         m->user[m->next_id++] = (struct model_user){.index = index, .name = name};
         m->count++;
@@ -102,7 +103,7 @@ static void expect_past(const struct users_past *past, const struct model *m)
 
 static void expect_meta(struct users_meta meta, const struct model *m)
 {
-    must(meta.index == m->index && meta.count == m->count && meta.next_id == m->next_id);
+    must(meta.index == m->index && meta.users == m->count && meta.next_id == m->next_id);
     must(meta.answers_first == m->first && meta.answers_next == m->next);
 }
 
@@ -112,8 +113,8 @@ static void expect_list(struct play *p, const struct version *v)
     uint64_t after = chance_below(&p->chance, v->model.next_id), id = after;
     uint32_t limit = (uint32_t)chance_below(&p->chance, 40);
     for (bool last = false; !last;) {
-        struct writer out =
-            writer_of(at, USER_NAME_BYTES_MAX + 20 + chance_below(&p->chance, 1900));
+        struct writer out = writer_of(at, USER_PACKED_BYTES(USER_NAME_BYTES_MAX, 0) +
+                                              chance_below(&p->chance, 1900));
         after = users_view_list(v->view, after, limit, &out, &last);
         struct reader in = reader_of(writer_bytes(&out));
         uint32_t count = 0;

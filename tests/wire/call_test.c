@@ -19,7 +19,13 @@ static const struct call calls[] = {
      .written = {.call = 4, .index = 5, .answer = {(const uint8_t *)"answer", 6}}},
     {.kind = CALL_REFUSED, .refused = {.call = 6, .reason = CALL_BUSY}},
     {.kind = CALL_UNKNOWN, .unknown = {.call = 7}},
-    {.kind = CALL_LIST, .list = {.call = 8, .consistency = CALL_STALE, .after = 9, .limit = 1000}},
+    {.kind = CALL_LIST,
+     .list = {.call = 8,
+              .consistency = CALL_STALE,
+              .after = 9,
+              .limit = 1000,
+              .by = CALL_BY_NAME,
+              .text = {(const uint8_t *)"Zoe", 3}}},
     {.kind = CALL_USERS,
      .users = {.call = 10, .index = 11, .last = 1, .users = {(const uint8_t *)"", 0}}},
     {.kind = CALL_MORE, .more = {.call = 12}},
@@ -51,8 +57,12 @@ static const struct call calls[] = {
                     .term = 28,
                     .users = 29,
                     .next_id = 30,
+                    .changed = 40,
+                    .time_ms = 41,
                     .answers_first = 31,
                     .answers_next = 32,
+                    .keys_first = 42,
+                    .keys_next = 43,
                     .digest = 33}},
     {.kind = CALL_PIECE,
      .piece = {.call = 34,
@@ -98,7 +108,9 @@ Test(call, prints_its_kind_and_every_field)
 {
     uint8_t at[512];
     struct bytes text = printed(&calls[6], at, sizeof(at));
-    cr_assert(bytes_equal(text, bytes_of_text("CALL_LIST call=8 consistency=2 after=9 limit=1000")),
+    cr_assert(bytes_equal(text, bytes_of_text(
+                                    "CALL_LIST call=8 consistency=2 min_index=0 after=9 limit=1000 "
+                                    "by=1 text=\"Zoe\"")),
               "%.*s", (int)text.len, text.at);
 }
 
@@ -182,7 +194,7 @@ Test(call, has_a_text_for_every_value_and_none_for_others)
     cr_assert(eq(str, (char *)call_role_text(CALL_LEADER), "leader"));
     cr_assert(eq(str, (char *)call_snapshot_text(CALL_SNAPSHOT_DOWN), "redis-down"));
     for (unsigned value = 0; value <= UINT8_MAX; value++) {
-        cr_assert(eq(int, call_reason_text((uint8_t)value) != NULL, value >= 1 && value <= 5));
+        cr_assert(eq(int, call_reason_text((uint8_t)value) != NULL, value >= 1 && value <= 6));
         cr_assert(eq(int, call_role_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
         cr_assert(eq(int, call_snapshot_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
     }
