@@ -185,24 +185,59 @@ static int64_t string_text(struct bytes value, uint8_t *store, size_t capacity)
     return (int64_t)plain.len;
 }
 
-static int read_name(const struct member *member, uint8_t *store, struct bytes *ret_name,
+static int read_name(const struct member *member, struct body_text *store, struct bytes *ret_name,
                      struct body_fault *ret_fault)
 {
     uint8_t first = member->value.at[0];
     if (first != '"')
         return no_user(ret_fault, "name: invalid type: %s, expected a string",
                        kind_of_value(first));
-    int64_t len = string_text(member->value, store, USER_NAME_BYTES_MAX);
+    int64_t len = string_text(member->value, store->name, sizeof(store->name));
     if (len == -EBADMSG)
         return no_user(ret_fault, "name: not a string that can be read");
     if (len < 0)
         return no_user(ret_fault, "name: longer than %u bytes of UTF-8", USER_NAME_BYTES_MAX);
-    *ret_name = bytes_of(store, (size_t)len);
+    *ret_name = bytes_of(store->name, (size_t)len);
     return 0;
 }
 
-int body_read_create(struct bytes text, uint8_t store[static USER_NAME_BYTES_MAX],
-                     struct users_command *ret_command, struct body_fault *ret_fault)
+/* null is none. */
+static int read_email(const struct member *member, struct body_text *store, struct bytes *ret_email,
+                      struct body_fault *ret_fault)
+{
+    uint8_t first = member->value.at[0];
+    *ret_email = bytes_of(store->email, 0);
+    if (first == 'n')
+        return 0;
+    if (first != '"')
+        return no_user(ret_fault, "email: invalid type: %s, expected a string or null",
+                       kind_of_value(first));
+    int64_t len = string_text(member->value, store->email, sizeof(store->email));
+    if (len == -EMSGSIZE)
+        return no_user(ret_fault, "email: longer than %u bytes of UTF-8", USER_EMAIL_BYTES_MAX);
+    struct bytes email = bytes_of(store->email, len > 0 ? (size_t)len : 0);
+    if (len < 0 || !user_email_valid(email))
+        return no_user(ret_fault, "email: must have one `@`, and something on either side of it");
+    *ret_email = email;
+    return 0;
+}
+
+/* The members that mean something here; a key of no length is one that is not there. */
+struct members {
+    struct member name, email;
+};
+
+static int take_once(const struct member *member, const char *name, struct member *ret_member,
+                     struct body_fault *ret_fault)
+{
+    if (ret_member->key.len != 0)
+        return no_user(ret_fault, "duplicate field `%s`", name);
+    *ret_member = *member;
+    return 0;
+}
+
+static int read_members(struct bytes text, struct members *ret_members,
+                        struct body_fault *ret_fault)
 {
     struct json_error error;
     if (json_check(text, &error) != 0)
@@ -213,29 +248,46 @@ int body_read_create(struct bytes text, uint8_t store[static USER_NAME_BYTES_MAX
         return no_user(ret_fault, "invalid type: %s, expected an object with a `name`",
                        kind_of_value(*in.at));
     in.at++;
+    *ret_members = (struct members){.name = {.key = {.len = 0}}};
     struct member member;
-    struct member name = {.key = {.len = 0}};
-    while (next_member(&in, &member)) {
-        if (!key_is(member.key, "name"))
-            continue; /* unknown members are ignored */
-        if (name.key.len != 0)
-            return no_user(ret_fault, "duplicate field `name`");
-        name = member;
+    int bad = 0;
+    while (bad == 0 && next_member(&in, &member)) {
+        if (key_is(member.key, "name"))
+            bad = take_once(&member, "name", &ret_members->name, ret_fault);
+        else if (key_is(member.key, "email"))
+            bad = take_once(&member, "email", &ret_members->email, ret_fault);
+        /* unknown members are ignored */
     }
-    if (name.key.len == 0)
-        return no_user(ret_fault, "missing field `name`");
-    struct users_command command = {.kind = USERS_CREATE};
-    int bad = read_name(&name, store, &command.create.name, ret_fault);
-    if (bad == 0)
-        *ret_command = command;
     return bad;
 }
 
-void body_put_user(struct writer *out, const struct user *user)
+int body_read_patch(struct bytes text, struct body_text *store, struct body_user *ret_user,
+                    struct body_fault *ret_fault)
 {
-    put_raw(out, bytes_of("{\"id\":", 6));
-    put_decimal(out, user->id);
-    put_raw(out, bytes_of(",\"name\":", 8));
-    json_put_string(out, user->name);
-    put_raw(out, bytes_of("}", 1));
+    struct members members;
+    struct body_user user = {.sets = 0};
+    int bad = read_members(text, &members, ret_fault);
+    if (bad == 0 && members.name.key.len != 0) {
+        user.sets |= USERS_SETS_NAME;
+        bad = read_name(&members.name, store, &user.name, ret_fault);
+    }
+    if (bad == 0 && members.email.key.len != 0) {
+        user.sets |= USERS_SETS_EMAIL;
+        bad = read_email(&members.email, store, &user.email, ret_fault);
+    }
+    if (bad == 0)
+        *ret_user = user;
+    return bad;
+}
+
+int body_read_user(struct bytes text, struct body_text *store, struct body_user *ret_user,
+                   struct body_fault *ret_fault)
+{
+    struct body_user user;
+    int bad = body_read_patch(text, store, &user, ret_fault);
+    if (bad == 0 && (user.sets & USERS_SETS_NAME) == 0)
+        return no_user(ret_fault, "missing field `name`");
+    if (bad == 0)
+        *ret_user = user;
+    return bad;
 }

@@ -1,5 +1,5 @@
 /*
- * JSON bodies ⇄ commands and answers. The only file that knows json-c.
+ * JSON bodies → users. The only file that knows json-c.
  *
  * json-c takes what RFC 8259 does not, and changes it silently (NaN, raw control characters, lone
  * surrogates, overlong UTF-8, all but the last of equal keys, bytes after a NUL). So json_check
@@ -20,17 +20,31 @@ struct body_fault {
     char what[BODY_FAULT_BYTES_MAX];
 };
 
+/* Where the texts of a user go. */
+struct body_text {
+    uint8_t name[USER_NAME_BYTES_MAX];
+    uint8_t email[USER_EMAIL_BYTES_MAX];
+};
+
+/* Borrowed from a struct body_text. */
+struct body_user {
+    uint8_t sets; /* of a patch: enum users_sets */
+    struct bytes name;
+    struct bytes email; /* empty for none */
+};
+
 /*
- * {"name":"Alice"} → CREATE. Its name is written to `store`, which must live as long as the
- * command. -EBADMSG and *ret_fault when the text is no JSON, or is not a user.
+ * {"name":"Alice","email":"alice@example.org"}, the email may be missing or null. Unknown members
+ * are ignored. -EBADMSG and *ret_fault when the text is no JSON, or is not a user.
  */
-NODISCARD int body_read_create(struct bytes text, uint8_t store[static USER_NAME_BYTES_MAX],
-                               struct users_command *ret_command, struct body_fault *ret_fault);
+NODISCARD int body_read_user(struct bytes text, struct body_text *store, struct body_user *ret_user,
+                             struct body_fault *ret_fault);
 
-/* {"id":1,"name":"Alice"} */
-void body_put_user(struct writer *out, const struct user *user);
-
-/* The most bytes that body_put_user writes, with a comma to spare. */
-#define BODY_USER_BYTES_MAX (JSON_STRING_BYTES_MAX(USER_NAME_BYTES_MAX) + 48u)
+/*
+ * A merge patch (RFC 7396) for a user: what it has is set, an email of null is taken away. -EBADMSG
+ * and *ret_fault likewise, also for one that would leave no user behind.
+ */
+NODISCARD int body_read_patch(struct bytes text, struct body_text *store,
+                              struct body_user *ret_user, struct body_fault *ret_fault);
 
 #endif

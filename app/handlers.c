@@ -15,6 +15,10 @@ void respond(struct exchange *x, const struct response *response)
     struct response answer = *response;
     answer.head = x->request.method == METHOD_HEAD;
     answer.raft_node = node_client_node(x->service->node);
+    if (!answer.at_index) { /* it speaks of no state: the one that is known is as good as any */
+        answer.at_index = answer.raft_node != 0;
+        answer.raft_index = node_client_index(x->service->node);
+    }
     struct writer out = writer_of(store, sizeof(store));
     response_put(&out, &answer);
     assert(!out.bad);
@@ -31,6 +35,30 @@ void respond_problem(struct exchange *x, enum problem problem, const char *detai
     respond(x, &response);
 }
 
+static void respond_problem_at(struct exchange *x, uint64_t index, enum problem problem,
+                               const char *detail, const uint64_t *etag)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    struct response response = response_of_problem(problem, detail, &out);
+    response.at_index = true;
+    response.raft_index = index;
+    response.etagged = etag != NULL;
+    response.etag = etag != NULL ? *etag : 0;
+    respond(x, &response);
+}
+
+void respond_no_user(struct exchange *x, uint64_t index)
+{
+    respond_problem_at(x, index, PROBLEM_NOT_FOUND, "there is no user with this id", NULL);
+}
+
+void respond_condition_failed(struct exchange *x, uint64_t index, uint64_t etag)
+{
+    respond_problem_at(x, index, PROBLEM_PRECONDITION_FAILED,
+                       "it is not as the request demands; ETag says which it is now", &etag);
+}
+
 void respond_refused(struct exchange *x, const char *why)
 {
     char detail[256];
@@ -44,8 +72,7 @@ void respond_unasked(struct exchange *x, int error)
                     error == -EBUSY ? call_reason_text(CALL_BUSY) : "the node cannot be reached");
 }
 
-static void ask(struct exchange *x,
-                void (*on_answer)(struct node_call *, const struct node_answer *))
+void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *))
 {
     x->call.on_answer = on_answer;
     int error = node_client_ask(x->service->node, &x->call);
@@ -53,7 +80,7 @@ static void ask(struct exchange *x,
         respond_unasked(x, error);
 }
 
-static struct exchange *exchange_of(struct node_call *call)
+struct exchange *exchange_of(struct node_call *call)
 {
     return CONTAINER_OF(call, struct exchange, call);
 }
@@ -80,111 +107,6 @@ void exchange_close(struct exchange *x)
     assert(x->call.state == NODE_CALL_CLOSED);
     listing_done(&x->listing);
     free(x);
-}
-
-/* --- POST /users ------------------------------------------------------------------------------ */
-
-static void answer_created(struct exchange *x, const struct users_created *created)
-{
-    struct users_command command;
-    int bad = users_command_decode(x->call.ask.write.command, &command);
-    assert(bad == 0 && command.kind == USERS_CREATE); /* our own */
-    struct user user = {.id = created->id, .name = command.create.name};
-    uint8_t body[BODY_USER_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    body_put_user(&out, &user);
-    struct response response = {
-        .status = 201,
-        .content_type = "application/json",
-        .location_id = created->id,
-        .etag_index = created->index,
-        .at_index = true,
-        .raft_index = created->index,
-        .body = writer_bytes(&out),
-    };
-    respond(x, &response);
-}
-
-/* Not seen while the checks here and there agree: 422 all the same, for nothing was changed. */
-static void answer_rejected(struct exchange *x, const struct users_rejected *rejected)
-{
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    const char *detail = "the directory does not take this user";
-    struct response response = response_of_problem(PROBLEM_INVALID_USER, detail, &out);
-    response.at_index = true;
-    response.raft_index = rejected->index;
-    respond(x, &response);
-}
-
-static void answer_written(struct exchange *x, const struct call_written *written)
-{
-    struct users_answer answer;
-    if (users_answer_decode(written->answer, &answer) != 0) {
-        node_client_distrust(x->service->node, "its answer to a write cannot be read");
-        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
-                        "the node's answer could not be read: the user may have been created");
-        return;
-    }
-    switch (answer.kind) {
-    case USERS_CREATED:
-        answer_created(x, &answer.created);
-        return;
-    case USERS_REJECTED:
-        answer_rejected(x, &answer.rejected);
-        return;
-    }
-    UNREACHABLE();
-}
-
-static void on_create_answer(struct node_call *call, const struct node_answer *answer)
-{
-    struct exchange *x = exchange_of(call);
-    switch (answer->kind) {
-    case NODE_WRITTEN:
-        answer_written(x, answer->written);
-        return;
-    case NODE_REFUSED:
-        respond_refused(x, answer->refused);
-        return;
-    case NODE_UNKNOWN:
-        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
-                        "the node did not say in time whether the user was created");
-        return;
-    case NODE_USERS:
-    case NODE_STATUS:
-        break; /* never the answer to a write: node_client.c sees to that */
-    }
-    UNREACHABLE();
-}
-
-void handle_create(struct exchange *x)
-{
-    if (!request_is_json(&x->request)) {
-        respond_problem(x, PROBLEM_MEDIA_TYPE,
-                        "Expected request with `Content-Type: application/json`");
-        return;
-    }
-    if (x->request.too_big) {
-        respond_problem(x, PROBLEM_BODY_TOO_LARGE,
-                        "Failed to buffer the request body: length limit exceeded");
-        return;
-    }
-    uint8_t name[USER_NAME_BYTES_MAX];
-    struct users_command command;
-    struct body_fault fault;
-    if (body_read_create(x->request.body, name, &command, &fault) != 0) {
-        respond_problem(x, fault.malformed ? PROBLEM_MALFORMED_JSON : PROBLEM_INVALID_USER,
-                        fault.what);
-        return;
-    }
-    struct writer out = writer_of(x->command, sizeof(x->command));
-    users_command_put(&out, &command);
-    assert(!out.bad);
-    x->call.ask.kind = CALL_WRITE;
-    x->call.ask.write.request = x->request.id;
-    x->call.ask.write.command = writer_bytes(&out);
-    ask(x, on_create_answer);
 }
 
 /* --- GET /users ------------------------------------------------------------------------------- */

@@ -10,6 +10,7 @@
 
 #include "app/fastcgi.h"
 #include "app/node_client.h"
+#include "app/preconditions.h"
 #include "app/request.h"
 #include "app/response.h"
 #include "raft/users/command.h"
@@ -22,12 +23,17 @@ struct service {
 struct listing {
     uint8_t *packed; /* owned: users as the node sent them, not yet all written; NULL for none */
     size_t packed_len, packed_capacity, packed_at;
-    uint64_t index; /* the state that the list was read from */
-    uint64_t limit; /* of a page; 0 for the whole list */
+    uint64_t index;   /* the state that the list was read from */
+    uint64_t changed; /* the last before it that changed a user */
+    uint64_t limit;   /* of a page; 0 for the whole list */
     enum call_consistency consistency;
     bool last;          /* `packed` is the end of the list */
     bool begun;         /* the head has been written */
     bool first_written; /* what comes next needs a comma */
+};
+
+struct access_scope {
+    uint8_t at[16];
 };
 
 struct exchange {
@@ -35,7 +41,11 @@ struct exchange {
     struct connection *connection;
     struct request request;
     struct node_call call;
+    struct access_scope scope;       /* whose request it is */
+    struct preconditions conditions; /* borrowed from `tags` */
+    uint8_t tags[PRECONDITIONS_BYTES];
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
+    uint8_t text[USER_NAME_BYTES_MAX];        /* what call.ask.list.text points to */
     struct listing listing;
 };
 
@@ -44,17 +54,23 @@ struct exchange *exchange_open(struct service *service, struct connection *conne
 void exchange_close(struct exchange *exchange);
 void exchange_hung_up(struct exchange *exchange);
 
-void handle_create(struct exchange *x);
 void handle_list(struct exchange *x);
 void handle_livez(struct exchange *x);
 void handle_readyz(struct exchange *x);
 void handle_cluster(struct exchange *x);
+
+/* Asks the node what x->call.ask says; when it will not be asked, that is answered. */
+void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *));
+struct exchange *exchange_of(struct node_call *call);
 
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);
 /* After node_client_ask said `error`. */
 void respond_unasked(struct exchange *x, int error);
+/* 404 and 412, as of the state at `index`. */
+void respond_no_user(struct exchange *x, uint64_t index);
+void respond_condition_failed(struct exchange *x, uint64_t index, uint64_t etag);
 /* A refusal of the node: 503, with its reason. */
 void respond_refused(struct exchange *x, const char *why);
 

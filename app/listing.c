@@ -1,7 +1,8 @@
 #include "app/listing.h"
 
-#include "app/body.h"
 #include "app/note.h"
+#include "app/reading.h"
+#include "raft/users/user_json.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -10,10 +11,10 @@
 
 /* What is written at a time; the head goes with the first. */
 #define PIECE_BYTES_MAX (FASTCGI_WRITE_BYTES_MAX - RESPONSE_HEAD_BYTES_MAX)
-/* A user in a chunk: id, index, length, name. */
-#define PACKED_USER_BYTES_MAX (20u + USER_NAME_BYTES_MAX)
+/* A user as JSON, with a comma before it. */
+#define JSON_USER_BYTES_MAX (USER_JSON_BYTES_MAX + 1u)
 
-_Static_assert(PIECE_BYTES_MAX > 4 * BODY_USER_BYTES_MAX, "a piece holds several of any users");
+_Static_assert(PIECE_BYTES_MAX > 4 * JSON_USER_BYTES_MAX, "a piece holds several of any users");
 
 static uint8_t piece[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one piece at a time */
 
@@ -25,36 +26,20 @@ void listing_done(struct listing *listing)
 
 /* --- the question ----------------------------------------------------------------------------- */
 
-/* A number in decimal, `min` to `max`: 1, 0 when the parameter is not there, -EINVAL. */
-static int number_parameter(const struct request *request, const char *name, uint64_t min,
-                            uint64_t max, uint64_t *ret_value)
+/* Who is looked for, if anybody: into x->call.ask.list. NULL, or what is wrong. */
+static const char *look_for(struct exchange *x)
 {
-    uint8_t text[24];
-    struct writer out = writer_of(text, sizeof(text));
-    int found = request_parameter(request, name, &out);
-    if (found <= 0)
-        return found;
-    struct reader in = reader_of(writer_bytes(&out));
-    uint64_t value = json_get_u64(&in);
-    if (!reader_done(&in) || value < min || value > max)
-        return -EINVAL;
-    *ret_value = value;
-    return 1;
-}
-
-/* CALL_LINEARIZABLE when nothing is said; 0 for what is none. */
-static uint8_t consistency_parameter(const struct request *request)
-{
-    uint8_t text[16];
-    struct writer out = writer_of(text, sizeof(text));
-    int found = request_parameter(request, "consistency", &out);
-    if (found == 0)
-        return CALL_LINEARIZABLE;
-    if (found < 0)
-        return 0;
-    if (bytes_equal(writer_bytes(&out), bytes_of_text("linearizable")))
-        return CALL_LINEARIZABLE;
-    return bytes_equal(writer_bytes(&out), bytes_of_text("stale")) ? CALL_STALE : 0;
+    struct call_list *list = &x->call.ask.list;
+    struct writer out = writer_of(x->text, sizeof(x->text));
+    int by_name = request_parameter(&x->request, "name", &out);
+    int by_email = by_name == 0 ? request_parameter(&x->request, "email", &out) : 0;
+    if (by_name < 0 || by_email < 0)
+        return "`name` and `email` must be well encoded and at most 1024 bytes, once";
+    if (by_name > 0 && request_has_parameter(&x->request, "email"))
+        return "a list is by `name` or by `email`, not by both";
+    list->by = by_name > 0 ? CALL_BY_NAME : by_email > 0 ? CALL_BY_EMAIL : CALL_BY_ID;
+    list->text = writer_bytes(&out);
+    return json_utf8_valid(list->text) ? NULL : "`name` and `email` must be UTF-8";
 }
 
 const char *listing_begin(struct exchange *x)
@@ -62,19 +47,16 @@ const char *listing_begin(struct exchange *x)
     struct listing *l = &x->listing;
     listing_done(l);
     uint64_t after = 0;
-    uint8_t consistency = consistency_parameter(&x->request);
-    if (number_parameter(&x->request, "limit", 1, LISTING_LIMIT_MAX, &l->limit) < 0)
+    const char *fault = reading_begin(x);
+    if (fault != NULL)
+        return fault;
+    if (reading_number(&x->request, "limit", 1, LISTING_LIMIT_MAX, &l->limit) < 0)
         return "`limit` must be a number from 1 to 1000, once";
-    if (number_parameter(&x->request, "after", 0, USER_ID_MAX, &after) < 0)
+    if (reading_number(&x->request, "after", 0, USER_ID_MAX, &after) < 0)
         return "`after` must be the id of a user, once";
-    if (consistency == 0)
-        return "`consistency` must be `linearizable` or `stale`, once";
-    l->consistency = (enum call_consistency)consistency;
-    x->call.ask.kind = CALL_LIST;
-    x->call.ask.list.consistency = consistency;
     x->call.ask.list.after = after;
     x->call.ask.list.limit = l->limit > 0 ? (uint32_t)l->limit + 1 : 0;
-    return NULL;
+    return look_for(x);
 }
 
 /* --- packed users → JSON ---------------------------------------------------------------------- */
@@ -83,16 +65,17 @@ const char *listing_begin(struct exchange *x)
  */
 static void put_users(struct writer *out, struct reader *in, bool *comma)
 {
-    while (reader_left(in) > 0 && writer_room(out) >= BODY_USER_BYTES_MAX) {
+    while (reader_left(in) > 0 && writer_room(out) >= JSON_USER_BYTES_MAX) {
         struct user user = user_get(in);
-        if (in->bad || user.name.len > USER_NAME_BYTES_MAX) {
+        if (in->bad || user.name.len > USER_NAME_BYTES_MAX ||
+            user.email.len > USER_EMAIL_BYTES_MAX) {
             in->bad = true;
             return;
         }
         if (*comma)
             put_raw(out, bytes_of(",", 1));
         *comma = true;
-        body_put_user(out, &user);
+        user_json_put(out, &user);
     }
 }
 
@@ -116,15 +99,7 @@ static uint64_t json_length(struct bytes packed)
 
 static struct response list_response(const struct exchange *x)
 {
-    return (struct response){
-        .status = 200,
-        .content_type = "application/json",
-        .cache_control = "private, no-cache",
-        .at_index = true,
-        .raft_index = x->listing.index,
-        .raft_node = node_client_node(x->service->node),
-        .head = x->request.method == METHOD_HEAD,
-    };
+    return reading_response(x, x->listing.index, x->listing.changed);
 }
 
 /* Before the head is out there is still a word to say; after it, only a cut. */
@@ -287,6 +262,39 @@ static uint64_t cut_page(struct exchange *x, struct bytes *page)
     return last_id;
 }
 
+/* A query parameter with its value, all but RFC 3986's unreserved characters encoded. */
+static void put_parameter(struct writer *out, const char *name, struct bytes value)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    put_text(out, name);
+    for (size_t i = 0; i < value.len; i++) {
+        uint8_t byte = value.at[i], letter = byte | 0x20;
+        if ((letter >= 'a' && letter <= 'z') || (byte >= '0' && byte <= '9') || byte == '-' ||
+            byte == '.' || byte == '_' || byte == '~') {
+            put_u8(out, byte);
+        } else {
+            put_u8(out, '%');
+            put_u8(out, (uint8_t)digits[byte >> 4]);
+            put_u8(out, (uint8_t)digits[byte & 15]);
+        }
+    }
+}
+
+/* Link: the same question after this user. (min_index is fulfilled, for this node.) */
+static void put_next(struct writer *out, const struct exchange *x, uint64_t last_id)
+{
+    const struct call_list *list = &x->call.ask.list;
+    put_text(out, "</users?limit=");
+    put_decimal(out, x->listing.limit);
+    put_text(out, "&after=");
+    put_decimal(out, last_id);
+    if (list->by != CALL_BY_ID)
+        put_parameter(out, list->by == CALL_BY_NAME ? "&name=" : "&email=", list->text);
+    put_text(out, list->consistency == CALL_STALE ? "&consistency=stale" : "");
+    put_text(out, ">; rel=\"next\"");
+    assert(!out->bad);
+}
+
 static void answer_page(struct exchange *x)
 {
     struct listing *l = &x->listing;
@@ -294,16 +302,10 @@ static void answer_page(struct exchange *x)
     struct response response = list_response(x);
     uint64_t last_id = cut_page(x, &page);
     l->packed_len = page.len;
-    uint8_t link[128];
+    uint8_t link[3 * USER_NAME_BYTES_MAX + 128];
     struct writer out = writer_of(link, sizeof(link));
     if (last_id != 0) {
-        put_text(&out, "</users?limit=");
-        put_decimal(&out, l->limit);
-        put_text(&out, "&after=");
-        put_decimal(&out, last_id);
-        put_text(&out, l->consistency == CALL_STALE ? "&consistency=stale" : "");
-        put_text(&out, ">; rel=\"next\"");
-        assert(!out.bad);
+        put_next(&out, x, last_id);
         response.link = writer_bytes(&out);
     }
     answer_known(x, page, &response);
@@ -312,7 +314,7 @@ static void answer_page(struct exchange *x)
 static void take_page_part(struct exchange *x, const struct call_users *users)
 {
     struct listing *l = &x->listing;
-    if (l->packed_len + users->users.len > (l->limit + 1) * PACKED_USER_BYTES_MAX)
+    if (l->packed_len + users->users.len > (l->limit + 1) * USER_PACKED_BYTES_MAX)
         fail_distrusting(x);
     else if (!keep(l, users->users))
         fail(x, "out of memory");
@@ -328,8 +330,13 @@ static void take_page_part(struct exchange *x, const struct call_users *users)
 void listing_take(struct exchange *x, const struct call_users *users)
 {
     struct listing *l = &x->listing;
+    bool first = !l->begun && l->packed_len == 0;
     l->index = users->index;
+    l->changed = users->changed;
     l->last = users->last != 0;
+    struct response response = list_response(x);
+    if (first && reading_answers(x, &response))
+        return;
     if (l->limit > 0) {
         take_page_part(x, users);
     } else if (l->begun || !l->last) {
@@ -338,12 +345,10 @@ void listing_take(struct exchange *x, const struct call_users *users)
         } else if (l->begun) {
             go_on(x);
         } else {
-            struct response response = list_response(x);
             response.length_is = LENGTH_STREAMED;
             begin_stream(x, &response);
         }
     } else {
-        struct response response = list_response(x);
         answer_known(x, users->users, &response);
     }
 }

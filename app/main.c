@@ -26,7 +26,12 @@
 static void respond_allow(struct exchange *x, const struct route *route)
 {
     if (route->kind == ROUTE_OPTIONS) {
-        struct response response = {.status = 204, .length_is = LENGTH_NONE, .allow = route->allow};
+        struct response response = {
+            .status = 204,
+            .length_is = LENGTH_NONE,
+            .allow = route->allow,
+            .accept_patch = route->accept_patch,
+        };
         respond(x, &response);
         return;
     }
@@ -51,6 +56,7 @@ static void serve(struct exchange *x)
         return;
     }
     struct route route = route_find(x->request.method, x->request.path);
+    x->request.user_id = route.user_id;
     switch (route.kind) {
     case ROUTE_HANDLER:
         route.handler(x);

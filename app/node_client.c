@@ -11,6 +11,7 @@ struct node_client {
     struct node_link *link;
     bool leaving; /* the node on the connection that stands has said that it is stopping */
     uint64_t away_since_ms; /* while there is no node that takes calls */
+    uint64_t index;         /* the newest that an answer spoke of */
     uv_timer_t leaving_timer;
     uv_timer_t deadline_timer;
     uv_prepare_t before_wait;
@@ -244,9 +245,16 @@ static void on_down(struct node_client *client)
     hold_all(client);
 }
 
+static void raise_index(struct node_client *client, uint64_t index)
+{
+    if (client->index < index)
+        client->index = index;
+}
+
 /* What waited goes out at the turn's end. */
 static void on_up(struct node_client *client)
 {
+    client->index = node_link_applied(client->link);
     for (struct node_call *call = client->first; call != NULL; call = call->next)
         if (call->state == NODE_CALL_HELD)
             enqueue(client, call);
@@ -315,6 +323,7 @@ static void on_call(struct node_client *client, const struct call *call)
     struct node_answer answer;
     switch (call->kind) {
     case CALL_WRITTEN:
+        raise_index(client, call->written.index);
         answer = (struct node_answer){.kind = NODE_WRITTEN, .written = &call->written};
         on_end(client, call->written.call, CALL_WRITE, answer);
         return;
@@ -325,9 +334,11 @@ static void on_call(struct node_client *client, const struct call *call)
         on_end(client, call->unknown.call, CALL_WRITE, (struct node_answer){.kind = NODE_UNKNOWN});
         return;
     case CALL_USERS:
+        raise_index(client, call->users.index);
         on_users(client, &call->users);
         return;
     case CALL_STATUS_IS:
+        raise_index(client, call->status_is.applied);
         answer = (struct node_answer){.kind = NODE_STATUS, .status = &call->status_is};
         on_end(client, call->status_is.call, CALL_STATUS, answer);
         return;
@@ -430,6 +441,11 @@ bool node_client_connected(const struct node_client *client)
 uint64_t node_client_node(const struct node_client *client)
 {
     return node_link_node(client->link);
+}
+
+uint64_t node_client_index(const struct node_client *client)
+{
+    return client->index;
 }
 
 void node_client_distrust(struct node_client *client, const char *what)

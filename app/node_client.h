@@ -97,6 +97,10 @@ bool node_client_connected(const struct node_client *client);
 /* The node's id, as it last said; 0 before it ever did. */
 uint64_t node_client_node(const struct node_client *client);
 
+/* The newest state that the node has told of: no answer after now is of an older one, save while it
+ * has just been restarted. 0 before it ever did. */
+uint64_t node_client_index(const struct node_client *client);
+
 /* What the node sent made no sense: drop the connection and start anew. */
 void node_client_distrust(struct node_client *client, const char *what);
 

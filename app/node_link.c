@@ -35,6 +35,7 @@ struct node_link {
     struct wire *wire; /* unless LINK_DOWN */
     uint64_t session;
     uint64_t node;
+    uint64_t applied; /* as it said when it was connected to */
     uint64_t retry_ms;
     bool away_noted;  /* one note each time that it goes */
     bool full;        /* the kernel takes no more for now */
@@ -55,6 +56,11 @@ bool node_link_is_up(const struct node_link *link)
 uint64_t node_link_session(const struct node_link *link)
 {
     return link->session;
+}
+
+uint64_t node_link_applied(const struct node_link *link)
+{
+    return link->applied;
 }
 
 uint64_t node_link_node(const struct node_link *link)
@@ -147,6 +153,7 @@ static void on_welcome(struct node_link *link, const struct call_welcome *welcom
     }
     link->state = LINK_UP;
     link->node = welcome->node;
+    link->applied = welcome->applied;
     link->retry_ms = RETRY_MS_MIN;
     link->away_noted = false;
     uv_timer_stop(&link->timer);

@@ -36,6 +36,8 @@ bool node_link_is_up(const struct node_link *link);
 uint64_t node_link_session(const struct node_link *link);
 /* The node's id, as it last said; 0 before it ever did. */
 uint64_t node_link_node(const struct node_link *link);
+/* What it had applied when this connection was made. */
+uint64_t node_link_applied(const struct node_link *link);
 
 /* Could something be sent right now? Not while the socket is full. */
 bool node_link_takes(const struct node_link *link);

@@ -5,13 +5,17 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* The parameters that mean something here. HTTP_… are not looked at, HTTP_PROXY least of all. */
+/* The parameters that mean something here. Other HTTP_… are not looked at, HTTP_PROXY least. */
 enum parameter {
     REQUEST_METHOD,
     REQUEST_URI,
     CONTENT_TYPE,
     CONTENT_LENGTH,
     REQUEST_ID,
+    HTTP_IDEMPOTENCY_KEY,
+    SINGLE, /* those before come once, those from here on any number of times */
+    HTTP_IF_MATCH = SINGLE,
+    HTTP_IF_NONE_MATCH,
     PARAMETERS
 };
 
@@ -21,31 +25,41 @@ static const struct {
     const char *text;
     size_t len;
 } parameter_names[PARAMETERS] = {
-    PARAMETER(REQUEST_METHOD), PARAMETER(REQUEST_URI), PARAMETER(CONTENT_TYPE),
-    PARAMETER(CONTENT_LENGTH), PARAMETER(REQUEST_ID),
+    PARAMETER(REQUEST_METHOD), PARAMETER(REQUEST_URI),        PARAMETER(CONTENT_TYPE),
+    PARAMETER(CONTENT_LENGTH), PARAMETER(REQUEST_ID),         PARAMETER(HTTP_IDEMPOTENCY_KEY),
+    PARAMETER(HTTP_IF_MATCH),  PARAMETER(HTTP_IF_NONE_MATCH),
 };
 
 /* Which parameter this entry is; PARAMETERS for one that means nothing here. */
 static size_t find_parameter(const char *entry)
 {
     size_t i = 0;
-    if (entry[0] != 'R' && entry[0] != 'C')
-        return PARAMETERS; /* most are neither */
+    if (entry[0] != 'R' && entry[0] != 'C' && memcmp(entry, "HTTP_I", 6) != 0)
+        return PARAMETERS; /* most are none of these */
     while (i < PARAMETERS && strncmp(entry, parameter_names[i].text, parameter_names[i].len) != 0)
         i++;
     return i;
 }
 
 /* One pass over the environment; NULL where a parameter is not there. False: one is doubled. */
-static bool collect(char **environment, const char *values[PARAMETERS])
+static bool collect(char **environment, const char *values[SINGLE],
+                    struct request_lines lines[PARAMETERS - SINGLE])
 {
     for (; *environment != NULL; environment++) {
         size_t i = find_parameter(*environment);
         if (i == PARAMETERS)
             continue;
+        const char *value = *environment + parameter_names[i].len;
+        if (i >= SINGLE) {
+            struct request_lines *many = &lines[i - SINGLE];
+            if (many->count == REQUEST_LINES_MAX)
+                return false;
+            many->line[many->count++] = value;
+            continue;
+        }
         if (values[i] != NULL)
             return false;
-        values[i] = *environment + parameter_names[i].len;
+        values[i] = value;
     }
     return true;
 }
@@ -53,9 +67,8 @@ static bool collect(char **environment, const char *values[PARAMETERS])
 static enum method method_of(const char *text)
 {
     static const char *const names[] = {
-        [METHOD_GET] = "GET",
-        [METHOD_HEAD] = "HEAD",
-        [METHOD_POST] = "POST",
+        [METHOD_GET] = "GET",         [METHOD_HEAD] = "HEAD",   [METHOD_POST] = "POST",
+        [METHOD_PUT] = "PUT",         [METHOD_PATCH] = "PATCH", [METHOD_DELETE] = "DELETE",
         [METHOD_OPTIONS] = "OPTIONS",
     };
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
@@ -123,15 +136,16 @@ static int fault(struct request_fault *ret_fault, const char *what)
 int request_read(char **environment, struct bytes body, bool too_big, struct request *ret_request,
                  struct request_fault *ret_fault)
 {
-    const char *values[PARAMETERS] = {NULL};
-    bool single = collect(environment, values);
+    const char *values[SINGLE] = {NULL};
+    struct request_lines lines[PARAMETERS - SINGLE] = {{.count = 0}};
+    bool single = collect(environment, values, lines);
     ret_request->method = METHOD_OTHER;
     if (values[REQUEST_METHOD] == NULL || values[REQUEST_URI] == NULL)
         return fault(ret_fault, "the web server did not say what was requested");
     struct request request = {.method = method_of(values[REQUEST_METHOD])};
     ret_request->method = request.method;
     if (!single)
-        return fault(ret_fault, "a parameter of the request came twice");
+        return fault(ret_fault, "a header field or parameter of the request came too often");
     if (!too_big && !length_agrees(values[CONTENT_LENGTH], body.len))
         return fault(ret_fault, "the body is not as long as Content-Length says");
 
@@ -144,6 +158,9 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     }
     if (values[CONTENT_TYPE] != NULL)
         request.content_type = bytes_of_text(values[CONTENT_TYPE]);
+    request.if_match = lines[HTTP_IF_MATCH - SINGLE];
+    request.if_none_match = lines[HTTP_IF_NONE_MATCH - SINGLE];
+    request.idempotency_key = values[HTTP_IDEMPOTENCY_KEY];
     if (!too_big)
         request.body = body;
     request.too_big = too_big;
@@ -228,16 +245,28 @@ static bool parameters_are_good(struct reader *in)
     }
 }
 
-bool request_is_json(const struct request *request)
+/* The subtype of application/SUBTYPE; empty for any other, or for what is no type. */
+static struct bytes application_subtype(const struct request *request)
 {
     struct reader in = reader_of(request->content_type);
     skip_blanks(&in);
     struct bytes type = get_token(&in);
     bool slash = get_byte(&in, '/');
     struct bytes subtype = get_token(&in);
-    return slash && equals_ignoring_case(type, "application") &&
-           (equals_ignoring_case(subtype, "json") || ends_with_json(subtype)) &&
-           parameters_are_good(&in);
+    if (!slash || !equals_ignoring_case(type, "application") || !parameters_are_good(&in))
+        subtype.len = 0;
+    return subtype;
+}
+
+bool request_is_json(const struct request *request)
+{
+    struct bytes subtype = application_subtype(request);
+    return equals_ignoring_case(subtype, "json") || ends_with_json(subtype);
+}
+
+bool request_is_merge_patch(const struct request *request)
+{
+    return equals_ignoring_case(application_subtype(request), "merge-patch+json");
 }
 
 /* --- query ------------------------------------------------------------------------------------ */
@@ -261,25 +290,45 @@ static int decode_value(struct bytes text, struct writer *out)
     return out->bad ? -EINVAL : 0;
 }
 
+/* The next pair of the query; false when there is none. The value is empty when there is no '='. */
+static bool next_pair(struct reader *in, struct bytes *ret_name, struct bytes *ret_value)
+{
+    if (reader_left(in) == 0)
+        return false;
+    const uint8_t *end = memchr(in->at, '&', reader_left(in));
+    size_t len = end != NULL ? (size_t)(end - in->at) : reader_left(in);
+    struct bytes pair = get_raw(in, len);
+    if (end != NULL)
+        (void)get_u8(in);
+    const uint8_t *equals = len > 0 ? memchr(pair.at, '=', pair.len) : NULL;
+    size_t name_len = equals != NULL ? (size_t)(equals - pair.at) : pair.len;
+    size_t skip = equals != NULL ? name_len + 1 : name_len;
+    *ret_name = bytes_of(pair.at, name_len);
+    *ret_value = bytes_of(pair.at + skip, pair.len - skip);
+    return true;
+}
+
+bool request_has_parameter(const struct request *request, const char *name)
+{
+    struct reader in = reader_of(request->query);
+    struct bytes found, value;
+    while (next_pair(&in, &found, &value))
+        if (bytes_equal(found, bytes_of_text(name)))
+            return true;
+    return false;
+}
+
 int request_parameter(const struct request *request, const char *name, struct writer *out)
 {
-    struct bytes wanted = bytes_of_text(name);
+    struct bytes wanted = bytes_of_text(name), found, value;
     struct reader in = reader_of(request->query);
-    int found = 0;
-    while (reader_left(&in) > 0) {
-        const uint8_t *end = memchr(in.at, '&', reader_left(&in));
-        size_t len = end != NULL ? (size_t)(end - in.at) : reader_left(&in);
-        struct bytes pair = get_raw(&in, len);
-        if (end != NULL)
-            (void)get_u8(&in);
-        const uint8_t *equals = len > 0 ? memchr(pair.at, '=', pair.len) : NULL;
-        size_t name_len = equals != NULL ? (size_t)(equals - pair.at) : pair.len;
-        if (!bytes_equal(bytes_of(pair.at, name_len), wanted))
+    int times = 0;
+    while (next_pair(&in, &found, &value)) {
+        if (!bytes_equal(found, wanted))
             continue;
-        size_t skip = equals != NULL ? name_len + 1 : name_len;
-        if (found != 0 || decode_value(bytes_of(pair.at + skip, pair.len - skip), out) != 0)
+        if (times != 0 || decode_value(value, out) != 0)
             return -EINVAL;
-        found = 1;
+        times = 1;
     }
-    return found;
+    return times;
 }

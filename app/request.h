@@ -14,15 +14,28 @@ enum method {
     METHOD_GET,
     METHOD_HEAD,
     METHOD_POST,
+    METHOD_PUT,
+    METHOD_PATCH,
+    METHOD_DELETE,
     METHOD_OPTIONS,
     METHOD_OTHER, /* known to HTTP or not, no resource here takes it */
+};
+
+/* The lines of a header field that may come more than once; a list goes on from line to line. */
+#define REQUEST_LINES_MAX 8u
+struct request_lines {
+    uint32_t count;
+    const char *line[REQUEST_LINES_MAX];
 };
 
 struct request {
     enum method method;
     struct bytes path;  /* raw: nginx's own normalisation is not ours (axum routes on raw bytes) */
     struct bytes query; /* raw, without the '?' */
+    uint64_t user_id;   /* where the path is /users/{id}: route.c */
     struct bytes content_type; /* empty when there is none */
+    struct request_lines if_match, if_none_match;
+    const char *idempotency_key; /* as it was sent; NULL for none */
     struct bytes body;
     bool too_big; /* the body is over its limit; `body` is empty */
     /*
@@ -47,6 +60,8 @@ NODISCARD int request_read(char **environment, struct bytes body, bool too_big,
 
 /* application/json, or anything application/…+json, with any parameters. */
 bool request_is_json(const struct request *request);
+/* application/merge-patch+json (RFC 7396). */
+bool request_is_merge_patch(const struct request *request);
 
 /* 32 hexadecimal digits, of either case. */
 NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);
@@ -58,5 +73,7 @@ NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);
  */
 NODISCARD int request_parameter(const struct request *request, const char *name,
                                 struct writer *out);
+/* Is it there, whatever its value? */
+bool request_has_parameter(const struct request *request, const char *name);
 
 #endif

@@ -11,12 +11,18 @@ static const char *reason_phrase(unsigned status)
         return "Created";
     case 204:
         return "No Content";
+    case 304:
+        return "Not Modified";
     case 400:
         return "Bad Request";
     case 404:
         return "Not Found";
     case 405:
         return "Method Not Allowed";
+    case 409:
+        return "Conflict";
+    case 412:
+        return "Precondition Failed";
     case 413:
         return "Content Too Large";
     case 415:
@@ -87,16 +93,19 @@ void response_put(struct writer *out, const struct response *r)
     put_text_header(out, "Cache-Control", r->cache_control);
     put_text_header(out, "Allow", r->allow);
     put_text_header(out, "Accept", r->accept);
+    put_text_header(out, "Accept-Patch", r->accept_patch);
     if (r->link.len > 0)
         put_header(out, "Link", r->link);
     if (r->location_id != 0)
         put_number_header(out, "Location", "/users/", r->location_id, "");
-    if (r->etag_index != 0)
-        put_number_header(out, "ETag", "\"", r->etag_index, "\"");
+    if (r->etagged)
+        put_number_header(out, "ETag", "\"", r->etag, "\"");
     if (r->at_index)
         put_number_header(out, "Raft-Index", "", r->raft_index, "");
     if (r->raft_node != 0)
         put_number_header(out, "Raft-Node", "", r->raft_node, "");
+    if (r->replayed)
+        put_text_header(out, "Idempotency-Replayed", "true");
     if (r->retry_after)
         put_text_header(out, "Retry-After", "1");
     put_text(out, "\r\n");
@@ -130,7 +139,6 @@ struct response response_of_problem(enum problem problem, const char *detail, st
         .status = text->status,
         .content_type = "application/problem+json",
         .cache_control = "no-store",
-        .accept = problem == PROBLEM_MEDIA_TYPE ? "application/json" : NULL,
         .retry_after = problem == PROBLEM_UNAVAILABLE,
         .body = writer_bytes(body),
     };

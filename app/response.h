@@ -9,8 +9,8 @@
 
 #include "raft/base/bytes.h"
 
-/* Most bytes of status line and headers: nginx takes 4 KiB (fastcgi_buffer_size). */
-#define RESPONSE_HEAD_BYTES_MAX 1024u
+/* Most bytes of status line and headers: nginx takes 16 KiB (fastcgi_buffer_size). */
+#define RESPONSE_HEAD_BYTES_MAX 4096u
 /* Most bytes of a problem document: its `detail` may quote a little of the request. */
 #define PROBLEM_BODY_BYTES_MAX 2048u
 
@@ -22,9 +22,12 @@
     P(PROBLEM_INVALID_PARAMETER,   400, "invalid-parameter",       "Invalid query parameter") \
     P(PROBLEM_NOT_FOUND,           404, "not-found",               "Not found") \
     P(PROBLEM_METHOD_NOT_ALLOWED,  405, "method-not-allowed",      "Method not allowed") \
+    P(PROBLEM_EMAIL_TAKEN,         409, "email-taken",             "Email taken") \
+    P(PROBLEM_PRECONDITION_FAILED, 412, "precondition-failed",     "Precondition failed") \
     P(PROBLEM_BODY_TOO_LARGE,      413, "body-too-large",          "Body too large") \
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
+    P(PROBLEM_KEY_REUSED,          422, "idempotency-key-reused",  "Idempotency key reused") \
     P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \
     P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Gateway Timeout")
 /* clang-format on */
@@ -32,11 +35,14 @@
 #define PROBLEM_ENUM_VALUE(name, status, slug, title) name,
 enum problem { PROBLEMS(PROBLEM_ENUM_VALUE) };
 
+/* What PATCH takes. */
+#define MERGE_PATCH "application/merge-patch+json"
+
 enum response_length {
     LENGTH_OF_BODY,  /* Content-Length is the body's */
     LENGTH_GIVEN,    /* Content-Length is `length`; the body follows piece by piece */
     LENGTH_STREAMED, /* no Content-Length: nginx sends chunks until the answer ends */
-    LENGTH_NONE,     /* 204: neither body nor Content-Length (RFC 9110 §8.6) */
+    LENGTH_NONE,     /* 204, 304: neither body nor Content-Length (RFC 9110 §8.6) */
 };
 
 /* Text is borrowed. 0 and NULL: do not send. */
@@ -47,11 +53,14 @@ struct response {
     const char *content_type;
     const char *cache_control;
     const char *allow;
-    const char *accept;
+    const char *accept;       /* what a POST or PUT takes */
+    const char *accept_patch; /* RFC 5789 §3.1 */
     struct bytes link;
     uint64_t location_id; /* Location: /users/ID */
-    uint64_t etag_index;  /* ETag: "INDEX" */
-    bool at_index;        /* the answer speaks of the state at `raft_index`, which may be 0 */
+    bool etagged;         /* ETag: "ETAG" */
+    uint64_t etag;
+    bool replayed; /* Idempotency-Replayed: true */
+    bool at_index; /* the answer speaks of the state at `raft_index`, which may be 0 */
     uint64_t raft_index;
     uint64_t raft_node;
     bool retry_after;

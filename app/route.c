@@ -1,23 +1,38 @@
 #include "app/route.h"
 
+#include "app/item.h"
+#include "app/writes.h"
+
+#include <string.h>
+
 struct resource {
     const char *path;
     const char *allow;
     void (*get)(struct exchange *x); /* HEAD too: the same answer without its body */
     void (*post)(struct exchange *x);
+    void (*put)(struct exchange *x);
+    void (*patch)(struct exchange *x);
+    void (*delete)(struct exchange *x);
 };
 
 static const struct resource resources[] = {
-    {"/users", "GET,HEAD,POST", handle_list, handle_create},
-    {"/livez", "GET,HEAD", handle_livez, NULL},
-    {"/readyz", "GET,HEAD", handle_readyz, NULL},
-    {"/cluster", "GET,HEAD", handle_cluster, NULL},
+    {"/users", "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
+    {"/livez", "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
+    {"/readyz", "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
+    {"/cluster", "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
 };
 
-static struct route route_to(void (*handler)(struct exchange *), const char *allow)
+/* /users/{id} */
+#define ITEMS "/users/"
+static const struct resource item = {
+    ITEMS,         "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL, handle_replace, handle_patch,
+    handle_delete,
+};
+
+static struct route route_to(const struct resource *resource, void (*handler)(struct exchange *))
 {
     enum route_kind kind = handler != NULL ? ROUTE_HANDLER : ROUTE_NOT_ALLOWED;
-    return (struct route){.kind = kind, .handler = handler, .allow = allow};
+    return (struct route){.kind = kind, .handler = handler, .allow = resource->allow};
 }
 
 static struct route route_in(const struct resource *resource, enum method method)
@@ -25,21 +40,54 @@ static struct route route_in(const struct resource *resource, enum method method
     switch (method) {
     case METHOD_GET:
     case METHOD_HEAD:
-        return route_to(resource->get, resource->allow);
+        return route_to(resource, resource->get);
     case METHOD_POST:
-        return route_to(resource->post, resource->allow);
+        return route_to(resource, resource->post);
+    case METHOD_PUT:
+        return route_to(resource, resource->put);
+    case METHOD_PATCH:
+        return route_to(resource, resource->patch);
+    case METHOD_DELETE:
+        return route_to(resource, resource->delete);
     case METHOD_OPTIONS:
-        return (struct route){.kind = ROUTE_OPTIONS, .allow = resource->allow};
+        return (struct route){
+            .kind = ROUTE_OPTIONS,
+            .allow = resource->allow,
+            .accept_patch = resource->patch != NULL ? MERGE_PATCH : NULL,
+        };
     case METHOD_OTHER:
-        return route_to(NULL, resource->allow);
+        return route_to(resource, NULL);
     }
     UNREACHABLE();
 }
 
+/* An id as it is written: decimal, not 0, no zero in front. */
+static bool is_item(struct bytes path, uint64_t *ret_id)
+{
+    size_t begin = sizeof(ITEMS) - 1;
+    uint64_t id = 0;
+    if (path.len <= begin || path.len > begin + 16 || memcmp(path.at, ITEMS, begin) != 0 ||
+        path.at[begin] == '0')
+        return false;
+    for (size_t i = begin; i < path.len; i++) {
+        if (path.at[i] < '0' || path.at[i] > '9')
+            return false;
+        id = id * 10 + (uint64_t)(path.at[i] - '0');
+    }
+    *ret_id = id;
+    return id <= USER_ID_MAX;
+}
+
 struct route route_find(enum method method, struct bytes path)
 {
+    uint64_t id;
     for (size_t i = 0; i < ARRAY_LEN(resources); i++)
         if (bytes_equal(path, bytes_of_text(resources[i].path)))
             return route_in(&resources[i], method);
+    if (is_item(path, &id)) {
+        struct route route = route_in(&item, method);
+        route.user_id = id;
+        return route;
+    }
     return (struct route){.kind = ROUTE_NOT_FOUND};
 }

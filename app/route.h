@@ -18,6 +18,8 @@ struct route {
     enum route_kind kind;
     void (*handler)(struct exchange *x); /* ROUTE_HANDLER only */
     const char *allow;                   /* all but ROUTE_NOT_FOUND */
+    const char *accept_patch;            /* ROUTE_OPTIONS of what can be patched; else NULL */
+    uint64_t user_id;                    /* of /users/{id}; else 0 */
 };
 
 struct route route_find(enum method method, struct bytes path);

@@ -27,16 +27,15 @@ struct row {
 
 static void check(const struct row *row)
 {
-    uint8_t store[USER_NAME_BYTES_MAX];
-    struct users_command command;
+    struct body_text store;
+    struct body_user user;
     struct body_fault fault;
-    int bad = body_read_create(bytes_of(row->body, row->len), store, &command, &fault);
+    int bad = body_read_user(bytes_of(row->body, row->len), &store, &user, &fault);
     if (row->status == 0) {
         cr_expect(eq(int, bad, 0), "%s: %s", row->body, bad != 0 ? fault.what : "");
         if (bad == 0)
-            cr_expect(bytes_equal(command.create.name, bytes_of(row->text, row->text_len)),
-                      "%s gave %.*s", row->body, (int)command.create.name.len,
-                      command.create.name.at);
+            cr_expect(bytes_equal(user.name, bytes_of(row->text, row->text_len)), "%s gave %.*s",
+                      row->body, (int)user.name.len, user.name.at);
         return;
     }
     cr_expect(eq(int, bad, -EBADMSG), "took %s", row->body);
@@ -192,13 +191,13 @@ static void check_long(size_t characters, const char *character, unsigned status
     for (size_t i = 0; i < characters; i++)
         len += (size_t)snprintf(body + len, sizeof(body) - len, "%s", character);
     len += (size_t)snprintf(body + len, sizeof(body) - len, "\"}");
-    uint8_t store[USER_NAME_BYTES_MAX];
-    struct users_command command;
+    struct body_text store;
+    struct body_user user;
     struct body_fault fault;
-    int bad = body_read_create(bytes_of(body, len), store, &command, &fault);
+    int bad = body_read_user(bytes_of(body, len), &store, &user, &fault);
     if (status == 0) {
         cr_assert(eq(int, bad, 0), "%s", bad != 0 ? fault.what : "");
-        cr_assert(eq(sz, command.create.name.len, USER_NAME_BYTES_MAX));
+        cr_assert(eq(sz, user.name.len, USER_NAME_BYTES_MAX));
     } else {
         cr_assert(eq(int, bad, -EBADMSG));
         cr_assert(not(fault.malformed));
@@ -231,21 +230,80 @@ Test(body, takes_nesting_of_64_and_no_more)
     }
 }
 
-Test(body, writes_a_user_as_the_reference_does)
+static const char *read_user(const char *body, bool patch, struct body_user *ret_user)
 {
-    uint8_t at[BODY_USER_BYTES_MAX];
-    struct writer out = writer_of(at, sizeof(at));
-    struct user user = {.id = 1, .index = 9, .name = bytes_of_text("Alice")};
-    body_put_user(&out, &user);
-    cr_assert(bytes_equal(writer_bytes(&out), bytes_of_text("{\"id\":1,\"name\":\"Alice\"}")));
+    static struct body_text store;
+    static struct body_fault fault;
+    int bad = patch ? body_read_patch(bytes_of_text(body), &store, ret_user, &fault)
+                    : body_read_user(bytes_of_text(body), &store, ret_user, &fault);
+    return bad == 0 ? "" : fault.what;
 }
 
-Test(body, fits_any_user_into_what_it_promises)
+Test(body, takes_an_email_or_none)
 {
-    uint8_t at[BODY_USER_BYTES_MAX - 1], name[USER_NAME_BYTES_MAX]; /* the comma */
-    memset(name, 1, sizeof(name));
-    struct writer out = writer_of(at, sizeof(at));
-    struct user user = {.id = UINT64_MAX, .name = bytes_of(name, sizeof(name))};
-    body_put_user(&out, &user);
-    cr_assert(not(out.bad));
+    struct body_user user;
+    cr_assert(eq(str, (char *)read_user("{\"email\":\"a@b\",\"name\":\"A\"}", false, &user), ""));
+    cr_assert(bytes_equal(user.email, bytes_of_text("a@b")));
+    static const char *const none[] = {"{\"name\":\"A\"}", "{\"name\":\"A\",\"email\":null}"};
+    for (size_t i = 0; i < ARRAY_LEN(none); i++) {
+        cr_assert(eq(str, (char *)read_user(none[i], false, &user), ""));
+        cr_assert(eq(sz, user.email.len, 0));
+    }
+}
+
+Test(body, says_what_is_wrong_with_an_email)
+{
+    static const struct {
+        const char *body, *says;
+    } rows[] = {
+        {"{\"name\":\"A\",\"email\":\"\"}", "email: must have one `@`"},
+        {"{\"name\":\"A\",\"email\":\"ab\"}", "email: must have one `@`"},
+        {"{\"name\":\"A\",\"email\":\"a@b@c\"}", "email: must have one `@`"},
+        {"{\"name\":\"A\",\"email\":7}", "email: invalid type: number, expected a string or null"},
+        {"{\"name\":\"A\",\"email\":\"a@b\",\"email\":null}", "duplicate field `email`"},
+        {"{\"email\":\"a@b\"}", "missing field `name`"},
+    };
+    struct body_user user;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cr_expect(strstr(read_user(rows[i].body, false, &user), rows[i].says) != NULL, "%s: %s",
+                  rows[i].body, read_user(rows[i].body, false, &user));
+    char body[400] = "{\"name\":\"A\",\"email\":\"@";
+    size_t len = strlen(body);
+    memset(body + len, 'x', 300);
+    memcpy(body + len + 254, "\"}", 3); /* 255 bytes */
+    body[len] = 'a';
+    cr_expect(strstr(read_user(body, false, &user), "longer than 254 bytes") != NULL);
+}
+
+Test(body, a_patch_sets_what_it_has)
+{
+    static const struct {
+        const char *body;
+        uint8_t sets;
+        const char *name, *email;
+    } rows[] = {
+        {"{}", 0, "", ""},
+        {"{\"x\":1}", 0, "", ""},
+        {"{\"name\":\"B\"}", USERS_SETS_NAME, "B", ""},
+        {"{\"email\":\"c@d\"}", USERS_SETS_EMAIL, "", "c@d"},
+        {"{\"email\":null}", USERS_SETS_EMAIL, "", ""},
+        {"{\"email\":null,\"name\":\"\"}", USERS_SETS_NAME | USERS_SETS_EMAIL, "", ""},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct body_user user;
+        cr_assert(eq(str, (char *)read_user(rows[i].body, true, &user), ""), "%s", rows[i].body);
+        cr_expect(eq(u8, user.sets, rows[i].sets));
+        cr_expect(bytes_equal(user.name, bytes_of_text(rows[i].name)));
+        cr_expect(bytes_equal(user.email, bytes_of_text(rows[i].email)));
+    }
+}
+
+Test(body, a_patch_may_not_take_the_name_or_be_no_object)
+{
+    struct body_user user;
+    cr_expect(strstr(read_user("{\"name\":null}", true, &user), "name: invalid type: null") !=
+              NULL);
+    cr_expect(strstr(read_user("[]", true, &user), "invalid type: sequence") != NULL);
+    cr_expect(strstr(read_user("\"x\"", true, &user), "invalid type: string") != NULL);
+    cr_expect(strstr(read_user("{", true, &user), "Failed to parse") != NULL);
 }

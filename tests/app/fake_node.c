@@ -182,7 +182,8 @@ static void on_write(struct run *run, struct link *link, const struct call_write
     uint8_t answer[64];
     struct writer out = writer_of(answer, sizeof(answer));
     users_answer_put(&out, &(struct users_answer){.kind = USERS_CREATED,
-                                                  .created = {.id = id, .index = id + 1}});
+                                                  .index = id + 1,
+                                                  .created = {.id = id, .etag = id + 1}});
     put(link, &(struct call){
                   .kind = CALL_WRITTEN,
                   .written = {.call = write->call, .index = id + 1, .answer = writer_bytes(&out)}});

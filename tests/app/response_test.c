@@ -23,7 +23,8 @@ Test(response, has_a_status_a_length_and_what_was_set)
         .status = 201,
         .content_type = "application/json",
         .location_id = 7,
-        .etag_index = 12,
+        .etagged = true,
+        .etag = 12,
         .at_index = true,
         .raft_index = 12,
         .raft_node = 3,
@@ -53,7 +54,7 @@ Test(response, has_no_length_where_there_is_none_to_tell)
 
 Test(response, fits_into_what_is_promised_for_its_head)
 {
-    uint8_t link[128];
+    uint8_t link[3 * 1024 + 128];
     memset(link, 'x', sizeof(link));
     struct response response = {
         .status = 413,
@@ -65,7 +66,10 @@ Test(response, fits_into_what_is_promised_for_its_head)
         .accept = "application/json",
         .link = bytes_of(link, sizeof(link)),
         .location_id = UINT64_MAX,
-        .etag_index = UINT64_MAX,
+        .etagged = true,
+        .etag = UINT64_MAX,
+        .replayed = true,
+        .accept_patch = MERGE_PATCH,
         .at_index = true,
         .raft_index = UINT64_MAX,
         .raft_node = UINT64_MAX,

@@ -1,0 +1,9 @@
+/* GET and HEAD of /users/{id}. */
+#ifndef ROLLCALL_APP_ITEM_H
+#define ROLLCALL_APP_ITEM_H
+
+#include "app/handlers.h"
+
+void handle_item(struct exchange *x);
+
+#endif

@@ -1,0 +1,283 @@
+#include "app/writes.h"
+
+#include "app/body.h"
+#include "app/once.h"
+#include "raft/users/user_json.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* --- answers ---------------------------------------------------------------------------------- */
+
+static struct response answer_at(const struct users_answer *answer, unsigned status)
+{
+    return (struct response){
+        .status = status,
+        .at_index = true,
+        .raft_index = answer->index,
+        .replayed = answer->replayed,
+    };
+}
+
+/* The user as it is after the write. */
+static void answer_user(struct exchange *x, const struct users_answer *answer, unsigned status,
+                        const struct user *user)
+{
+    uint8_t body[USER_JSON_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    user_json_put(&out, user);
+    assert(!out.bad);
+    struct response response = answer_at(answer, status);
+    response.content_type = "application/json";
+    response.location_id = status == 201 ? user->id : 0;
+    response.etagged = true;
+    response.etag = user->index;
+    response.body = writer_bytes(&out);
+    respond(x, &response);
+}
+
+static void answer_deleted(struct exchange *x, const struct users_answer *answer)
+{
+    struct response response = answer_at(answer, 204);
+    response.length_is = LENGTH_NONE;
+    respond(x, &response);
+}
+
+static void answer_problem(struct exchange *x, const struct users_answer *answer,
+                           enum problem problem, const char *detail)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    struct response response = response_of_problem(problem, detail, &out);
+    response.at_index = true;
+    response.raft_index = answer->index;
+    response.replayed = answer->replayed;
+    if (answer->kind == USERS_CONDITION_FAILED) {
+        response.etagged = true;
+        response.etag = answer->condition_failed.etag;
+    }
+    respond(x, &response);
+}
+
+static void answer_taken(struct exchange *x, const struct users_answer *answer)
+{
+    char detail[128];
+    snprintf(detail, sizeof(detail),
+             "email: user %" PRIu64 " has it already (letter case makes no difference)",
+             answer->email_taken.id);
+    answer_problem(x, answer, PROBLEM_EMAIL_TAKEN, detail);
+}
+
+/* Our own command, as it was sent. */
+static struct users_command command_of(const struct exchange *x)
+{
+    struct users_command command;
+    int bad = users_command_decode(x->call.ask.write.command, &command);
+    assert(bad == 0);
+    return command;
+}
+
+static void answer_write(struct exchange *x, const struct users_answer *answer)
+{
+    struct users_command command = command_of(x);
+    struct user user;
+    switch (answer->kind) {
+    case USERS_CREATED:
+        user = (struct user){answer->created.id, answer->created.etag, command.create.name,
+                             command.create.email};
+        answer_user(x, answer, 201, &user);
+        return;
+    case USERS_REPLACED:
+        user = (struct user){answer->replaced.id, answer->replaced.etag, command.replace.name,
+                             command.replace.email};
+        answer_user(x, answer, 200, &user);
+        return;
+    case USERS_PATCHED:
+        user = (struct user){answer->patched.id, answer->patched.etag, answer->patched.name,
+                             answer->patched.email};
+        answer_user(x, answer, 200, &user);
+        return;
+    case USERS_DELETED:
+        answer_deleted(x, answer);
+        return;
+    case USERS_NOT_FOUND:
+        answer_problem(x, answer, PROBLEM_NOT_FOUND, "there is no user with this id");
+        return;
+    case USERS_CONDITION_FAILED:
+        answer_problem(x, answer, PROBLEM_PRECONDITION_FAILED,
+                       "it is not as the request demands; ETag says which it is now");
+        return;
+    case USERS_EMAIL_TAKEN:
+        answer_taken(x, answer);
+        return;
+    case USERS_KEY_REUSED:
+        answer_problem(x, answer, PROBLEM_KEY_REUSED,
+                       "another request came under this Idempotency-Key; draw a new key for each");
+        return;
+    case USERS_REJECTED: /* not seen while the checks here and there agree */
+        answer_problem(x, answer, PROBLEM_INVALID_USER, "the directory does not take this user");
+        return;
+    }
+    UNREACHABLE();
+}
+
+/* An answer of the kind that this command can have? */
+static bool is_answer_to(enum users_command_kind command, enum users_answer_kind answer)
+{
+    switch (answer) {
+    case USERS_CREATED:
+        return command == USERS_CREATE;
+    case USERS_REPLACED:
+        return command == USERS_REPLACE;
+    case USERS_PATCHED:
+        return command == USERS_PATCH;
+    case USERS_DELETED:
+        return command == USERS_DELETE;
+    case USERS_NOT_FOUND:
+    case USERS_CONDITION_FAILED:
+    case USERS_EMAIL_TAKEN:
+    case USERS_KEY_REUSED:
+    case USERS_REJECTED:
+        return true;
+    }
+    UNREACHABLE();
+}
+
+static void on_write_answer(struct node_call *call, const struct node_answer *answer)
+{
+    struct exchange *x = exchange_of(call);
+    struct users_answer result;
+    switch (answer->kind) {
+    case NODE_WRITTEN:
+        if (users_answer_decode(answer->written->answer, &result) == 0 &&
+            is_answer_to(command_of(x).kind, result.kind)) {
+            answer_write(x, &result);
+            return;
+        }
+        node_client_distrust(x->service->node, "its answer to a write cannot be read");
+        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
+                        "the node's answer could not be read: the write may have been executed");
+        return;
+    case NODE_REFUSED:
+        respond_refused(x, answer->refused);
+        return;
+    case NODE_UNKNOWN:
+        respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
+                        "the node did not say in time whether the write was executed");
+        return;
+    case NODE_USERS:
+    case NODE_STATUS:
+        break; /* never the answer to a write: node_client.c sees to that */
+    }
+    UNREACHABLE();
+}
+
+/* --- questions -------------------------------------------------------------------------------- */
+
+static void respond_media_type(struct exchange *x, bool patch)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    const char *detail = patch
+                             ? "Expected request with `Content-Type: application/merge-patch+json`"
+                             : "Expected request with `Content-Type: application/json`";
+    struct response response = response_of_problem(PROBLEM_MEDIA_TYPE, detail, &out);
+    response.accept = patch ? NULL : "application/json";
+    response.accept_patch = patch ? MERGE_PATCH : NULL;
+    respond(x, &response);
+}
+
+/* In the reference's order: 415, 413. False: it is answered. */
+static bool has_body(struct exchange *x, bool patch)
+{
+    if (!(patch ? request_is_merge_patch(&x->request) : request_is_json(&x->request))) {
+        respond_media_type(x, patch);
+        return false;
+    }
+    if (x->request.too_big) {
+        respond_problem(x, PROBLEM_BODY_TOO_LARGE,
+                        "Failed to buffer the request body: length limit exceeded");
+        return false;
+    }
+    return true;
+}
+
+/* The body's user, or patch. False: the request is answered. */
+static bool read_body(struct exchange *x, bool patch, struct body_text *text,
+                      struct body_user *ret_user)
+{
+    struct body_fault fault;
+    if (!has_body(x, patch))
+        return false;
+    int bad = patch ? body_read_patch(x->request.body, text, ret_user, &fault)
+                    : body_read_user(x->request.body, text, ret_user, &fault);
+    if (bad != 0)
+        respond_problem(x, fault.malformed ? PROBLEM_MALFORMED_JSON : PROBLEM_INVALID_USER,
+                        fault.what);
+    return bad == 0;
+}
+
+/* Adds what the header fields say to the command, and submits it. */
+static void submit(struct exchange *x, struct users_command *command)
+{
+    const char *fault = preconditions_read(&x->request, x->tags, &x->conditions);
+    command->keyed = x->request.idempotency_key != NULL;
+    if (fault == NULL && command->keyed)
+        fault = once_read(&x->request, x->scope.at, &command->key);
+    if (fault != NULL) {
+        respond_problem(x, PROBLEM_BAD_REQUEST, fault);
+        return;
+    }
+    command->if_match = x->conditions.if_match;
+    command->if_none_match = x->conditions.if_none_match;
+    struct writer out = writer_of(x->command, sizeof(x->command));
+    users_command_put(&out, command);
+    assert(!out.bad);
+    x->call.ask = (struct call){
+        .kind = CALL_WRITE,
+        .write = {.request = x->request.id, .command = writer_bytes(&out)},
+    };
+    ask(x, on_write_answer);
+}
+
+void handle_create(struct exchange *x)
+{
+    struct users_command command = {.kind = USERS_CREATE};
+    struct body_text text;
+    struct body_user user;
+    if (!read_body(x, false, &text, &user))
+        return;
+    command.create = (struct users_create){user.name, user.email};
+    submit(x, &command);
+}
+
+void handle_replace(struct exchange *x)
+{
+    struct users_command command = {.kind = USERS_REPLACE};
+    struct body_text text;
+    struct body_user user;
+    if (!read_body(x, false, &text, &user))
+        return;
+    command.replace = (struct users_replace){x->request.user_id, user.name, user.email};
+    submit(x, &command);
+}
+
+void handle_patch(struct exchange *x)
+{
+    struct users_command command = {.kind = USERS_PATCH};
+    struct body_text text;
+    struct body_user user;
+    if (!read_body(x, true, &text, &user))
+        return;
+    command.patch = (struct users_patch){x->request.user_id, user.sets, user.name, user.email};
+    submit(x, &command);
+}
+
+void handle_delete(struct exchange *x)
+{
+    struct users_command command = {
+        .kind = USERS_DELETE,
+        .delete = {.id = x->request.user_id},
+    };
+    submit(x, &command);
+}
