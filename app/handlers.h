@@ -46,9 +46,11 @@ void exchange_hung_up(struct exchange *exchange);
 
 void handle_create(struct exchange *x);
 void handle_list(struct exchange *x);
-void handle_livez(struct exchange *x);
-void handle_readyz(struct exchange *x);
-void handle_cluster(struct exchange *x);
+
+/* Asks the node x->call.ask; refuses the request when that cannot be asked. */
+void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *));
+/* The exchange that a call is of. */
+struct exchange *exchange_of(struct node_call *call);
 
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);

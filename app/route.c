@@ -1,5 +1,7 @@
 #include "app/route.h"
 
+#include "app/health.h"
+
 struct resource {
     const char *path;
     const char *allow;

@@ -1,5 +1,7 @@
 #include "app/route.h"
 
+#include "app/health.h"
+
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
