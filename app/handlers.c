@@ -152,6 +152,7 @@ static void on_create_answer(struct node_call *call, const struct node_answer *a
         return;
     case NODE_USERS:
     case NODE_STATUS:
+    case NODE_METRICS:
         break; /* never the answer to a write: node_client.c sees to that */
     }
     UNREACHABLE();
@@ -200,6 +201,7 @@ static void on_list_answer(struct node_call *call, const struct node_answer *ans
         return;
     case NODE_WRITTEN:
     case NODE_STATUS:
+    case NODE_METRICS:
     case NODE_UNKNOWN:
         break; /* never the answer to a list */
     }

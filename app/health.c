@@ -148,6 +148,7 @@ static void on_status_answer(struct node_call *call, const struct node_answer *a
         return;
     case NODE_WRITTEN:
     case NODE_USERS:
+    case NODE_METRICS:
     case NODE_UNKNOWN:
         break; /* never the answer to a question for the status */
     }
