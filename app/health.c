@@ -2,6 +2,8 @@
 
 #include "raft/base/json.h"
 
+#include <errno.h>
+
 /* --- GET /livez, /readyz -----------------------------------------------------------------------
  */
 
@@ -16,31 +18,90 @@ void handle_livez(struct exchange *x)
     respond(x, &response);
 }
 
-/* One line a check, in the form that etcd and Kubernetes print: "[+]leader ok". */
-static void put_check(struct writer *out, bool good, const char *name, const char *why)
+enum check { CHECK_NODE, CHECK_LEADER, CHECK_CAUGHT_UP, CHECK_DISK, CHECK_SNAPSHOTS };
+#define CHECKS 5u
+
+static const char *const check_names[CHECKS] = {"node", "leader", "caught-up", "disk", "snapshots"};
+
+/* What is wrong with each; NULL where nothing is. */
+struct checks {
+    const char *fault[CHECKS];
+};
+
+/* `status` is NULL when the node did not give one, for the reason `why`. */
+static struct checks judge(const struct call_status_is *status, const char *why)
 {
-    put_text(out, good ? "[+]" : "[-]");
+    static const char unknown[] = "the node did not say";
+    struct checks checks = {{why, unknown, unknown, unknown, unknown}};
+    if (status == NULL)
+        return checks;
+    const char *snapshots = call_snapshot_text(status->snapshot_state);
+    bool saved = status->snapshot_state == CALL_SNAPSHOT_OK;
+    checks.fault[CHECK_NODE] = NULL;
+    checks.fault[CHECK_LEADER] = status->leader != 0 ? NULL : call_reason_text(CALL_NO_LEADER);
+    checks.fault[CHECK_CAUGHT_UP] =
+        status->ready != 0 ? NULL : "this node is behind the leader or has none";
+    checks.fault[CHECK_DISK] =
+        status->wal_full == 0 ? NULL : "full, writes are refused (still ready)";
+    checks.fault[CHECK_SNAPSHOTS] = saved ? NULL : snapshots != NULL ? snapshots : "unknown";
+    return checks;
+}
+
+/* These do not make a node unready: it answers reads, and others may take the writes. */
+static bool matters(enum check check)
+{
+    return check != CHECK_DISK && check != CHECK_SNAPSHOTS;
+}
+
+/* What ?exclude=NAME, any number of times, leaves out: bit (1 << check). -EINVAL: no such name. */
+static int excluded_checks(const struct request *request, unsigned *ret_excluded)
+{
+    struct reader in = reader_of(request->query);
+    unsigned excluded = 0;
+    for (;;) {
+        uint8_t name[16];
+        struct writer out = writer_of(name, sizeof(name));
+        int found = request_parameter_next(&in, "exclude", &out);
+        if (found == 0)
+            break;
+        unsigned i = 0;
+        while (i < CHECKS && !bytes_equal(writer_bytes(&out), bytes_of_text(check_names[i])))
+            i++;
+        if (found < 0 || i == CHECKS)
+            return -EINVAL;
+        excluded |= 1u << i;
+    }
+    *ret_excluded = excluded;
+    return 0;
+}
+
+/* One line a check, in the form that etcd and Kubernetes print: "[+]leader ok". */
+static void put_check(struct writer *out, const char *name, const char *fault, bool excluded)
+{
+    put_text(out, fault == NULL || excluded ? "[+]" : "[-]");
     put_text(out, name);
-    put_text(out, good ? " ok" : " failed: ");
-    put_text(out, good ? "" : why);
+    if (excluded)
+        put_text(out, " excluded: ok");
+    else
+        put_text(out, fault == NULL ? " ok" : " failed: ");
+    if (!excluded && fault != NULL)
+        put_text(out, fault);
     put_text(out, "\n");
 }
 
-/* `status` is NULL when the node did not give one, for the reason `why`. */
 static void answer_ready(struct exchange *x, const struct call_status_is *status, const char *why)
 {
     static uint8_t store[1024];
     struct writer out = writer_of(store, sizeof(store));
-    bool ready = status != NULL && status->ready != 0;
-    put_check(&out, status != NULL, "node", why);
-    if (status != NULL) {
-        bool snapshots = status->snapshot_state == CALL_SNAPSHOT_OK;
-        const char *snapshot_text = call_snapshot_text(status->snapshot_state);
-        put_check(&out, status->leader != 0, "leader", call_reason_text(CALL_NO_LEADER));
-        put_check(&out, ready, "caught-up", "this node is behind the leader or has none");
-        /* These do not make a node unready: it answers reads, and others may take the writes. */
-        put_check(&out, status->wal_full == 0, "disk", "full, writes are refused (still ready)");
-        put_check(&out, snapshots, "snapshots", snapshot_text != NULL ? snapshot_text : "unknown");
+    struct checks checks = judge(status, why);
+    unsigned excluded = 0;
+    int bad = excluded_checks(&x->request, &excluded);
+    assert(bad == 0); /* handle_readyz has looked */
+    bool ready = true;
+    for (unsigned i = 0; i < CHECKS; i++) {
+        bool left_out = (excluded & 1u << i) != 0;
+        put_check(&out, check_names[i], checks.fault[i], left_out);
+        ready = ready && (left_out || checks.fault[i] == NULL || !matters((enum check)i));
     }
     put_text(&out, ready ? "ready\n" : "not ready\n");
     uint8_t value[8];
@@ -167,6 +228,12 @@ static void on_cluster_answer(struct node_call *call, const struct node_answer *
 
 void handle_readyz(struct exchange *x)
 {
+    unsigned excluded;
+    if (excluded_checks(&x->request, &excluded) != 0) {
+        respond_problem(x, PROBLEM_INVALID_PARAMETER,
+                        "`exclude` must name a check: node, leader, caught-up, disk or snapshots");
+        return;
+    }
     /* Readiness is about now: no waiting for a node to come back. */
     if (!node_client_connected(x->service->node)) {
         answer_ready(x, NULL, "it cannot be reached");

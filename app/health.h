@@ -9,7 +9,7 @@
 
 /* Needs nothing but this process. */
 void handle_livez(struct exchange *x);
-/* Needs the node, and a leader that it has caught up with. */
+/* Needs the node, and a leader that it has caught up with; less with ?exclude=CHECK. */
 void handle_readyz(struct exchange *x);
 void handle_cluster(struct exchange *x);
 

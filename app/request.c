@@ -261,25 +261,31 @@ static int decode_value(struct bytes text, struct writer *out)
     return out->bad ? -EINVAL : 0;
 }
 
-int request_parameter(const struct request *request, const char *name, struct writer *out)
+int request_parameter_next(struct reader *in, const char *name, struct writer *out)
 {
     struct bytes wanted = bytes_of_text(name);
-    struct reader in = reader_of(request->query);
-    int found = 0;
-    while (reader_left(&in) > 0) {
-        const uint8_t *end = memchr(in.at, '&', reader_left(&in));
-        size_t len = end != NULL ? (size_t)(end - in.at) : reader_left(&in);
-        struct bytes pair = get_raw(&in, len);
+    while (reader_left(in) > 0) {
+        const uint8_t *end = memchr(in->at, '&', reader_left(in));
+        size_t len = end != NULL ? (size_t)(end - in->at) : reader_left(in);
+        struct bytes pair = get_raw(in, len);
         if (end != NULL)
-            (void)get_u8(&in);
+            (void)get_u8(in);
         const uint8_t *equals = len > 0 ? memchr(pair.at, '=', pair.len) : NULL;
         size_t name_len = equals != NULL ? (size_t)(equals - pair.at) : pair.len;
         if (!bytes_equal(bytes_of(pair.at, name_len), wanted))
             continue;
         size_t skip = equals != NULL ? name_len + 1 : name_len;
-        if (found != 0 || decode_value(bytes_of(pair.at + skip, pair.len - skip), out) != 0)
-            return -EINVAL;
-        found = 1;
+        return decode_value(bytes_of(pair.at + skip, pair.len - skip), out) == 0 ? 1 : -EINVAL;
     }
+    return 0;
+}
+
+int request_parameter(const struct request *request, const char *name, struct writer *out)
+{
+    struct reader in = reader_of(request->query);
+    int found = request_parameter_next(&in, name, out);
+    struct writer nothing = writer_of(NULL, 0);
+    if (found == 1 && request_parameter_next(&in, name, &nothing) != 0)
+        return -EINVAL;
     return found;
 }

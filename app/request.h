@@ -58,5 +58,7 @@ NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);
  */
 NODISCARD int request_parameter(const struct request *request, const char *name,
                                 struct writer *out);
+/* The same of one that may be there many times: the next one in `in`, at first all of `query`. */
+NODISCARD int request_parameter_next(struct reader *in, const char *name, struct writer *out);
 
 #endif
