@@ -2,6 +2,8 @@
 
 #include "app/body.h"
 #include "app/listing.h"
+#include "app/metrics.h"
+#include "app/route.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@ void respond(struct exchange *x, const struct response *response)
     assert(!out.bad);
     /* A failed write fails connection_finish too, which closes. */
     (void)!connection_write(x->connection, writer_bytes(&out));
+    exchange_ended(x, answer.status);
     connection_finish(x->connection);
 }
 
@@ -69,8 +72,30 @@ struct exchange *exchange_open(struct service *service, struct connection *conne
     return x;
 }
 
+void exchange_began(struct exchange *x)
+{
+    x->began_ns = uv_hrtime();
+    x->route = ROUTE_ELSEWHERE;
+    counts_begin(x->service->slot);
+}
+
+void exchange_ended(struct exchange *x, unsigned status)
+{
+    if (x->began_ns == 0)
+        return;
+    const struct counts_request request = {
+        .route = x->route,
+        .method = x->request.method,
+        .status = status,
+        .took_ns = uv_hrtime() - x->began_ns,
+    };
+    x->began_ns = 0;
+    counts_end(x->service->slot, &request);
+}
+
 void exchange_hung_up(struct exchange *x)
 {
+    exchange_ended(x, COUNTS_CUT);
     node_client_cancel(x->service->node, &x->call);
 }
 
@@ -78,6 +103,7 @@ void exchange_close(struct exchange *x)
 {
     assert(x->call.state == NODE_CALL_CLOSED);
     listing_done(&x->listing);
+    metrics_page_done(&x->metrics_page);
     free(x);
 }
 

@@ -8,6 +8,7 @@
 #ifndef ROLLCALL_APP_HANDLERS_H
 #define ROLLCALL_APP_HANDLERS_H
 
+#include "app/counts.h"
 #include "app/fastcgi.h"
 #include "app/node_client.h"
 #include "app/request.h"
@@ -16,6 +17,8 @@
 
 struct service {
     struct node_client *node;
+    const struct counts *counts; /* of all workers */
+    struct counts_slot *slot;    /* of this one */
 };
 
 /* A list on its way to the client: listing.h. */
@@ -30,19 +33,33 @@ struct listing {
     bool first_written; /* what comes next needs a comma */
 };
 
+/* The metrics on their way to the client: metrics.h. */
+struct metrics_page {
+    uint8_t *text; /* owned; NULL for none */
+    size_t len, at;
+};
+
 struct exchange {
     struct service *service;
     struct connection *connection;
+    uint64_t began_ns; /* when its request was there; 0: it is counted */
+    unsigned route;    /* its place: route.h */
     struct request request;
     struct node_call call;
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
     struct listing listing;
+    struct metrics_page metrics_page;
 };
 
 /* The call-backs of struct fastcgi_events that are the handlers' own. */
 struct exchange *exchange_open(struct service *service, struct connection *connection);
 void exchange_close(struct exchange *exchange);
 void exchange_hung_up(struct exchange *exchange);
+
+/* A request begins; and its answer has been written, with this status or COUNTS_CUT. Whatever ends
+ * a request says so, before the connection is given back; the second time means nothing. */
+void exchange_began(struct exchange *x);
+void exchange_ended(struct exchange *x, unsigned status);
 
 void handle_create(struct exchange *x);
 void handle_list(struct exchange *x);

@@ -138,6 +138,7 @@ static void fail(struct exchange *x, const char *why)
         return;
     }
     note("list-cut", "text=\"%s\"", why);
+    exchange_ended(x, COUNTS_CUT);
     connection_abort(x->connection);
 }
 
@@ -155,6 +156,7 @@ static void fail_distrusting(struct exchange *x)
 static void finish(struct exchange *x)
 {
     listing_done(&x->listing);
+    exchange_ended(x, 200);
     connection_finish(x->connection);
 }
 

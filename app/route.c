@@ -1,6 +1,7 @@
 #include "app/route.h"
 
 #include "app/health.h"
+#include "app/metrics.h"
 
 struct resource {
     const char *path;
@@ -14,7 +15,16 @@ static const struct resource resources[] = {
     {"/livez", "GET,HEAD", handle_livez, NULL},
     {"/readyz", "GET,HEAD", handle_readyz, NULL},
     {"/cluster", "GET,HEAD", handle_cluster, NULL},
+    {"/metrics", "GET,HEAD", handle_metrics, NULL},
 };
+_Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");
+
+const char *route_template(unsigned place)
+{
+    if (place == ROUTE_ELSEWHERE)
+        return "elsewhere";
+    return place <= ARRAY_LEN(resources) ? resources[place - 1].path : NULL;
+}
 
 static struct route route_to(void (*handler)(struct exchange *), const char *allow)
 {
@@ -40,8 +50,12 @@ static struct route route_in(const struct resource *resource, enum method method
 
 struct route route_find(enum method method, struct bytes path)
 {
-    for (size_t i = 0; i < ARRAY_LEN(resources); i++)
-        if (bytes_equal(path, bytes_of_text(resources[i].path)))
-            return route_in(&resources[i], method);
-    return (struct route){.kind = ROUTE_NOT_FOUND};
+    for (unsigned i = 0; i < ARRAY_LEN(resources); i++) {
+        if (!bytes_equal(path, bytes_of_text(resources[i].path)))
+            continue;
+        struct route route = route_in(&resources[i], method);
+        route.place = i + 1;
+        return route;
+    }
+    return (struct route){.kind = ROUTE_NOT_FOUND, .place = ROUTE_ELSEWHERE};
 }
