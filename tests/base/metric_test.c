@@ -80,7 +80,7 @@ Test(metric, counts_each_bound_with_all_below_it)
     static const char *const parts[] = {
         "h_bucket{l=\"v\",le=\"0.000025\"} 1\nh_bucket{l=\"v\",le=\"0.0001\"} 1\n",
         "h_bucket{l=\"v\",le=\"0.0005\"} 1\nh_bucket{l=\"v\",le=\"0.001\"} 2\n",
-        "h_bucket{l=\"v\",le=\"10\"} 2\nh_bucket{l=\"v\",le=\"+Inf\"} 3\n"
+        "h_bucket{l=\"v\",le=\"10\"} 2\nh_bucket{l=\"v\",le=\"+Inf\"} 3\n",
         "h_sum{l=\"v\"} 60.00092\nh_count{l=\"v\"} 3\n"};
     for (size_t i = 0; i < ARRAY_LEN(parts); i++)
         cr_expect(strstr(said_text, parts[i]) != NULL, "%s is not in\n%s", parts[i], said_text);
