@@ -247,7 +247,7 @@ install: all ## into DESTDIR and PREFIX
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)
 	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/packages
 	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh deploy/front.conf deploy/problems.conf \
-	  deploy/redis.conf
+	  deploy/redis.conf deploy/alerts.yml deploy/grafana.json
 	install -D -m 644 -t $(SHARE) nginx.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE
 	install -D -m 644 deploy/README.md $(DESTDIR)$(PREFIX)/share/doc/rollcall/RUNBOOK.md

@@ -2,6 +2,8 @@
 
 #include "app/body.h"
 #include "app/listing.h"
+#include "app/metrics.h"
+#include "app/route.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -24,6 +26,7 @@ void respond(struct exchange *x, const struct response *response)
     assert(!out.bad);
     /* A failed write fails connection_finish too, which closes. */
     (void)!connection_write(x->connection, writer_bytes(&out));
+    exchange_ended(x, answer.status);
     connection_finish(x->connection);
 }
 
@@ -97,8 +100,30 @@ struct exchange *exchange_open(struct service *service, struct connection *conne
     return x;
 }
 
+void exchange_began(struct exchange *x)
+{
+    x->began_ns = uv_hrtime();
+    x->route = ROUTE_ELSEWHERE;
+    counts_begin(x->service->slot);
+}
+
+void exchange_ended(struct exchange *x, unsigned status)
+{
+    if (x->began_ns == 0)
+        return;
+    const struct counts_request request = {
+        .route = x->route,
+        .method = x->request.method,
+        .status = status,
+        .took_ns = uv_hrtime() - x->began_ns,
+    };
+    x->began_ns = 0;
+    counts_end(x->service->slot, &request);
+}
+
 void exchange_hung_up(struct exchange *x)
 {
+    exchange_ended(x, COUNTS_CUT);
     node_client_cancel(x->service->node, &x->call);
 }
 
@@ -106,6 +131,7 @@ void exchange_close(struct exchange *x)
 {
     assert(x->call.state == NODE_CALL_CLOSED);
     listing_done(&x->listing);
+    metrics_page_done(&x->metrics_page);
     free(x);
 }
 
@@ -123,6 +149,7 @@ static void on_list_answer(struct node_call *call, const struct node_answer *ans
         return;
     case NODE_WRITTEN:
     case NODE_STATUS:
+    case NODE_METRICS:
     case NODE_UNKNOWN:
         break; /* never the answer to a list */
     }
@@ -136,182 +163,4 @@ void handle_list(struct exchange *x)
         respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
     else
         ask(x, on_list_answer);
-}
-
-/* --- health ----------------------------------------------------------------------------------- */
-
-void handle_livez(struct exchange *x)
-{
-    struct response response = {
-        .status = 200,
-        .content_type = "text/plain",
-        .cache_control = "no-store",
-        .body = bytes_of_text("ok\n"),
-    };
-    respond(x, &response);
-}
-
-/* One line a check, in the form that etcd and Kubernetes print: "[+]leader ok". */
-static void put_check(struct writer *out, bool good, const char *name, const char *why)
-{
-    put_text(out, good ? "[+]" : "[-]");
-    put_text(out, name);
-    put_text(out, good ? " ok" : " failed: ");
-    put_text(out, good ? "" : why);
-    put_text(out, "\n");
-}
-
-/* `status` is NULL when the node did not give one, for the reason `why`. */
-static void answer_ready(struct exchange *x, const struct call_status_is *status, const char *why)
-{
-    static uint8_t store[1024];
-    struct writer out = writer_of(store, sizeof(store));
-    bool ready = status != NULL && status->ready != 0;
-    put_check(&out, status != NULL, "node", why);
-    if (status != NULL) {
-        bool snapshots = status->snapshot_state == CALL_SNAPSHOT_OK;
-        const char *snapshot_text = call_snapshot_text(status->snapshot_state);
-        put_check(&out, status->leader != 0, "leader", call_reason_text(CALL_NO_LEADER));
-        put_check(&out, ready, "caught-up", "this node is behind the leader or has none");
-        /* These do not make a node unready: it answers reads, and others may take the writes. */
-        put_check(&out, status->wal_full == 0, "disk", "full, writes are refused (still ready)");
-        put_check(&out, snapshots, "snapshots", snapshot_text != NULL ? snapshot_text : "unknown");
-    }
-    put_text(&out, ready ? "ready\n" : "not ready\n");
-    uint8_t value[8];
-    struct writer ignored = writer_of(value, sizeof(value));
-    bool verbose = request_parameter(&x->request, "verbose", &ignored) != 0;
-    struct response response = {
-        .status = ready ? 200 : 503,
-        .content_type = "text/plain",
-        .cache_control = "no-store",
-        .retry_after = !ready,
-        .at_index = status != NULL,
-        .raft_index = status != NULL ? status->applied : 0,
-        .body = ready && !verbose ? bytes_of_text("ok\n") : writer_bytes(&out),
-    };
-    respond(x, &response);
-}
-
-/* --- GET /cluster ----------------------------------------------------------------------------- */
-
-static void put_number(struct writer *out, const char *name, uint64_t value)
-{
-    put_text(out, name);
-    put_decimal(out, value);
-}
-
-/* False when they are not what they should be. */
-static bool put_members(struct writer *out, struct bytes members)
-{
-    struct reader in = reader_of(members);
-    put_text(out, "[");
-    for (unsigned i = 0; i < CALL_MEMBERS_MAX && reader_left(&in) > 0; i++) {
-        struct call_member member = member_get(&in);
-        put_number(out, i > 0 ? ",{\"id\":" : "{\"id\":", member.id);
-        put_text(out, ",\"address\":");
-        json_put_string(out, member.address);
-        put_text(out, member.voter != 0 ? ",\"voter\":true" : ",\"voter\":false");
-        if (member.match_known != 0)
-            put_number(out, ",\"match\":", member.match);
-        else
-            put_text(out, ",\"match\":null");
-        put_text(out, member.reachable != 0 ? ",\"reachable\":true}" : ",\"reachable\":false}");
-    }
-    put_text(out, "]");
-    return reader_done(&in);
-}
-
-static void answer_cluster(struct exchange *x, const struct call_status_is *s)
-{
-    static uint8_t store[16 << 10];
-    struct writer out = writer_of(store, sizeof(store));
-    const char *role = call_role_text(s->role), *snapshot = call_snapshot_text(s->snapshot_state);
-    put_text(&out, "{\"cluster\":");
-    json_put_string(&out, s->cluster);
-    put_number(&out, ",\"node\":", s->node);
-    put_text(&out, ",\"role\":");
-    json_put_string(&out, bytes_of_text(role != NULL ? role : "unknown"));
-    put_number(&out, ",\"term\":", s->term);
-    if (s->leader != 0)
-        put_number(&out, ",\"leader\":", s->leader);
-    else
-        put_text(&out, ",\"leader\":null");
-    put_number(&out, ",\"commit\":", s->commit);
-    put_number(&out, ",\"applied\":", s->applied);
-    put_number(&out, ",\"last\":", s->last);
-    put_number(&out, ",\"snapshot\":{\"index\":", s->snapshot_index);
-    put_text(&out, ",\"state\":");
-    json_put_string(&out, bytes_of_text(snapshot != NULL ? snapshot : "unknown"));
-    put_text(&out, "},\"members\":");
-    bool members_good = put_members(&out, s->members);
-    put_text(&out, "}");
-    if (out.bad || !members_good) {
-        node_client_distrust(x->service->node, "its status cannot be read");
-        respond_refused(x, "the node's status could not be read");
-        return;
-    }
-    struct response response = {
-        .status = 200,
-        .content_type = "application/json",
-        .cache_control = "private, no-cache",
-        .at_index = true,
-        .raft_index = s->applied,
-        .body = writer_bytes(&out),
-    };
-    respond(x, &response);
-}
-
-/* --- STATUS, for both ------------------------------------------------------------------------- */
-
-static void on_status_answer(struct node_call *call, const struct node_answer *answer,
-                             bool for_readiness)
-{
-    struct exchange *x = exchange_of(call);
-    switch (answer->kind) {
-    case NODE_STATUS:
-        if (for_readiness)
-            answer_ready(x, answer->status, NULL);
-        else
-            answer_cluster(x, answer->status);
-        return;
-    case NODE_REFUSED:
-        if (for_readiness)
-            answer_ready(x, NULL, answer->refused);
-        else
-            respond_refused(x, answer->refused);
-        return;
-    case NODE_WRITTEN:
-    case NODE_USERS:
-    case NODE_UNKNOWN:
-        break; /* never the answer to a question for the status */
-    }
-    UNREACHABLE();
-}
-
-static void on_readyz_answer(struct node_call *call, const struct node_answer *answer)
-{
-    on_status_answer(call, answer, true);
-}
-
-static void on_cluster_answer(struct node_call *call, const struct node_answer *answer)
-{
-    on_status_answer(call, answer, false);
-}
-
-void handle_readyz(struct exchange *x)
-{
-    /* Readiness is about now: no waiting for a node to come back. */
-    if (!node_client_connected(x->service->node)) {
-        answer_ready(x, NULL, "it cannot be reached");
-        return;
-    }
-    x->call.ask.kind = CALL_STATUS;
-    ask(x, on_readyz_answer);
-}
-
-void handle_cluster(struct exchange *x)
-{
-    x->call.ask.kind = CALL_STATUS;
-    ask(x, on_cluster_answer);
 }

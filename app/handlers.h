@@ -8,6 +8,7 @@
 #ifndef ROLLCALL_APP_HANDLERS_H
 #define ROLLCALL_APP_HANDLERS_H
 
+#include "app/counts.h"
 #include "app/fastcgi.h"
 #include "app/node_client.h"
 #include "app/preconditions.h"
@@ -17,6 +18,8 @@
 
 struct service {
     struct node_client *node;
+    const struct counts *counts; /* of all workers */
+    struct counts_slot *slot;    /* of this one */
 };
 
 /* A list on its way to the client: listing.h. */
@@ -36,9 +39,17 @@ struct access_scope {
     uint8_t at[16];
 };
 
+/* The metrics on their way to the client: metrics.h. */
+struct metrics_page {
+    uint8_t *text; /* owned; NULL for none */
+    size_t len, at;
+};
+
 struct exchange {
     struct service *service;
     struct connection *connection;
+    uint64_t began_ns; /* when its request was there; 0: it is counted */
+    unsigned route;    /* its place: route.h */
     struct request request;
     struct node_call call;
     struct access_scope scope;       /* whose request it is */
@@ -47,6 +58,7 @@ struct exchange {
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
     uint8_t text[USER_NAME_BYTES_MAX];        /* what call.ask.list.text points to */
     struct listing listing;
+    struct metrics_page metrics_page;
 };
 
 /* The call-backs of struct fastcgi_events that are the handlers' own. */
@@ -54,13 +66,16 @@ struct exchange *exchange_open(struct service *service, struct connection *conne
 void exchange_close(struct exchange *exchange);
 void exchange_hung_up(struct exchange *exchange);
 
-void handle_list(struct exchange *x);
-void handle_livez(struct exchange *x);
-void handle_readyz(struct exchange *x);
-void handle_cluster(struct exchange *x);
+/* A request begins; and its answer has been written, with this status or COUNTS_CUT. Whatever ends
+ * a request says so, before the connection is given back; the second time means nothing. */
+void exchange_began(struct exchange *x);
+void exchange_ended(struct exchange *x, unsigned status);
 
-/* Asks the node what x->call.ask says; when it will not be asked, that is answered. */
+void handle_list(struct exchange *x);
+
+/* Asks the node x->call.ask; refuses the request when that cannot be asked. */
 void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *));
+/* The exchange that a call is of. */
 struct exchange *exchange_of(struct node_call *call);
 
 /* Answers and ends the exchange's request. */

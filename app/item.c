@@ -43,6 +43,7 @@ static void on_item_answer(struct node_call *call, const struct node_answer *ans
         return;
     case NODE_WRITTEN:
     case NODE_STATUS:
+    case NODE_METRICS:
     case NODE_UNKNOWN:
         break; /* never the answer to a list */
     }

@@ -113,6 +113,7 @@ static void fail(struct exchange *x, const char *why)
         return;
     }
     note("list-cut", "text=\"%s\"", why);
+    exchange_ended(x, COUNTS_CUT);
     connection_abort(x->connection);
 }
 
@@ -130,6 +131,7 @@ static void fail_distrusting(struct exchange *x)
 static void finish(struct exchange *x)
 {
     listing_done(&x->listing);
+    exchange_ended(x, 200);
     connection_finish(x->connection);
 }
 

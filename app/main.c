@@ -5,6 +5,7 @@
 #include "app/fastcgi.h"
 #include "app/handlers.h"
 #include "app/listing.h"
+#include "app/metrics.h"
 #include "app/note.h"
 #include "app/options.h"
 #include "app/prescan.h"
@@ -48,6 +49,7 @@ static void serve(struct exchange *x)
 {
     static uint8_t body[REQUEST_BODY_BYTES_MAX]; /* one request at a time is dispatched */
     size_t body_len = 0;
+    exchange_began(x);
     bool too_big = connection_body(x->connection, body, sizeof(body), &body_len) != 0;
     struct request_fault fault;
     if (request_read(connection_environment(x->connection), bytes_of(body, body_len), too_big,
@@ -57,6 +59,7 @@ static void serve(struct exchange *x)
     }
     struct route route = route_find(x->request.method, x->request.path);
     x->request.user_id = route.user_id;
+    x->route = route.place;
     switch (route.kind) {
     case ROUTE_HANDLER:
         route.handler(x);
@@ -70,6 +73,14 @@ static void serve(struct exchange *x)
         return;
     }
     UNREACHABLE();
+}
+
+static void on_room(struct exchange *x)
+{
+    if (metrics_page_is_open(&x->metrics_page))
+        metrics_on_room(x);
+    else
+        listing_on_room(x);
 }
 
 /* --- the worker ------------------------------------------------------------------------------- */
@@ -129,7 +140,7 @@ static int worker_init(struct worker *worker, const struct options *options)
         .on_close = exchange_close,
         .on_request = serve,
         .on_hangup = exchange_hung_up,
-        .on_room = listing_on_room,
+        .on_room = on_room,
         .on_stopped = on_stopped,
     };
     int error = uv_loop_init(&worker->loop);
@@ -142,9 +153,11 @@ static int worker_init(struct worker *worker, const struct options *options)
 }
 
 /* The process's status. */
-static int worker_run(const struct options *options)
+static int worker_run(const struct options *options, struct counts *counts, unsigned place)
 {
     static struct worker worker;
+    worker.service.counts = counts;
+    worker.service.slot = counts_start(counts, place);
     int error = worker_init(&worker, options);
     if (error != 0) {
         note("start-failed", "text=\"%s\"", uv_strerror(error));

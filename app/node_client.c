@@ -141,6 +141,8 @@ static void set_number(struct call *ask, uint64_t number)
         ask->write.call = number;
     else if (ask->kind == CALL_LIST)
         ask->list.call = number;
+    else if (ask->kind == CALL_METRICS)
+        ask->metrics.call = number;
     else
         ask->status.call = number;
 }
@@ -342,6 +344,10 @@ static void on_call(struct node_client *client, const struct call *call)
         answer = (struct node_answer){.kind = NODE_STATUS, .status = &call->status_is};
         on_end(client, call->status_is.call, CALL_STATUS, answer);
         return;
+    case CALL_METRICS_ARE:
+        answer = (struct node_answer){.kind = NODE_METRICS, .metrics = &call->metrics_are};
+        on_end(client, call->metrics_are.call, CALL_METRICS, answer);
+        return;
     case CALL_WELCOME: /* the link's */
     case CALL_HELLO:
     case CALL_WRITE:
@@ -349,6 +355,7 @@ static void on_call(struct node_client *client, const struct call *call)
     case CALL_MORE:
     case CALL_DROP:
     case CALL_STATUS:
+    case CALL_METRICS:
     case CALL_BACKUP:
         node_link_drop(client->link, "it sent what only workers send");
         return;

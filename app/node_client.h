@@ -34,6 +34,7 @@ enum node_answer_kind {
     NODE_WRITTEN, /* durable and applied */
     NODE_USERS,   /* a chunk; unless it is the last, ask for more or cancel */
     NODE_STATUS,
+    NODE_METRICS,
     NODE_REFUSED, /* certainly not executed */
     NODE_UNKNOWN, /* a write that may have been executed */
 };
@@ -45,6 +46,7 @@ struct node_answer {
         const struct call_written *written;
         const struct call_users *users;
         const struct call_status_is *status;
+        const struct call_metrics_are *metrics;
         const char *refused; /* why, in words */
     };
 };
@@ -59,7 +61,7 @@ enum node_call_state {
 
 struct node_call {
     /* The caller's. */
-    struct call ask; /* WRITE, LIST or STATUS; its number is filled in */
+    struct call ask; /* WRITE, LIST, STATUS or METRICS; its number is filled in */
     void (*on_answer)(struct node_call *call, const struct node_answer *answer);
 
     /* The client's. */

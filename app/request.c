@@ -308,27 +308,28 @@ static bool next_pair(struct reader *in, struct bytes *ret_name, struct bytes *r
     return true;
 }
 
+int request_parameter_next(struct reader *in, const char *name, struct writer *out)
+{
+    struct bytes wanted = bytes_of_text(name), found, value;
+    while (next_pair(in, &found, &value))
+        if (bytes_equal(found, wanted))
+            return decode_value(value, out) == 0 ? 1 : -EINVAL;
+    return 0;
+}
+
 bool request_has_parameter(const struct request *request, const char *name)
 {
     struct reader in = reader_of(request->query);
-    struct bytes found, value;
-    while (next_pair(&in, &found, &value))
-        if (bytes_equal(found, bytes_of_text(name)))
-            return true;
-    return false;
+    struct writer nothing = writer_of(NULL, 0);
+    return request_parameter_next(&in, name, &nothing) != 0;
 }
 
 int request_parameter(const struct request *request, const char *name, struct writer *out)
 {
-    struct bytes wanted = bytes_of_text(name), found, value;
     struct reader in = reader_of(request->query);
-    int times = 0;
-    while (next_pair(&in, &found, &value)) {
-        if (!bytes_equal(found, wanted))
-            continue;
-        if (times != 0 || decode_value(value, out) != 0)
-            return -EINVAL;
-        times = 1;
-    }
-    return times;
+    int found = request_parameter_next(&in, name, out);
+    struct writer nothing = writer_of(NULL, 0);
+    if (found == 1 && request_parameter_next(&in, name, &nothing) != 0)
+        return -EINVAL;
+    return found;
 }

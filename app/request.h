@@ -75,5 +75,7 @@ NODISCARD int request_parameter(const struct request *request, const char *name,
                                 struct writer *out);
 /* Is it there, whatever its value? */
 bool request_has_parameter(const struct request *request, const char *name);
+/* The same of one that may be there many times: the next one in `in`, at first all of `query`. */
+NODISCARD int request_parameter_next(struct reader *in, const char *name, struct writer *out);
 
 #endif

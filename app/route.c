@@ -1,6 +1,8 @@
 #include "app/route.h"
 
+#include "app/health.h"
 #include "app/item.h"
+#include "app/metrics.h"
 #include "app/writes.h"
 
 #include <string.h>
@@ -15,19 +17,25 @@ struct resource {
     void (*delete)(struct exchange *x);
 };
 
+/* The first is not found by its path: what stands for {id} is judged. */
+#define ITEM 0
 static const struct resource resources[] = {
+    [ITEM] = {"/users/{id}", "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL, handle_replace,
+              handle_patch, handle_delete},
     {"/users", "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
     {"/livez", "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
     {"/readyz", "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
     {"/cluster", "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
+    {"/metrics", "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
 };
+_Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");
 
-/* /users/{id} */
-#define ITEMS "/users/"
-static const struct resource item = {
-    ITEMS,         "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL, handle_replace, handle_patch,
-    handle_delete,
-};
+const char *route_template(unsigned place)
+{
+    if (place == ROUTE_ELSEWHERE)
+        return "elsewhere";
+    return place <= ARRAY_LEN(resources) ? resources[place - 1].path : NULL;
+}
 
 static struct route route_to(const struct resource *resource, void (*handler)(struct exchange *))
 {
@@ -64,9 +72,10 @@ static struct route route_in(const struct resource *resource, enum method method
 /* An id as it is written: decimal, not 0, no zero in front. */
 static bool is_item(struct bytes path, uint64_t *ret_id)
 {
-    size_t begin = sizeof(ITEMS) - 1;
+    static const char items[] = "/users/";
+    size_t begin = sizeof(items) - 1;
     uint64_t id = 0;
-    if (path.len <= begin || path.len > begin + 16 || memcmp(path.at, ITEMS, begin) != 0 ||
+    if (path.len <= begin || path.len > begin + 16 || memcmp(path.at, items, begin) != 0 ||
         path.at[begin] == '0')
         return false;
     for (size_t i = begin; i < path.len; i++) {
@@ -80,14 +89,17 @@ static bool is_item(struct bytes path, uint64_t *ret_id)
 
 struct route route_find(enum method method, struct bytes path)
 {
-    uint64_t id;
-    for (size_t i = 0; i < ARRAY_LEN(resources); i++)
-        if (bytes_equal(path, bytes_of_text(resources[i].path)))
-            return route_in(&resources[i], method);
-    if (is_item(path, &id)) {
-        struct route route = route_in(&item, method);
-        route.user_id = id;
-        return route;
-    }
-    return (struct route){.kind = ROUTE_NOT_FOUND};
+    uint64_t id = 0;
+    unsigned i = ITEM + 1;
+    if (is_item(path, &id))
+        i = ITEM;
+    else
+        while (i < ARRAY_LEN(resources) && !bytes_equal(path, bytes_of_text(resources[i].path)))
+            i++;
+    if (i == ARRAY_LEN(resources))
+        return (struct route){.kind = ROUTE_NOT_FOUND, .place = ROUTE_ELSEWHERE};
+    struct route route = route_in(&resources[i], method);
+    route.place = i + 1;
+    route.user_id = id;
+    return route;
 }

@@ -20,8 +20,18 @@ struct route {
     const char *allow;                   /* all but ROUTE_NOT_FOUND */
     const char *accept_patch;            /* ROUTE_OPTIONS of what can be patched; else NULL */
     uint64_t user_id;                    /* of /users/{id}; else 0 */
+    unsigned place;                      /* see route_template */
 };
 
+/* Where there is nothing: the place of all paths that are no resource's. */
+#define ROUTE_ELSEWHERE 0u
+
 struct route route_find(enum method method, struct bytes path);
+
+/*
+ * Resources have places, from 0 on and below COUNTS_ROUTES, by which requests are counted: the path
+ * of the one at `place`, "elsewhere", or NULL when none has it.
+ */
+const char *route_template(unsigned place);
 
 #endif

@@ -36,8 +36,9 @@ struct slot {
 
 struct supervisor {
     const struct options *options;
-    int (*worker)(const struct options *options);
-    sigset_t signals; /* what the parent waits for */
+    supervised_worker *worker;
+    struct counts *counts; /* shared by all workers */
+    sigset_t signals;      /* what the parent waits for */
     bool stopping;
     int64_t kill_ms; /* while stopping */
     unsigned count;
@@ -115,14 +116,14 @@ static void remove_pid_file(const struct options *options)
 /* --- workers ---------------------------------------------------------------------------------- */
 
 /* In the child. */
-static int be_worker(struct supervisor *s, pid_t parent)
+static int be_worker(struct supervisor *s, const struct slot *slot, pid_t parent)
 {
     /* SIGTERM, as from the parent: what runs is answered still. */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         return 1; /* it died before that took effect */
     sigprocmask(SIG_UNBLOCK, &s->signals, NULL);
-    return s->worker(s->options);
+    return s->worker(s->options, s->counts, (unsigned)(slot - s->slots));
 }
 
 /* True in the child, whose work is then done: *ret_status is its status. */
@@ -131,7 +132,7 @@ static bool start(struct supervisor *s, struct slot *slot, int *ret_status)
     pid_t parent = getpid();
     pid_t pid = fork();
     if (pid == 0) {
-        *ret_status = be_worker(s, parent);
+        *ret_status = be_worker(s, slot, parent);
         return true;
     }
     int64_t now = now_ms();
@@ -275,21 +276,29 @@ static int supervise(struct supervisor *s)
     return 0;
 }
 
-static int run_alone(const struct options *options, int (*worker)(const struct options *options))
+static int run_alone(const struct options *options, struct counts *counts,
+                     supervised_worker *worker)
 {
     pid_t self = getpid();
     if (write_pids(options->pid_file, &self, 1) != 0)
         return 1;
-    int status = worker(options);
+    int status = worker(options, counts, 0);
     remove_pid_file(options);
     return status;
 }
 
-int supervisor_run(const struct options *options, int (*worker)(const struct options *options))
+int supervisor_run(const struct options *options, supervised_worker *worker)
 {
+    struct counts *counts;
+    int error = counts_new(options->workers > 0 ? options->workers : 1, &counts);
+    if (error != 0) {
+        note("start-failed", "text=\"%s\"", strerror(-error));
+        return 1;
+    }
     if (options->workers == 0)
-        return run_alone(options, worker);
-    struct supervisor s = {.options = options, .worker = worker, .count = options->workers};
+        return run_alone(options, counts, worker);
+    struct supervisor s = {
+        .options = options, .worker = worker, .counts = counts, .count = options->workers};
     assert(s.count <= WORKERS_MAX);
     for (unsigned i = 0; i < s.count; i++)
         s.slots[i] = (struct slot){.kind = SLOT_PAUSED};

@@ -12,13 +12,18 @@
 #ifndef ROLLCALL_APP_SUPERVISOR_H
 #define ROLLCALL_APP_SUPERVISOR_H
 
+#include "app/counts.h"
 #include "app/options.h"
+
+/* One worker, from its start to its end: the process's status. It counts in the slot at `place`,
+ * where the one before it did. */
+typedef int supervised_worker(const struct options *options, struct counts *counts, unsigned place);
 
 /*
  * Runs `worker` in options->workers processes, or in this one when that is 0, and returns the
  * process's status: also in each child, which returns from here when it is done. The pid file
  * names the workers; it is replaced in one piece and removed at the end.
  */
-int supervisor_run(const struct options *options, int (*worker)(const struct options *options));
+int supervisor_run(const struct options *options, supervised_worker *worker);
 
 #endif

@@ -167,6 +167,7 @@ static void on_write_answer(struct node_call *call, const struct node_answer *an
         return;
     case NODE_USERS:
     case NODE_STATUS:
+    case NODE_METRICS:
         break; /* never the answer to a write: node_client.c sees to that */
     }
     UNREACHABLE();

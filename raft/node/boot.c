@@ -19,6 +19,7 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
 {
     struct node *node = context;
     uint64_t ms = node_now_ms(NULL) - node->saving_since_ms;
+    metrics_saved(&node->saves, saved->durable, ms, node_wall_ms(NULL));
     if (saved->durable) {
         node->snapshot_state = CALL_SNAPSHOT_OK;
         diag("snapshot_done",

@@ -28,12 +28,19 @@ uint64_t node_now_ms(void *context)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static uint64_t wall_ms(void *context)
+uint64_t node_wall_ms(void *context)
 {
     (void)context;
     struct timespec now;
     clock_gettime(CLOCK_REALTIME, &now);
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
+
+static uint64_t measure_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
 /* The one way out when going on would break a promise. Nothing is flushed, nothing is tidied. */
@@ -159,7 +166,7 @@ static void on_failed(void *context, const char *what, int error)
 
 static const struct replica_hooks replica_hooks = {
     .now_ms = node_now_ms,
-    .wall_ms = wall_ms,
+    .wall_ms = node_wall_ms,
     .written = on_written,
     .refused = on_refused,
     .unknown = on_unknown,
@@ -310,6 +317,7 @@ static int open_log(struct node *node)
         .runner = &node->runner.runner,
         .hooks = &replica_hooks,
         .context = node,
+        .measure_ns = measure_ns,
     };
     for (uint32_t i = 0; i < config->member_count; i++)
         options.member[i].n = config->member[i].id;
@@ -372,6 +380,31 @@ static bool connected(void *context, raft_node_id id)
     return node->peers != NULL && peers_connected(node->peers, id);
 }
 
+static uint64_t unsent_bytes(void *context, raft_node_id id)
+{
+    const struct node *node = context;
+    return node->peers != NULL ? peers_unsent_bytes(node->peers, id) : 0;
+}
+
+static void put_metrics(void *context, struct writer *out)
+{
+    struct node *node = context;
+    const struct metrics_source source = {
+        .replica = node->replica,
+        .node = node->config.id,
+        .cluster = node->config.cluster,
+        .workers = workers_connected(node->workers),
+        .redis_up = redis_connected(node->redis),
+        .snapshot_state = boot_snapshot_state(node),
+        .saves = &node->saves,
+        .started_wall_ms = node->started_wall_ms,
+        .connected = connected,
+        .unsent_bytes = unsent_bytes,
+        .context = node,
+    };
+    metrics_put(out, &source);
+}
+
 static int make_peers(struct node *node)
 {
     const struct config *config = &node->config;
@@ -424,6 +457,7 @@ static int write_pid_file(const char *path)
 static int start(struct node *node)
 {
     node->started_ms = node_now_ms(NULL);
+    node->started_wall_ms = node_wall_ms(NULL);
     int result = open_directory(node);
     if (result == 0)
         result = write_pid_file(node->config.pid_file);
@@ -449,6 +483,7 @@ static int start(struct node *node)
         .address_of = address_of,
         .connected = connected,
         .snapshot_state = boot_snapshot_state,
+        .put_metrics = put_metrics,
         .context = node,
     };
     node->workers = workers_new(&workers);

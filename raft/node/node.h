@@ -4,6 +4,7 @@
 
 #include "raft/node/config.h"
 #include "raft/node/disk_posix.h"
+#include "raft/node/metrics.h"
 #include "raft/node/peers.h"
 #include "raft/node/redis.h"
 #include "raft/node/replica.h"
@@ -25,6 +26,7 @@ struct node {
     struct config config;
     enum node_phase phase;
     uint64_t started_ms;
+    uint64_t started_wall_ms;
     uint64_t stop_ms;
     int exit_code;
     uv_loop_t loop;
@@ -45,6 +47,7 @@ struct node {
     struct restore restore;
     bool load_asked;
     uint64_t saving_since_ms;
+    struct metrics_saves saves;
     enum call_snapshot snapshot_state;
     bool redis_was_down;
     uint64_t look_ms; /* when to look after the snapshot again */
@@ -52,6 +55,7 @@ struct node {
 
 /* --- main.c */
 uint64_t node_now_ms(void *context);
+uint64_t node_wall_ms(void *context);
 /* Says why on stderr, and begins to stop. */
 void node_refuse_start(struct node *node, const char *text);
 

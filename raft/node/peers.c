@@ -353,6 +353,12 @@ bool peers_connected(struct peers *peers, raft_node_id id)
     return link != NULL && link->state == LINK_UP;
 }
 
+size_t peers_unsent_bytes(struct peers *peers, raft_node_id id)
+{
+    const struct link *link = find(peers, id);
+    return link != NULL && link->state == LINK_UP ? outbox_bytes(&link->outbox) : 0;
+}
+
 void peers_close(struct peers *peers)
 {
     if (peers == NULL || peers->closing)

@@ -62,6 +62,9 @@ void peers_resume(struct peers *peers);
 /* Whether a connection to this node stands. */
 bool peers_connected(struct peers *peers, raft_node_id id);
 
+/* Bytes for it that are not sent. */
+size_t peers_unsent_bytes(struct peers *peers, raft_node_id id);
+
 /* Closes all; peers_free after the loop has ended. NULL is fine. */
 void peers_close(struct peers *peers);
 void peers_free(struct peers *peers);

@@ -21,6 +21,11 @@ uint64_t replica_now_ms(const struct replica *replica)
     return replica->options.hooks->now_ms(replica->options.context);
 }
 
+uint64_t replica_measure_ns(const struct replica *replica)
+{
+    return replica->options.measure_ns != NULL ? replica->options.measure_ns() : 0;
+}
+
 bool replica_alone(const struct replica *replica)
 {
     return replica->options.members <= 1;
@@ -164,10 +169,8 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     return 0;
 }
 
-static void apply_committed(struct replica *replica)
+static void apply_batch(struct replica *replica)
 {
-    if (replica->applied >= replica->committed || replica_lacks_state(replica))
-        return;
     raft_index first = {replica->applied + 1}, last = {replica->committed};
     if (last.n - first.n >= APPLY_PER_TURN)
         last.n = first.n + APPLY_PER_TURN - 1;
@@ -199,6 +202,18 @@ static void apply_committed(struct replica *replica)
     uint64_t keep = replica_alone(replica) ? 0 : ENTRIES_KEPT;
     if (kept.n > keep)
         entries_drop_to(&replica->entries, (raft_index){kept.n - keep});
+}
+
+static void apply_committed(struct replica *replica)
+{
+    uint64_t applied = replica->applied;
+    if (applied >= replica->committed || replica_lacks_state(replica))
+        return;
+    replica->applying_ns = replica_measure_ns(replica);
+    apply_batch(replica);
+    if (replica->applied > applied)
+        histogram_observe(&replica->measures.apply,
+                          replica_measure_ns(replica) - replica->applying_ns);
 }
 
 /* --- a step ----------------------------------------------------------------------------------- */
@@ -245,6 +260,20 @@ void replica_step(struct replica *replica, const struct raft_event *event)
 
 /* --- a turn ----------------------------------------------------------------------------------- */
 
+/* A term has one leader, and a node stands in it once: so terms are counted. */
+static void count_terms(struct replica *replica, const struct raft_status *status)
+{
+    bool stood = status->role == RAFT_CANDIDATE || status->role == RAFT_LEADER;
+    if (stood && !term_equal(status->term, replica->measured_election_term)) {
+        replica->measured_election_term = status->term;
+        replica->measures.elections++;
+    }
+    if (status->leader_known && !term_equal(status->term, replica->measured_leader_term)) {
+        replica->measured_leader_term = status->term;
+        replica->measures.leader_changes++;
+    }
+}
+
 /* Who leads has changed: what was sent to the one before may be lost. */
 static void look_for_leader(struct replica *replica)
 {
@@ -253,6 +282,7 @@ static void look_for_leader(struct replica *replica)
         node_id_equal(status.leader, replica->leader) &&
         term_equal(status.term, replica->leader_term))
         return;
+    count_terms(replica, &status);
     replica->leader_known = status.leader_known;
     replica->leader = status.leader;
     replica->leader_term = status.term;
@@ -509,5 +539,15 @@ struct replica_status replica_status(const struct replica *replica)
         .damaged_entries = wal_holes(replica->wal),
         .wal_bytes = wal_disk_bytes(replica->wal),
         .waiting = replica->writes.count,
+        .waiting_bytes = replica->writes.bytes,
+        .waiting_reads = replica->reads.gathered_count + replica->reads.asking_count,
+        .forwarded = replica->writes.forwarded,
     };
+}
+
+struct replica_measures replica_measures(const struct replica *replica)
+{
+    struct replica_measures measures = replica->measures;
+    measures.wal = wal_measures(replica->wal);
+    return measures;
 }

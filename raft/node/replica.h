@@ -93,6 +93,8 @@ struct replica_options {
     struct network *network; /* NULL when it is alone */
     const struct replica_hooks *hooks;
     void *context;
+    /* To measure by, and to decide nothing; off the loop too. NULL: everything takes no time. */
+    uint64_t (*measure_ns)(void);
 };
 
 /*
@@ -164,9 +166,27 @@ struct replica_status {
     bool wal_full;
     uint32_t damaged_entries; /* of the log, to be repaired */
     uint64_t wal_bytes;
+    /* Of clients here: writes for their entry, and their bytes; reads for their index. And writes
+     * of other nodes' clients that the log has not taken yet. */
     uint32_t waiting;
+    uint64_t waiting_bytes;
+    uint32_t waiting_reads;
+    uint32_t forwarded;
 };
 struct replica_status replica_status(const struct replica *replica);
+
+/* Since the process began. */
+struct replica_measures {
+    struct wal_measures wal;
+    struct histogram commit; /* a write of a client here: from when it came until it is applied */
+    struct histogram apply;  /* of a batch of committed entries */
+    uint64_t elections;      /* in which this node stood */
+    uint64_t leader_changes; /* terms whose leader it has known */
+    uint64_t scrubbed_bytes;
+    uint64_t damage;   /* damaged places that scrubbing found */
+    uint64_t repaired; /* damaged places mended in place, and entries had from others */
+};
+struct replica_measures replica_measures(const struct replica *replica);
 
 /* The core, to look into: raft_status, raft_peer_status, raft_configuration. */
 const struct raft *replica_raft(const struct replica *replica);

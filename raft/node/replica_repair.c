@@ -97,6 +97,7 @@ static void sync(struct replica *replica)
         return;
     }
     repair->repaired += repair->unsynced;
+    replica->measures.repaired += repair->unsynced;
     repair->unsynced = 0;
     repair->asked_ms = 0; /* the next ones at once */
     if (wal_holes(replica->wal) > 0)
@@ -186,6 +187,9 @@ void repair_scrubbed(void *context, const struct wal_scrubbed *scrubbed)
     char text[256];
     if (scrubbed->error != 0)
         replica_failed(replica, "reading the log through", scrubbed->error);
+    replica->measures.scrubbed_bytes += scrubbed->bytes;
+    replica->measures.damage += scrubbed->damaged;
+    replica->measures.repaired += scrubbed->repaired;
     bool news = wal_holes(replica->wal) > replica->repair.holes_said;
     replica->repair.holes_said = wal_holes(replica->wal);
     if (!news && scrubbed->repaired == 0 && scrubbed->unknown == 0)

@@ -57,6 +57,7 @@ int replica_open(const struct replica_options *options, struct replica **ret_rep
         .on_scrubbed = repair_scrubbed,
         .on_failed = replica_failed,
         .context = replica,
+        .measure_ns = options->measure_ns,
     };
     if (result == 0)
         result = wal_open(&wal_options, &replica->wal, ret_recovered);

@@ -38,6 +38,7 @@ struct pending {
     struct replica_client client;
     raft_node_id from; /* who forwarded it; 0: the client is here */
     uint64_t born_ms;
+    uint64_t born_ns; /* by the clock to measure by */
     bool sent;
     raft_node_id sent_to;
     uint64_t sent_ms;
@@ -193,6 +194,10 @@ struct replica {
     uint64_t save_retry_ms, save_after_ms;
     uint64_t saved_index, saved_before; /* durable snapshots: the last, and the one before */
 
+    struct replica_measures measures;
+    raft_term measured_leader_term, measured_election_term;
+    uint64_t applying_ns; /* when the batch that is being applied began */
+
     struct raft_output output;
     uint32_t sizes[RAFT_APPEND_ENTRIES_MAX];
     struct peer_message inbound;
@@ -208,6 +213,7 @@ struct replica {
  * hook. */
 void replica_step(struct replica *replica, const struct raft_event *event);
 uint64_t replica_now_ms(const struct replica *replica);
+uint64_t replica_measure_ns(const struct replica *replica);
 bool replica_alone(const struct replica *replica);
 /* Bytes of records that entries from outside may take. */
 size_t replica_room(const struct replica *replica);

@@ -145,6 +145,7 @@ void replica_write(struct replica *replica, struct replica_client client,
     struct writes *writes = &replica->writes;
     struct pending **bucket = bucket_of(writes, request);
     pending->client = client;
+    pending->born_ns = replica_measure_ns(replica);
     pending->hash_next = *bucket;
     *bucket = pending;
     push(&writes->unsent, pending);
@@ -362,6 +363,7 @@ void writes_applied(struct replica *replica, const struct request_id *id, uint64
         if (!request_id_equal(&p->id, id))
             continue;
         struct replica_client client = p->client;
+        histogram_observe(&replica->measures.commit, replica->applying_ns - p->born_ns);
         end(writes, p);
         replica->options.hooks->written(replica->options.context, client, index, answer);
     }

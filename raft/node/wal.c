@@ -250,13 +250,22 @@ static void begin_batch(struct wal_batch *batch)
     *batch = (struct wal_batch){.buffer = buffer};
 }
 
-static int write_part(struct disk *disk, const struct wal_part *part)
+static uint64_t measure_ns(const struct wal *wal)
 {
+    return wal->options.measure_ns != NULL ? wal->options.measure_ns() : 0;
+}
+
+static int write_part(struct wal_flush_job *flush, const struct wal_part *part)
+{
+    struct disk *disk = flush->wal->disk;
     struct bytes bytes = writer_bytes(&part->bytes);
     if (bytes.len == 0)
         return 0;
     int result = disk->ops->write(disk, part->file, part->offset, bytes.at, bytes.len);
-    return result == 0 ? disk->ops->sync(disk, part->file) : result;
+    uint64_t written_ns = measure_ns(flush->wal);
+    result = result == 0 ? disk->ops->sync(disk, part->file) : result;
+    flush->fsync_ns[flush->fsyncs++] = measure_ns(flush->wal) - written_ns;
+    return result;
 }
 
 /* A segment's first records are durable: from now on it is missed when it is gone. */
@@ -282,7 +291,7 @@ static void flush_run(struct job *job)
     }
     for (uint32_t i = 0; flush->error == 0 && i < batch->parts; i++) {
         flush->what = "writing the log";
-        flush->error = write_part(wal->disk, &batch->part[i]);
+        flush->error = write_part(flush, &batch->part[i]);
         if (flush->error == 0 && batch->part[i].close_file)
             flush->error = wal->disk->ops->close(wal->disk, batch->part[i].file);
         if (flush->error == 0) {
@@ -290,6 +299,20 @@ static void flush_run(struct job *job)
             flush->error = note_segment(wal, &batch->part[i]);
         }
     }
+}
+
+static void measure(struct wal_measures *measures, const struct wal_flush_job *flush,
+                    const struct wal_batch *batch)
+{
+    for (uint32_t i = 0; i < flush->fsyncs; i++)
+        histogram_observe(&measures->fsync, flush->fsync_ns[i]);
+    for (uint32_t i = 0; i < batch->parts; i++)
+        measures->appended_bytes += writer_len(&batch->part[i].bytes);
+}
+
+struct wal_measures wal_measures(const struct wal *wal)
+{
+    return wal->measures;
 }
 
 static void flush_done(struct job *job)
@@ -304,6 +327,7 @@ static void flush_done(struct job *job)
         return;
     }
     struct wal_batch *batch = wal->in_flight;
+    measure(&wal->measures, flush, batch);
     if (batch->sequence > 0)
         wal->synced = batch->sequence;
     if (batch->marked)

@@ -48,7 +48,7 @@
 #define ROLLCALL_NODE_WAL_H
 
 #include "raft/core/raft.h"
-#include "raft/base/bytes.h"
+#include "raft/base/metric.h"
 #include "raft/node/disk.h"
 #include "raft/node/runner.h"
 
@@ -88,6 +88,8 @@ struct wal_options {
     /* The end of a wal_scrub; may be NULL. */
     void (*on_scrubbed)(void *context, const struct wal_scrubbed *scrubbed);
     void *context;
+    /* To measure by, off the loop too; NULL: everything takes no time. */
+    uint64_t (*measure_ns)(void);
 };
 
 struct wal_recovered {
@@ -189,7 +191,15 @@ NODISCARD int wal_repair_sync(struct wal *wal);
 void wal_scrub(struct wal *wal, size_t bytes);
 bool wal_scrubbing(const struct wal *wal);
 
+/* --- looking in ------------------------------------------------------------------------------- */
+
 /* Bytes of the segments on disk. */
 uint64_t wal_disk_bytes(const struct wal *wal);
+
+struct wal_measures {
+    struct histogram fsync;  /* of a batch of records, each once or twice */
+    uint64_t appended_bytes; /* durable, as they stand on disk */
+};
+struct wal_measures wal_measures(const struct wal *wal);
 
 #endif

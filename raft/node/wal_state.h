@@ -82,6 +82,8 @@ struct wal_flush_job {
     struct wal *wal;
     const char *what; /* what failed */
     int error;
+    uint32_t fsyncs;
+    uint64_t fsync_ns[2]; /* one a part */
 };
 
 /* An entry whose payload is damaged. */
@@ -146,6 +148,7 @@ struct wal {
     uint64_t scrub_segment;      /* where the next begins; not there: with the oldest */
     uint64_t scrub_offset;
     struct wal_tail scrub_tail;
+    struct wal_measures measures;
 };
 
 /* The next place at or after `offset` where a part, or its COPIES record, may begin. */

@@ -270,6 +270,14 @@ void workers_flush(struct workers *workers)
     }
 }
 
+uint32_t workers_connected(const struct workers *workers)
+{
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++)
+        count += workers->connection[i]->open && !workers->connection[i]->closing;
+    return count;
+}
+
 bool workers_idle(const struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {

@@ -30,6 +30,8 @@ struct workers_options {
     bool (*connected)(void *context, raft_node_id id);
     /* The state of snapshots, for STATUS. */
     enum call_snapshot (*snapshot_state)(void *context);
+    /* All of this node, for METRICS: at most CALL_METRICS_BYTES_MAX. */
+    void (*put_metrics)(void *context, struct writer *out);
     void *context;
 };
 
@@ -49,6 +51,8 @@ void workers_readable(struct workers *workers, struct replica_client client);
 
 /* Sends what was gathered: once, at the end of each turn. */
 void workers_flush(struct workers *workers);
+/* Workers, and rollcallctl, that are connected. */
+uint32_t workers_connected(const struct workers *workers);
 /* Nothing waits to be sent, and no list is being read. */
 bool workers_idle(const struct workers *workers);
 

@@ -245,6 +245,20 @@ static void on_status(struct connection *connection, const struct call_status *a
     workers_send(connection, &call, variable_bytes);
 }
 
+static void on_metrics(struct connection *connection, const struct call_metrics *asked)
+{
+    const struct workers_options *options = &connection->workers->options;
+    uint8_t text[CALL_METRICS_BYTES_MAX];
+    struct writer out = writer_of(text, sizeof(text));
+    options->put_metrics(options->context, &out);
+    assert(!out.bad);
+    struct call call = {
+        .kind = CALL_METRICS_ARE,
+        .metrics_are = {.call = asked->call, .text = writer_bytes(&out)},
+    };
+    workers_send(connection, &call, writer_len(&out));
+}
+
 bool workers_on_call(struct connection *connection, const struct call *call)
 {
     struct list *list, asked;
@@ -293,12 +307,16 @@ bool workers_on_call(struct connection *connection, const struct call *call)
     case CALL_STATUS:
         on_status(connection, &call->status);
         return true;
+    case CALL_METRICS:
+        on_metrics(connection, &call->metrics);
+        return true;
     case CALL_WELCOME:
     case CALL_WRITTEN:
     case CALL_REFUSED:
     case CALL_UNKNOWN:
     case CALL_USERS:
     case CALL_STATUS_IS:
+    case CALL_METRICS_ARE:
     case CALL_VERSION_IS:
     case CALL_PIECE:
         return false;

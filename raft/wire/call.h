@@ -3,7 +3,7 @@
  *
  * One connection carries any number of calls at once; `call` is the worker's number for each, not
  * used twice while the first is open. Every call ends with exactly one of WRITTEN, REFUSED,
- * UNKNOWN, STATUS_IS, a USERS or a PIECE whose `last` is 1; or with the connection.
+ * UNKNOWN, STATUS_IS, METRICS_ARE, a USERS or a PIECE whose `last` is 1; or with the connection.
  *
  *   worker                             node
  *   HELLO version            -->
@@ -19,6 +19,8 @@
  *   DROP call                -->                                      no answer: forget this call
  *   STATUS call              -->
  *                            <--       STATUS_IS call, ...
+ *   METRICS call             -->
+ *                            <--       METRICS_ARE call, text       as Prometheus reads it
  *   BACKUP call              -->                                      rollcallctl: all of the state
  *                            <--       VERSION_IS call, ...             of one version: what it is
  *   MORE call                -->                                      and as long as last is 0
@@ -37,6 +39,9 @@
 
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)
+
+/* The text of a METRICS_ARE. */
+#define CALL_METRICS_BYTES_MAX (48u << 10)
 
 /* Members in a STATUS_IS, the bytes of an address ("host:port"), and of all members packed. */
 #define CALL_MEMBERS_MAX       16u
@@ -57,6 +62,8 @@
     M(CALL_DROP,      call_drop,      drop,      10) \
     M(CALL_STATUS,    call_status,    status,    11) \
     M(CALL_STATUS_IS, call_status_is, status_is, 12) \
+    M(CALL_METRICS,   call_metrics,   metrics,   13) \
+    M(CALL_METRICS_ARE, call_metrics_are, metrics_are, 14) \
     M(CALL_BACKUP,    call_backup,    backup,    20) \
     M(CALL_VERSION_IS, call_version_is, version_is, 21) \
     M(CALL_PIECE,     call_piece,     piece,     22)
@@ -94,6 +101,9 @@
     F(u64, commit) F(u64, applied) F(u64, last) F(u64, users) F(u8, wal_full) \
     F(u8, snapshot_state) F(u64, snapshot_index) F(bytes, cluster) F(bytes, address) \
     F(bytes, members)
+#define CALL_METRICS_FIELDS(F) F(u64, call)
+/* `text`: whole families in Prometheus' text format, of the node and what is beside it. */
+#define CALL_METRICS_ARE_FIELDS(F) F(u64, call) F(bytes, text)
 /* As fresh as a linearizable LIST. */
 #define CALL_BACKUP_FIELDS(F)  F(u64, call)
 /* `cluster` to `term`: whose, and as of which entry. */

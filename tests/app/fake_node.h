@@ -10,6 +10,8 @@
 #include <pthread.h>
 
 #define FAKE_WRITES_MAX 1000000u
+/* What it answers to METRICS. */
+#define FAKE_METRICS "# HELP fake Of the node.\n# TYPE fake gauge\nfake 1\n"
 
 /* What is to happen; set and read under `lock`, or before fake_node_start. */
 struct fake_script {

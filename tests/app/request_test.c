@@ -246,3 +246,18 @@ Test(query, refuses_a_parameter_that_is_doubled_or_badly_written)
         cr_expect(eq(int, parameter(queries[i], "a", value), -EINVAL), "%s", queries[i]);
     }
 }
+
+Test(request, has_a_parameter_as_many_times_as_it_likes_for_who_asks_so)
+{
+    struct reader in = reader_of(bytes_of_text("a=1&b=x&a=%32&a&ab=3&a=%zz"));
+    static const char *const values[] = {"1", "2", ""};
+    uint8_t value[8];
+    for (size_t i = 0; i < ARRAY_LEN(values); i++) {
+        struct writer out = writer_of(value, sizeof(value));
+        cr_assert(eq(int, request_parameter_next(&in, "a", &out), 1));
+        cr_expect(bytes_equal(writer_bytes(&out), bytes_of_text(values[i])), "%s", values[i]);
+    }
+    struct writer out = writer_of(value, sizeof(value));
+    cr_assert(request_parameter_next(&in, "a", &out) < 0);
+    cr_assert(eq(int, request_parameter_next(&in, "a", &out), 0));
+}

@@ -2,6 +2,8 @@
 
 #include "app/item.h"
 #include "app/writes.h"
+#include "app/health.h"
+#include "app/metrics.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -21,6 +23,25 @@ Test(route, leads_each_method_to_its_handler)
     cr_assert(find(METHOD_GET, "/livez").handler == handle_livez);
     cr_assert(find(METHOD_GET, "/readyz").handler == handle_readyz);
     cr_assert(find(METHOD_HEAD, "/cluster").handler == handle_cluster);
+    cr_assert(find(METHOD_GET, "/metrics").handler == handle_metrics);
+}
+
+/* By which requests are counted: bounded, whatever is asked for. */
+Test(route, has_a_place_for_each_resource_and_one_for_all_else)
+{
+    static const char *const paths[] = {"/users", "/livez", "/readyz", "/cluster", "/metrics"};
+    for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
+        const char *at_place = route_template(find(METHOD_GET, paths[i]).place);
+        cr_expect(eq(str, (char *)at_place, (char *)paths[i]));
+        cr_expect(eq(uint, find(METHOD_OTHER, paths[i]).place, find(METHOD_GET, paths[i]).place));
+    }
+    cr_expect(eq(uint, find(METHOD_GET, "/nope").place, ROUTE_ELSEWHERE));
+    cr_expect(eq(str, (char *)route_template(ROUTE_ELSEWHERE), "elsewhere"));
+    unsigned places = 0;
+    while (route_template(places) != NULL)
+        places++;
+    cr_expect(places > ARRAY_LEN(paths) && places <= COUNTS_ROUTES);
+    cr_expect(route_template(UINT32_MAX) == NULL);
 }
 
 Test(route, allows_on_users_exactly_what_the_reference_says)
@@ -54,7 +75,7 @@ Test(route, leads_to_an_item_by_its_id)
 
 Test(route, allows_only_reading_elsewhere)
 {
-    static const char *const paths[] = {"/livez", "/readyz", "/cluster"};
+    static const char *const paths[] = {"/livez", "/readyz", "/cluster", "/metrics"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         cr_expect(eq(int, find(METHOD_GET, paths[i]).kind, ROUTE_HANDLER));
         cr_expect(eq(int, find(METHOD_POST, paths[i]).kind, ROUTE_NOT_ALLOWED));

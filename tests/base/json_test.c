@@ -365,3 +365,16 @@ Test(json_get_literal, reads_exactly_its_text)
     json_get_literal(&in, "{\"id\":");
     cr_assert(in.bad);
 }
+
+/* Grafana takes nothing else. What it asks is judged by tests/e2e/metrics_test.c. */
+Test(json, is_what_the_dashboard_is_written_in)
+{
+    static char text[1 << 20];
+    FILE *file = fopen("deploy/grafana.json", "r");
+    cr_assert(file != NULL, "run the tests from the top of the tree");
+    size_t len = fread(text, 1, sizeof(text), file);
+    fclose(file);
+    struct json_error error = {.what = ""};
+    cr_assert(eq(int, json_check(bytes_of(text, len), &error), 0), "%s at line %u", error.what,
+              error.line);
+}

@@ -1,5 +1,7 @@
 #include "tests/node/workers_rig.h"
 
+#include "raft/node/metrics.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -73,6 +75,21 @@ static enum call_snapshot snapshot_state(void *context)
     return CALL_SNAPSHOT_OK;
 }
 
+static void put_metrics(void *context, struct writer *out)
+{
+    const struct workers_rig *rig = context;
+    const struct metrics_saves saves = {.failures = 0};
+    const struct metrics_source source = {
+        .replica = rig->replica,
+        .node = 1,
+        .cluster = "test",
+        .workers = workers_connected(rig->workers),
+        .snapshot_state = CALL_SNAPSHOT_OK,
+        .saves = &saves,
+    };
+    metrics_put(out, &source);
+}
+
 static void on_check(uv_check_t *check)
 {
     struct workers_rig *rig = check->data;
@@ -130,6 +147,8 @@ struct workers_rig *workers_rig_new(void)
         .cluster = "test",
         .address = "127.0.0.1:7001",
         .snapshot_state = snapshot_state,
+        .put_metrics = put_metrics,
+        .context = rig,
     };
     rig->workers = workers_new(&options);
     must(rig->workers != NULL);

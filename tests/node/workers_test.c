@@ -81,6 +81,27 @@ Test(workers, are_welcomed_and_answered)
     workers_rig_free(rig);
 }
 
+static bool holds(struct bytes text, const char *wanted)
+{
+    return memmem(text.at, text.len, wanted, strlen(wanted)) != NULL;
+}
+
+Test(workers, are_told_the_metrics)
+{
+    struct workers_rig *rig = workers_rig_new();
+    struct worker worker = worker_greeted(rig), other = worker_greeted(rig);
+    worker_write(&worker, 5, 1, "Alice");
+    (void)worker_expect(&worker, CALL_WRITTEN);
+    worker_send(&worker, (struct call){.kind = CALL_METRICS, .metrics = {.call = 6}});
+    struct call call = worker_expect(&worker, CALL_METRICS_ARE);
+    cr_assert(eq(u64, call.metrics_are.call, 6));
+    must(holds(call.metrics_are.text, "\nrollcall_users 1\n"));
+    must(holds(call.metrics_are.text, "\nrollcall_connected_workers 2\n"));
+    worker_close(&other);
+    worker_close(&worker);
+    workers_rig_free(rig);
+}
+
 Test(workers, that_break_the_protocol_are_dropped_and_nobody_else)
 {
     be_silent();
@@ -94,6 +115,7 @@ Test(workers, that_break_the_protocol_are_dropped_and_nobody_else)
         {.kind = CALL_UNKNOWN, .unknown = {.call = 1}},
         {.kind = CALL_USERS, .users = {.call = 1}},
         {.kind = CALL_STATUS_IS, .status_is = {.call = 1}},
+        {.kind = CALL_METRICS_ARE, .metrics_are = {.call = 1}},
         {.kind = CALL_MORE, .more = {.call = 77}}, /* of no list */
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {

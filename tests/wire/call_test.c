@@ -48,6 +48,8 @@ static const struct call calls[] = {
                    .cluster = {(const uint8_t *)"c", 1},
                    .address = {(const uint8_t *)"a:1", 3},
                    .members = {(const uint8_t *)"members", 7}}},
+    {.kind = CALL_METRICS, .metrics = {.call = 35}},
+    {.kind = CALL_METRICS_ARE, .metrics_are = {.call = 36, .text = {(const uint8_t *)"up 1\n", 5}}},
     {.kind = CALL_BACKUP, .backup = {.call = 24}},
     {.kind = CALL_VERSION_IS,
      .version_is = {.call = 25,
@@ -171,7 +173,7 @@ Test(call, of_a_kind_that_is_none_is_refused)
 {
     uint8_t payload[512] = {0};
     for (unsigned kind = 0; kind <= UINT16_MAX; kind++) {
-        if ((kind >= CALL_HELLO && kind <= CALL_STATUS_IS) ||
+        if ((kind >= CALL_HELLO && kind <= CALL_METRICS_ARE) ||
             (kind >= CALL_BACKUP && kind <= CALL_PIECE))
             continue;
         struct frame frame = {.kind = (uint16_t)kind, .payload = bytes_of(payload, 8)};
