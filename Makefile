@@ -74,7 +74,7 @@ FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
 NODE_LIBS := -luv -lhiredis -lpthread
-APP_LIBS  := -luv -lfcgi -ljson-c -lpthread
+APP_LIBS  := -luv -lfcgi -ljson-c -lcrypto -lpthread
 PROGRAMS  := $(addprefix $(B)/,rollcall-node rollcall-app rollcallctl)
 LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@ $^
 
@@ -86,7 +86,7 @@ $(B)/rollcall-node: $(call obj,$(PROCESS) $(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS)
 
 $(B)/rollcallctl: $(call obj,raft/ctl/main.c $(CTL) $(PURE) $(NODE))
-	$(LINK) $(NODE_LIBS)
+	$(LINK) $(NODE_LIBS) -lcrypto
 
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 	$(LINK) $(APP_LIBS)
