@@ -8,6 +8,7 @@
 #ifndef ROLLCALL_APP_HANDLERS_H
 #define ROLLCALL_APP_HANDLERS_H
 
+#include "app/access.h"
 #include "app/fastcgi.h"
 #include "app/node_client.h"
 #include "app/request.h"
@@ -16,6 +17,7 @@
 
 struct service {
     struct node_client *node;
+    const struct access *access;
 };
 
 /* A list on its way to the client: listing.h. */
@@ -34,6 +36,7 @@ struct exchange {
     struct service *service;
     struct connection *connection;
     struct request request;
+    struct access_scope scope; /* whose request it is */
     struct node_call call;
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
     struct listing listing;

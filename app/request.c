@@ -5,13 +5,15 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* The parameters that mean something here. HTTP_… are not looked at, HTTP_PROXY least of all. */
+/* The parameters that mean something here: no other HTTP_…, and HTTP_PROXY least of all. */
 enum parameter {
     REQUEST_METHOD,
     REQUEST_URI,
     CONTENT_TYPE,
     CONTENT_LENGTH,
     REQUEST_ID,
+    SERVER_ADDR,
+    HTTP_AUTHORIZATION,
     PARAMETERS
 };
 
@@ -21,16 +23,17 @@ static const struct {
     const char *text;
     size_t len;
 } parameter_names[PARAMETERS] = {
-    PARAMETER(REQUEST_METHOD), PARAMETER(REQUEST_URI), PARAMETER(CONTENT_TYPE),
-    PARAMETER(CONTENT_LENGTH), PARAMETER(REQUEST_ID),
+    PARAMETER(REQUEST_METHOD),     PARAMETER(REQUEST_URI), PARAMETER(CONTENT_TYPE),
+    PARAMETER(CONTENT_LENGTH),     PARAMETER(REQUEST_ID),  PARAMETER(SERVER_ADDR),
+    PARAMETER(HTTP_AUTHORIZATION),
 };
 
 /* Which parameter this entry is; PARAMETERS for one that means nothing here. */
 static size_t find_parameter(const char *entry)
 {
     size_t i = 0;
-    if (entry[0] != 'R' && entry[0] != 'C')
-        return PARAMETERS; /* most are neither */
+    if (strchr("RCSH", entry[0]) == NULL)
+        return PARAMETERS;
     while (i < PARAMETERS && strncmp(entry, parameter_names[i].text, parameter_names[i].len) != 0)
         i++;
     return i;
@@ -144,6 +147,10 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     }
     if (values[CONTENT_TYPE] != NULL)
         request.content_type = bytes_of_text(values[CONTENT_TYPE]);
+    if (values[SERVER_ADDR] != NULL)
+        request.address = bytes_of_text(values[SERVER_ADDR]);
+    if (values[HTTP_AUTHORIZATION] != NULL)
+        request.authorization = bytes_of_text(values[HTTP_AUTHORIZATION]);
     if (!too_big)
         request.body = body;
     request.too_big = too_big;

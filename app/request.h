@@ -22,7 +22,9 @@ struct request {
     enum method method;
     struct bytes path;  /* raw: nginx's own normalisation is not ours (axum routes on raw bytes) */
     struct bytes query; /* raw, without the '?' */
-    struct bytes content_type; /* empty when there is none */
+    struct bytes content_type;  /* empty when there is none */
+    struct bytes address;       /* of ours, at which it arrived; empty when nobody said */
+    struct bytes authorization; /* empty when there is none */
     struct bytes body;
     bool too_big; /* the body is over its limit; `body` is empty */
     /*

@@ -13,6 +13,10 @@ static const char *reason_phrase(unsigned status)
         return "No Content";
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
     case 404:
         return "Not Found";
     case 405:
@@ -23,6 +27,8 @@ static const char *reason_phrase(unsigned status)
         return "Unsupported Media Type";
     case 422:
         return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
     case 503:
         return "Service Unavailable";
     case 504:
@@ -87,6 +93,7 @@ void response_put(struct writer *out, const struct response *r)
     put_text_header(out, "Cache-Control", r->cache_control);
     put_text_header(out, "Allow", r->allow);
     put_text_header(out, "Accept", r->accept);
+    put_text_header(out, "WWW-Authenticate", r->www_authenticate);
     if (r->link.len > 0)
         put_header(out, "Link", r->link);
     if (r->location_id != 0)
@@ -131,7 +138,7 @@ struct response response_of_problem(enum problem problem, const char *detail, st
         .content_type = "application/problem+json",
         .cache_control = "no-store",
         .accept = problem == PROBLEM_MEDIA_TYPE ? "application/json" : NULL,
-        .retry_after = problem == PROBLEM_UNAVAILABLE,
+        .retry_after = problem == PROBLEM_UNAVAILABLE || problem == PROBLEM_TOO_MANY_REQUESTS,
         .body = writer_bytes(body),
     };
 }

@@ -20,11 +20,14 @@
     P(PROBLEM_BAD_REQUEST,         400, "bad-request",             "Bad request") \
     P(PROBLEM_MALFORMED_JSON,      400, "malformed-json",          "Malformed JSON") \
     P(PROBLEM_INVALID_PARAMETER,   400, "invalid-parameter",       "Invalid query parameter") \
+    P(PROBLEM_UNAUTHORIZED,        401, "unauthorized",            "Unauthorized") \
+    P(PROBLEM_FORBIDDEN,           403, "forbidden",               "Forbidden") \
     P(PROBLEM_NOT_FOUND,           404, "not-found",               "Not found") \
     P(PROBLEM_METHOD_NOT_ALLOWED,  405, "method-not-allowed",      "Method not allowed") \
     P(PROBLEM_BODY_TOO_LARGE,      413, "body-too-large",          "Body too large") \
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
+    P(PROBLEM_TOO_MANY_REQUESTS,   429, "too-many-requests",       "Too many requests") \
     P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \
     P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Gateway Timeout")
 /* clang-format on */
@@ -48,6 +51,7 @@ struct response {
     const char *cache_control;
     const char *allow;
     const char *accept;
+    const char *www_authenticate;
     struct bytes link;
     uint64_t location_id; /* Location: /users/ID */
     uint64_t etag_index;  /* ETag: "INDEX" */

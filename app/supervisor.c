@@ -36,7 +36,7 @@ struct slot {
 
 struct supervisor {
     const struct options *options;
-    int (*worker)(const struct options *options);
+    const struct supervised *worker;
     sigset_t signals; /* what the parent waits for */
     bool stopping;
     int64_t kill_ms; /* while stopping */
@@ -121,8 +121,10 @@ static int be_worker(struct supervisor *s, pid_t parent)
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         return 1; /* it died before that took effect */
-    sigprocmask(SIG_UNBLOCK, &s->signals, NULL);
-    return s->worker(s->options);
+    sigset_t ours = s->signals;
+    sigdelset(&ours, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+    return s->worker->run(s->options);
 }
 
 /* True in the child, whose work is then done: *ret_status is its status. */
@@ -263,6 +265,8 @@ static int supervise(struct supervisor *s)
         int signal = wait_signal(s);
         if (signal == SIGTERM || signal == SIGINT)
             begin_stop(s, signal);
+        if (signal == SIGHUP && !s->stopping && s->worker->reload() == 0)
+            signal_workers(s, SIGHUP);
         changed = reap(s);
         if (s->stopping && now_ms() >= s->kill_ms) {
             note("workers-killed", "text=\"they did not stop in time\"");
@@ -275,17 +279,17 @@ static int supervise(struct supervisor *s)
     return 0;
 }
 
-static int run_alone(const struct options *options, int (*worker)(const struct options *options))
+static int run_alone(const struct options *options, const struct supervised *worker)
 {
     pid_t self = getpid();
     if (write_pids(options->pid_file, &self, 1) != 0)
         return 1;
-    int status = worker(options);
+    int status = worker->run(options);
     remove_pid_file(options);
     return status;
 }
 
-int supervisor_run(const struct options *options, int (*worker)(const struct options *options))
+int supervisor_run(const struct options *options, const struct supervised *worker)
 {
     if (options->workers == 0)
         return run_alone(options, worker);
@@ -297,6 +301,7 @@ int supervisor_run(const struct options *options, int (*worker)(const struct opt
     sigaddset(&s.signals, SIGCHLD);
     sigaddset(&s.signals, SIGTERM);
     sigaddset(&s.signals, SIGINT);
+    sigaddset(&s.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &s.signals, NULL);
     if (tell_pids(&s) != 0)
         return 1; /* a pid file that cannot be written is a mistake of whoever starts us */

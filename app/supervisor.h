@@ -7,6 +7,7 @@
  *     to two seconds.
  *   - SIGTERM or SIGINT: the workers are asked to stop, and killed when they have not by a second
  *     and a half after their own deadline.
+ *   - SIGHUP: the parent reads again what its workers have from it, and tells them to do likewise.
  *   - The workers die with their parent, however it dies.
  */
 #ifndef ROLLCALL_APP_SUPERVISOR_H
@@ -14,11 +15,19 @@
 
 #include "app/options.h"
 
+/* What a process of them does: `run` as a worker, until its status is known; `reload` on SIGHUP, as
+ * the parent: 0 when the workers shall be told to, too. */
+struct supervised {
+    int (*run)(const struct options *options);
+    int (*reload)(void);
+};
+
 /*
  * Runs `worker` in options->workers processes, or in this one when that is 0, and returns the
  * process's status: also in each child, which returns from here when it is done. The pid file
- * names the workers; it is replaced in one piece and removed at the end.
+ * names the workers; it is replaced in one piece and removed at the end. In a worker SIGHUP is
+ * blocked until it is ready for it.
  */
-int supervisor_run(const struct options *options, int (*worker)(const struct options *options));
+int supervisor_run(const struct options *options, const struct supervised *worker);
 
 #endif
