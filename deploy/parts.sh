@@ -84,7 +84,7 @@ write_edge() { # template, file in dir, address:port, further sed script
         [[ $name =~ ^([0-9.]+|\[.*\]|localhost)$ ]] || names="$names\\n    $name 0;"
     done
     mkdir -p "$dir/tmp" "$dir/log" &&
-        cp "$here/problems.conf" "$dir/problems.conf" &&
+        cp "$here/problems.conf" "$here/headers.conf" "$dir" &&
         sed "s|^    localhost 0;|&$names|" "$here/guard.conf" >"$dir/guard.conf" &&
         sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
              ${4-}" "$1" >"$dir/$2" &&

@@ -175,7 +175,7 @@ node_down() {
 edge_up() {
     free_port
     url=http://127.0.0.1:$port
-    cp deploy/guard.conf deploy/problems.conf "$dir"
+    cp deploy/{guard,headers,problems}.conf "$dir"
     sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|127.0.0.1:$port|g" nginx.conf \
         > "$dir/nginx.conf"
     nginx_at "$dir"

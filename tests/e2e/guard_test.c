@@ -388,6 +388,7 @@ Test(guard, one_line_switches_tls_on_at_either_door, .timeout = 120)
         cr_expect_null(
             strstr(by_tls(&stack, port, "-tls1_1 -cipher ALL:@SECLEVEL=0", own), "HTTP/1.1"));
         cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "HTTP/1.1 421"));
+        cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "Referrer-Policy: no"));
     }
     expect_headers(stack.port, GET("/users"), 200); /* without TLS no HSTS */
     stack_stop(&stack);
