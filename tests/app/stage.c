@@ -132,8 +132,8 @@ void stage_app_start(struct stage *stage, struct stage_options options)
     /* -n: spawn-fcgi becomes the program, so that we have its pid and it dies with us. */
     /* clang-format off */
     char *argv[] = {"spawn-fcgi", "-n", "-s", stage->app_sock, "-b", "1024", "--", program,
-                    "--node", node, "--pid-file", pids, "--deadline-ms", deadline, "--workers", workers,
-                    access, options.tokens != NULL ? tokens : NULL, NULL};
+                    "--node", node, "--pid-file", pids, "--deadline-ms", deadline,
+                    "--workers", workers, access, options.tokens != NULL ? tokens : NULL, NULL};
     /* clang-format on */
     stage->app = spawn(log, argv);
     WAIT_UNTIL(stage_said(stage, "event=worker-up"), 10000);
