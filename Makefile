@@ -87,7 +87,7 @@ $(B)/rollcall-node: $(call obj,$(PROCESS) $(PURE) $(NODE))
 	$(LINK) $(NODE_LIBS)
 
 $(B)/rollcallctl: $(call obj,raft/ctl/main.c $(CTL) $(PURE) $(NODE))
-	$(LINK) $(NODE_LIBS)
+	$(LINK) $(NODE_LIBS) -lcrypto
 
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 	$(LINK) $(APP_LIBS)
@@ -215,7 +215,8 @@ check-format:
 check-install: # nginx judges its configuration as it is when installed
 	@rm -rf build/check && $(MAKE) install DESTDIR=build/check PREFIX=/usr >/dev/null
 	@build/check/usr/share/rollcall/deploy/node config --dir $(abspath build/check/D) >/dev/null
-	@echo "  OK    install, nginx.conf"
+	@build/check/usr/share/rollcall/deploy/local config --dir $(abspath build/check/D) >/dev/null
+	@echo "  OK    install, nginx.conf, front.conf"
 
 format: ## clang-format on every C file
 	clang-format -i $(C_FILES)
@@ -246,8 +247,8 @@ UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)
 	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/packages
-	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh deploy/front.conf deploy/problems.conf \
-	  deploy/redis.conf deploy/alerts.yml deploy/grafana.json
+	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh $(wildcard deploy/*.conf) \
+	  deploy/alerts.yml deploy/grafana.json
 	install -D -m 644 -t $(SHARE) nginx.conf
 	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE
 	install -D -m 644 deploy/README.md $(DESTDIR)$(PREFIX)/share/doc/rollcall/RUNBOOK.md

@@ -8,6 +8,7 @@
 #ifndef ROLLCALL_APP_HANDLERS_H
 #define ROLLCALL_APP_HANDLERS_H
 
+#include "app/access.h"
 #include "app/counts.h"
 #include "app/fastcgi.h"
 #include "app/node_client.h"
@@ -20,6 +21,7 @@ struct service {
     struct node_client *node;
     const struct counts *counts; /* of all workers */
     struct counts_slot *slot;    /* of this one */
+    const struct access *access;
 };
 
 /* A list on its way to the client: listing.h. */
@@ -33,10 +35,6 @@ struct listing {
     bool last;          /* `packed` is the end of the list */
     bool begun;         /* the head has been written */
     bool first_written; /* what comes next needs a comma */
-};
-
-struct access_scope {
-    uint8_t at[16];
 };
 
 /* The metrics on their way to the client: metrics.h. */

@@ -2,6 +2,7 @@
  * rollcall-app: the FastCGI worker. A loop over its FastCGI connections and one connection to the
  * node; a request that waits costs no thread. `serve` is a request's table of contents.
  */
+#include "app/access.h"
 #include "app/fastcgi.h"
 #include "app/handlers.h"
 #include "app/listing.h"
@@ -21,6 +22,8 @@
 
 #define LISTEN_FD          STDIN_FILENO /* FastCGI's contract: FCGI_LISTENSOCK_FILENO */
 #define DESCRIPTORS_WANTED 65536u
+
+static struct access who_may; /* the parent's, of which each worker begins with a copy */
 
 /* --- a request -------------------------------------------------------------------------------- */
 
@@ -44,7 +47,52 @@ static void respond_allow(struct exchange *x, const struct route *route)
     respond(x, &response);
 }
 
-/* Of the checks in the reference's order, 404 and 405 are here, the others with the handlers. */
+static void respond_denied(struct exchange *x, enum problem problem, const char *detail,
+                           const char *challenge)
+{
+    uint8_t body[PROBLEM_BODY_BYTES_MAX];
+    struct writer out = writer_of(body, sizeof(body));
+    struct response response = response_of_problem(problem, detail, &out);
+    response.www_authenticate = challenge;
+    respond(x, &response);
+}
+
+#define CHALLENGE "Bearer realm=\"rollcall\""
+
+/* Answers what is not granted, and says whether it was. */
+static bool is_granted(struct exchange *x)
+{
+    char detail[64], challenge[96];
+    const char *role = token_role_text(access_role_needed(&x->request));
+    switch (access_judge(x->service->access, &x->request, &x->scope)) {
+    case ACCESS_GRANTED:
+        return true;
+    case ACCESS_NO_TOKEN:
+        respond_denied(x, PROBLEM_UNAUTHORIZED,
+                       "a token is wanted: Authorization: Bearer, and the token", CHALLENGE);
+        return false;
+    case ACCESS_UNKNOWN_TOKEN:
+        respond_denied(x, PROBLEM_UNAUTHORIZED, "this token is not known here",
+                       CHALLENGE ", error=\"invalid_token\"");
+        return false;
+    case ACCESS_TOO_SMALL:
+        snprintf(detail, sizeof(detail), "a token of the role %s is wanted", role);
+        snprintf(challenge, sizeof(challenge),
+                 CHALLENGE ", error=\"insufficient_scope\", scope=\"%s\"", role);
+        respond_denied(x, PROBLEM_FORBIDDEN, detail, challenge);
+        return false;
+    case ACCESS_UNSET:
+        respond_problem(x, PROBLEM_FORBIDDEN,
+                        "this address is not loopback, and nobody said who may ask here: start "
+                        "rollcall-app with --tokens FILE (ROLLCALL_TOKENS), or with --open-access "
+                        "(ROLLCALL_OPEN_ACCESS=yes) to let everybody in");
+        return false;
+    }
+    UNREACHABLE();
+}
+
+/* Of the checks in the reference's order, 404 and 405 are here, the others with the handlers.
+ * Before all of them stands who asks: a stranger learns not even what there is. */
 static void serve(struct exchange *x)
 {
     static uint8_t body[REQUEST_BODY_BYTES_MAX]; /* one request at a time is dispatched */
@@ -57,6 +105,8 @@ static void serve(struct exchange *x)
         respond_problem(x, PROBLEM_BAD_REQUEST, fault.what);
         return;
     }
+    if (!is_granted(x))
+        return;
     struct route route = route_find(x->request.method, x->request.path);
     x->request.user_id = route.user_id;
     x->route = route.place;
@@ -89,7 +139,7 @@ struct worker {
     uv_loop_t loop;
     struct service service;
     struct fastcgi *fastcgi;
-    uv_signal_t sigterm, sigint;
+    uv_signal_t sigterm, sigint, sighup;
     uv_timer_t overtime;
     unsigned deadline_ms;
     bool stopping;
@@ -119,6 +169,24 @@ static void on_signal(uv_signal_t *handle, int signal)
     fastcgi_stop(worker->fastcgi);
 }
 
+/* Reads the file of the tokens; 0 when what it says holds from now on. */
+static int load_tokens(void)
+{
+    struct access_fault fault;
+    int error = access_load(&who_may, &fault);
+    if (error != 0)
+        note("tokens-refused", "file=%s line=%u text=\"%s\"", who_may.path, fault.line, fault.what);
+    else if (who_may.path != NULL)
+        note("tokens-loaded", "file=%s count=%zu", who_may.path, who_may.count);
+    return error;
+}
+
+static void on_reload(uv_signal_t *handle, int signal)
+{
+    (void)handle, (void)signal;
+    (void)!load_tokens(); /* said already; what was known before holds still */
+}
+
 static int watch_signals(struct worker *worker)
 {
     /* After FCGX_Init, which sets handlers of its own, for SIGPIPE even where it was ignored. */
@@ -128,12 +196,21 @@ static int watch_signals(struct worker *worker)
     int error = uv_signal_init(&worker->loop, &worker->sigterm);
     error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sigint);
     error = error != 0 ? error : uv_signal_start(&worker->sigterm, on_signal, SIGTERM);
-    return error != 0 ? error : uv_signal_start(&worker->sigint, on_signal, SIGINT);
+    error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sighup);
+    error = error != 0 ? error : uv_signal_start(&worker->sigint, on_signal, SIGINT);
+    error = error != 0 ? error : uv_signal_start(&worker->sighup, on_reload, SIGHUP);
+    sigset_t hangup;
+    sigemptyset(&hangup);
+    sigaddset(&hangup, SIGHUP);
+    if (error == 0 && sigprocmask(SIG_UNBLOCK, &hangup, NULL) != 0)
+        error = -errno;
+    return error;
 }
 
 static int worker_init(struct worker *worker, const struct options *options)
 {
     worker->deadline_ms = options->deadline_ms;
+    worker->service.access = &who_may;
     const struct fastcgi_events events = {
         .service = &worker->service,
         .on_open = exchange_open,
@@ -198,9 +275,15 @@ int main(int argc, char **argv)
                         "start it by spawn-fcgi (see --help)\n");
         return 2;
     }
+    access_init(&who_may, options.tokens, options.open_access);
+    if (load_tokens() != 0)
+        return 2;
     raise_descriptor_limit();
     /* libfcgi allocates two buffers of 8 KiB a request, and glibc tidies up its fast bins at every
      * allocation of that size: without them a request costs a tenth less. */
     (void)mallopt(M_MXFAST, 0);
-    return supervisor_run(&options, worker_run);
+    static const struct supervised worker = {.run = worker_run, .reload = load_tokens};
+    int status = supervisor_run(&options, &worker);
+    access_done(&who_may);
+    return status;
 }

@@ -1,6 +1,7 @@
 #include "app/once.h"
 
-#include <openssl/sha.h>
+#include "app/digest.h"
+
 #include <string.h>
 
 /* The text of the key, its quotes and escapes resolved; false when it is none. */
@@ -28,9 +29,9 @@ static bool read_key(struct bytes text, struct writer *out)
 
 static struct request_id digest_of(struct bytes bytes)
 {
-    uint8_t digest[SHA256_DIGEST_LENGTH];
+    uint8_t digest[DIGEST_BYTES];
     struct request_id id;
-    SHA256(bytes.at, bytes.len, digest);
+    digest_sha256(bytes, digest);
     memcpy(id.at, digest, sizeof(id.at));
     return id;
 }

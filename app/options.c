@@ -25,10 +25,14 @@ static const char help[] =
     "                      worker, unsupervised (ROLLCALL_WORKERS; 0)\n"
     "  --pid-file PATH     keep the workers' process ids in this file, one a line\n"
     "                      (ROLLCALL_PID_FILE; none)\n"
+    "  --tokens FILE       who may ask, a line each: SHA-256 of a token, role, name\n"
+    "                      (ROLLCALL_TOKENS; none: everybody, on loopback alone)\n"
+    "  --open-access       everybody may ask, at any address (ROLLCALL_OPEN_ACCESS=yes)\n"
     "  --help              print this\n"
     "  --version           print the version\n"
     "\n"
-    "SIGTERM stops it: it accepts no more, answers what runs, and ends.\n";
+    "SIGTERM stops it: it accepts no more, answers what runs, and ends. SIGHUP has it read\n"
+    "the tokens again; a file that is no good changes nothing.\n";
 
 static bool read_number(const char *name, const char *text, unsigned min, unsigned max,
                         unsigned *ret_value)
@@ -56,13 +60,24 @@ static bool read_node(const char *name, const char *text, struct options *option
     return true;
 }
 
-static bool read_pid_file(const char *name, const char *text, struct options *options)
+static bool read_path(const char *name, const char *text, const char **ret_path)
 {
     if (*text == '\0') {
         fprintf(stderr, "rollcall-app: %s must be a path\n", name);
         return false;
     }
-    options->pid_file = text;
+    *ret_path = text;
+    return true;
+}
+
+/* Of the variable: the option has no value. */
+static bool read_open_access(const char *name, const char *text, struct options *options)
+{
+    if (text != NULL && strcmp(text, "yes") != 0 && strcmp(text, "no") != 0) {
+        fprintf(stderr, "rollcall-app: %s must be yes or no, not \"%s\"\n", name, text);
+        return false;
+    }
+    options->open_access = text == NULL || strcmp(text, "yes") == 0;
     return true;
 }
 
@@ -77,7 +92,11 @@ static bool read_setting(int letter, const char *name, const char *text, struct 
     case 'w':
         return read_number(name, text, 0, WORKERS_MAX, &options->workers);
     case 'p':
-        return read_pid_file(name, text, options);
+        return read_path(name, text, &options->pid_file);
+    case 't':
+        return read_path(name, text, &options->tokens);
+    case 'o':
+        return read_open_access(name, text, options);
     default:
         UNREACHABLE();
     }
@@ -89,10 +108,8 @@ static bool read_environment(struct options *options)
         int letter;
         const char *name;
     } variables[] = {
-        {'n', "ROLLCALL_NODE"},
-        {'d', "ROLLCALL_DEADLINE_MS"},
-        {'w', "ROLLCALL_WORKERS"},
-        {'p', "ROLLCALL_PID_FILE"},
+        {'n', "ROLLCALL_NODE"},     {'d', "ROLLCALL_DEADLINE_MS"}, {'w', "ROLLCALL_WORKERS"},
+        {'p', "ROLLCALL_PID_FILE"}, {'t', "ROLLCALL_TOKENS"},      {'o', "ROLLCALL_OPEN_ACCESS"},
     };
     for (size_t i = 0; i < ARRAY_LEN(variables); i++) {
         const char *text = getenv(variables[i].name);
@@ -109,6 +126,8 @@ enum options_verdict options_read(int argc, char **argv, struct options *ret_opt
         {"deadline-ms", required_argument, NULL, 'd'},
         {"workers", required_argument, NULL, 'w'},
         {"pid-file", required_argument, NULL, 'p'},
+        {"tokens", required_argument, NULL, 't'},
+        {"open-access", no_argument, NULL, 'o'},
         {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},
         {NULL, 0, NULL, 0},
@@ -130,6 +149,11 @@ enum options_verdict options_read(int argc, char **argv, struct options *ret_opt
     }
     if (optind < argc) {
         fprintf(stderr, "rollcall-app: \"%s\" is no option; try --help\n", argv[optind]);
+        return OPTIONS_EXIT_2;
+    }
+    if (options.tokens != NULL && options.open_access) {
+        fprintf(stderr, "rollcall-app: either --tokens (ROLLCALL_TOKENS) says who may ask, or "
+                        "--open-access (ROLLCALL_OPEN_ACCESS) that everybody may: not both\n");
         return OPTIONS_EXIT_2;
     }
     *ret_options = options;

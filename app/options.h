@@ -11,6 +11,8 @@
 struct options {
     const char *node;     /* the node's unix socket */
     const char *pid_file; /* NULL: none */
+    const char *tokens;   /* file of who may ask (access.h); NULL: none */
+    bool open_access;     /* without tokens, and all the same from anywhere */
     unsigned deadline_ms;
     unsigned workers; /* 0: be the worker, without a supervisor */
 };

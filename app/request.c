@@ -5,13 +5,15 @@
 #include <string.h>
 #include <sys/random.h>
 
-/* The parameters that mean something here. Other HTTP_… are not looked at, HTTP_PROXY least. */
+/* The parameters that mean something here: no other HTTP_…, and HTTP_PROXY least of all. */
 enum parameter {
     REQUEST_METHOD,
     REQUEST_URI,
     CONTENT_TYPE,
     CONTENT_LENGTH,
     REQUEST_ID,
+    SERVER_ADDR,
+    HTTP_AUTHORIZATION,
     HTTP_IDEMPOTENCY_KEY,
     SINGLE, /* those before come once, those from here on any number of times */
     HTTP_IF_MATCH = SINGLE,
@@ -25,17 +27,18 @@ static const struct {
     const char *text;
     size_t len;
 } parameter_names[PARAMETERS] = {
-    PARAMETER(REQUEST_METHOD), PARAMETER(REQUEST_URI),        PARAMETER(CONTENT_TYPE),
-    PARAMETER(CONTENT_LENGTH), PARAMETER(REQUEST_ID),         PARAMETER(HTTP_IDEMPOTENCY_KEY),
-    PARAMETER(HTTP_IF_MATCH),  PARAMETER(HTTP_IF_NONE_MATCH),
+    PARAMETER(REQUEST_METHOD),     PARAMETER(REQUEST_URI),          PARAMETER(CONTENT_TYPE),
+    PARAMETER(CONTENT_LENGTH),     PARAMETER(REQUEST_ID),           PARAMETER(SERVER_ADDR),
+    PARAMETER(HTTP_AUTHORIZATION), PARAMETER(HTTP_IDEMPOTENCY_KEY), PARAMETER(HTTP_IF_MATCH),
+    PARAMETER(HTTP_IF_NONE_MATCH),
 };
 
 /* Which parameter this entry is; PARAMETERS for one that means nothing here. */
 static size_t find_parameter(const char *entry)
 {
     size_t i = 0;
-    if (entry[0] != 'R' && entry[0] != 'C' && memcmp(entry, "HTTP_I", 6) != 0)
-        return PARAMETERS; /* most are none of these */
+    if (strchr("RCSH", entry[0]) == NULL)
+        return PARAMETERS;
     while (i < PARAMETERS && strncmp(entry, parameter_names[i].text, parameter_names[i].len) != 0)
         i++;
     return i;
@@ -161,6 +164,10 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     request.if_match = lines[HTTP_IF_MATCH - SINGLE];
     request.if_none_match = lines[HTTP_IF_NONE_MATCH - SINGLE];
     request.idempotency_key = values[HTTP_IDEMPOTENCY_KEY];
+    if (values[SERVER_ADDR] != NULL)
+        request.address = bytes_of_text(values[SERVER_ADDR]);
+    if (values[HTTP_AUTHORIZATION] != NULL)
+        request.authorization = bytes_of_text(values[HTTP_AUTHORIZATION]);
     if (!too_big)
         request.body = body;
     request.too_big = too_big;

@@ -33,7 +33,9 @@ struct request {
     struct bytes path;  /* raw: nginx's own normalisation is not ours (axum routes on raw bytes) */
     struct bytes query; /* raw, without the '?' */
     uint64_t user_id;   /* where the path is /users/{id}: route.c */
-    struct bytes content_type; /* empty when there is none */
+    struct bytes content_type;  /* empty when there is none */
+    struct bytes address;       /* of ours, at which it arrived; empty when nobody said */
+    struct bytes authorization; /* empty when there is none */
     struct request_lines if_match, if_none_match;
     const char *idempotency_key; /* as it was sent; NULL for none */
     struct bytes body;

@@ -15,6 +15,10 @@ static const char *reason_phrase(unsigned status)
         return "Not Modified";
     case 400:
         return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
     case 404:
         return "Not Found";
     case 405:
@@ -29,6 +33,8 @@ static const char *reason_phrase(unsigned status)
         return "Unsupported Media Type";
     case 422:
         return "Unprocessable Content";
+    case 429:
+        return "Too Many Requests";
     case 503:
         return "Service Unavailable";
     case 504:
@@ -94,6 +100,7 @@ void response_put(struct writer *out, const struct response *r)
     put_text_header(out, "Allow", r->allow);
     put_text_header(out, "Accept", r->accept);
     put_text_header(out, "Accept-Patch", r->accept_patch);
+    put_text_header(out, "WWW-Authenticate", r->www_authenticate);
     if (r->link.len > 0)
         put_header(out, "Link", r->link);
     if (r->location_id != 0)
@@ -139,7 +146,7 @@ struct response response_of_problem(enum problem problem, const char *detail, st
         .status = text->status,
         .content_type = "application/problem+json",
         .cache_control = "no-store",
-        .retry_after = problem == PROBLEM_UNAVAILABLE,
+        .retry_after = problem == PROBLEM_UNAVAILABLE || problem == PROBLEM_TOO_MANY_REQUESTS,
         .body = writer_bytes(body),
     };
 }

@@ -20,6 +20,8 @@
     P(PROBLEM_BAD_REQUEST,         400, "bad-request",             "Bad request") \
     P(PROBLEM_MALFORMED_JSON,      400, "malformed-json",          "Malformed JSON") \
     P(PROBLEM_INVALID_PARAMETER,   400, "invalid-parameter",       "Invalid query parameter") \
+    P(PROBLEM_UNAUTHORIZED,        401, "unauthorized",            "Unauthorized") \
+    P(PROBLEM_FORBIDDEN,           403, "forbidden",               "Forbidden") \
     P(PROBLEM_NOT_FOUND,           404, "not-found",               "Not found") \
     P(PROBLEM_METHOD_NOT_ALLOWED,  405, "method-not-allowed",      "Method not allowed") \
     P(PROBLEM_EMAIL_TAKEN,         409, "email-taken",             "Email taken") \
@@ -28,6 +30,7 @@
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
     P(PROBLEM_KEY_REUSED,          422, "idempotency-key-reused",  "Idempotency key reused") \
+    P(PROBLEM_TOO_MANY_REQUESTS,   429, "too-many-requests",       "Too many requests") \
     P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \
     P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Gateway Timeout")
 /* clang-format on */
@@ -55,6 +58,7 @@ struct response {
     const char *allow;
     const char *accept;       /* what a POST or PUT takes */
     const char *accept_patch; /* RFC 5789 §3.1 */
+    const char *www_authenticate;
     struct bytes link;
     uint64_t location_id; /* Location: /users/ID */
     bool etagged;         /* ETag: "ETAG" */

@@ -36,7 +36,7 @@ struct slot {
 
 struct supervisor {
     const struct options *options;
-    supervised_worker *worker;
+    const struct supervised *worker;
     struct counts *counts; /* shared by all workers */
     sigset_t signals;      /* what the parent waits for */
     bool stopping;
@@ -122,8 +122,10 @@ static int be_worker(struct supervisor *s, const struct slot *slot, pid_t parent
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         return 1; /* it died before that took effect */
-    sigprocmask(SIG_UNBLOCK, &s->signals, NULL);
-    return s->worker(s->options, s->counts, (unsigned)(slot - s->slots));
+    sigset_t ours = s->signals;
+    sigdelset(&ours, SIGHUP);
+    sigprocmask(SIG_UNBLOCK, &ours, NULL);
+    return s->worker->run(s->options, s->counts, (unsigned)(slot - s->slots));
 }
 
 /* True in the child, whose work is then done: *ret_status is its status. */
@@ -264,6 +266,8 @@ static int supervise(struct supervisor *s)
         int signal = wait_signal(s);
         if (signal == SIGTERM || signal == SIGINT)
             begin_stop(s, signal);
+        if (signal == SIGHUP && !s->stopping && s->worker->reload() == 0)
+            signal_workers(s, SIGHUP);
         changed = reap(s);
         if (s->stopping && now_ms() >= s->kill_ms) {
             note("workers-killed", "text=\"they did not stop in time\"");
@@ -277,17 +281,17 @@ static int supervise(struct supervisor *s)
 }
 
 static int run_alone(const struct options *options, struct counts *counts,
-                     supervised_worker *worker)
+                     const struct supervised *worker)
 {
     pid_t self = getpid();
     if (write_pids(options->pid_file, &self, 1) != 0)
         return 1;
-    int status = worker(options, counts, 0);
+    int status = worker->run(options, counts, 0);
     remove_pid_file(options);
     return status;
 }
 
-int supervisor_run(const struct options *options, supervised_worker *worker)
+int supervisor_run(const struct options *options, const struct supervised *worker)
 {
     struct counts *counts;
     int error = counts_new(options->workers > 0 ? options->workers : 1, &counts);
@@ -306,6 +310,7 @@ int supervisor_run(const struct options *options, supervised_worker *worker)
     sigaddset(&s.signals, SIGCHLD);
     sigaddset(&s.signals, SIGTERM);
     sigaddset(&s.signals, SIGINT);
+    sigaddset(&s.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &s.signals, NULL);
     if (tell_pids(&s) != 0)
         return 1; /* a pid file that cannot be written is a mistake of whoever starts us */

@@ -7,6 +7,7 @@
  *     to two seconds.
  *   - SIGTERM or SIGINT: the workers are asked to stop, and killed when they have not by a second
  *     and a half after their own deadline.
+ *   - SIGHUP: the parent reads again what its workers have from it, and tells them to do likewise.
  *   - The workers die with their parent, however it dies.
  */
 #ifndef ROLLCALL_APP_SUPERVISOR_H
@@ -15,15 +16,22 @@
 #include "app/counts.h"
 #include "app/options.h"
 
-/* One worker, from its start to its end: the process's status. It counts in the slot at `place`,
- * where the one before it did. */
-typedef int supervised_worker(const struct options *options, struct counts *counts, unsigned place);
+/*
+ * What a process of them does: `run` as a worker, from its start to its end, which gives the
+ * process's status; it counts in the slot at `place`, where the one before it did. `reload` on
+ * SIGHUP, as the parent: 0 when the workers shall be told to, too.
+ */
+struct supervised {
+    int (*run)(const struct options *options, struct counts *counts, unsigned place);
+    int (*reload)(void);
+};
 
 /*
  * Runs `worker` in options->workers processes, or in this one when that is 0, and returns the
  * process's status: also in each child, which returns from here when it is done. The pid file
- * names the workers; it is replaced in one piece and removed at the end.
+ * names the workers; it is replaced in one piece and removed at the end. In a worker SIGHUP is
+ * blocked until it is ready for it.
  */
-int supervisor_run(const struct options *options, supervised_worker *worker);
+int supervisor_run(const struct options *options, const struct supervised *worker);
 
 #endif

@@ -70,6 +70,48 @@ nginx_command() { # configuration, log, option…
     setsid nginx -p "$dir" -c "$config" -e "$log" ${as:+-g "$as"} "$@" 9>&-
 }
 
+# --- nginx.conf, front.conf ------------------------------------------------------------------------
+
+# Writes such a file for this folder and address, beside what it includes. A tls.conf that stands in
+# the folder switches TLS on; names are the address's own and ROLLCALL_NAMES.
+write_edge() { # template, file in dir, address:port, further sed script
+    local tls='' names='' name
+    [ ! -e "$dir/tls.conf" ] || tls='s|# include tls.conf;|include tls.conf;|'
+    # shellcheck disable=SC2086
+    for name in $(printf '%s\n' "${3%:*}" ${ROLLCALL_NAMES-} | tr '[:upper:]' '[:lower:]' | sort -u); do
+        [[ $name =~ ^[a-z0-9.-]+$ || $name == "${3%:*}" ]] ||
+            fail "ROLLCALL_NAMES: $name is no name of a host: letters, digits, - and . make one"
+        [[ $name =~ ^([0-9.]+|\[.*\]|localhost)$ ]] || names="$names\\n    $name 0;"
+    done
+    mkdir -p "$dir/tmp" "$dir/log" &&
+        cp "$here/problems.conf" "$here/headers.conf" "$dir" &&
+        sed "s|^    localhost 0;|&$names|" "$here/guard.conf" >"$dir/guard.conf" &&
+        sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
+             ${4-}" "$1" >"$dir/$2" &&
+        nginx_command "$dir/$2" "$dir/log/${2%.conf}.log" -t -q
+}
+
+# --- who may ask -----------------------------------------------------------------------------------
+
+# The workers' tokens: ROLLCALL_TOKENS, else the file `tokens` of the folder, where there is one.
+find_tokens() {
+    if [ -z "${ROLLCALL_TOKENS-}" ]; then
+        unset ROLLCALL_TOKENS
+        [ ! -e "$dir/tokens" ] || export ROLLCALL_TOKENS=$dir/tokens
+    else
+        [ -r "$ROLLCALL_TOKENS" ] || fail "ROLLCALL_TOKENS=$ROLLCALL_TOKENS: there is no such file to read"
+        ROLLCALL_TOKENS=$(realpath -- "$ROLLCALL_TOKENS")
+        export ROLLCALL_TOKENS
+    fi
+}
+
+# Whoever reaches an address that is not this machine's alone must say who may ask there.
+check_access() { # address:port
+    case ${1%:*} in 127.* | localhost | '[::1]') return ;; esac
+    [ -n "${ROLLCALL_TOKENS-}" ] || [ "${ROLLCALL_OPEN_ACCESS-}" = yes ] ||
+        fail "--http $1 can be reached from elsewhere, and nothing says who may ask: put lines of \`rollcallctl token\` into $dir/tokens (or name another file by ROLLCALL_TOKENS), or set ROLLCALL_OPEN_ACCESS=yes to let everybody in"
+}
+
 # --- one at a time -------------------------------------------------------------------------------
 
 lock() {

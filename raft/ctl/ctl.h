@@ -17,11 +17,12 @@ enum ctl_exit {
 };
 
 struct ctl_arguments {
-    const char *path;    /* FILE of a backup, or DIR of a log */
+    const char *path;    /* FILE of a backup, DIR of a log, or NAME of who gets a token */
     const char *dir;     /* of a log */
     const char *socket;  /* of a node, where workers call */
     const char *redis;   /* socket of the node's Redis; NULL: none */
     const char *cluster; /* name of the new cluster */
+    const char *role;    /* of a token */
     bool accept_loss;
     bool without_log; /* recover: the snapshot alone */
 };
@@ -37,5 +38,7 @@ NODISCARD enum ctl_exit ctl_recover(const struct ctl_arguments *arguments);
 /* wal verify DIR, wal dump DIR: read-only, of a node that runs or does not. */
 NODISCARD enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments);
 NODISCARD enum ctl_exit ctl_wal_dump(const struct ctl_arguments *arguments);
+/* token NAME: a new token, and the line of the workers' file that makes it one. */
+NODISCARD enum ctl_exit ctl_token(const struct ctl_arguments *arguments);
 
 #endif

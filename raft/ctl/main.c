@@ -16,9 +16,13 @@ struct command {
 };
 
 static const struct command commands[] = {
-    {{"backup"}, "FILE", "s", ctl_backup},          {{"check"}, "FILE", "", ctl_check},
-    {{"restore"}, "FILE", "DC", ctl_restore},       {{"recover"}, "FILE", "Draw", ctl_recover},
-    {{"wal", "verify"}, "DIR", "", ctl_wal_verify}, {{"wal", "dump"}, "DIR", "", ctl_wal_dump},
+    {{"backup"}, "FILE", "s", ctl_backup},
+    {{"check"}, "FILE", "", ctl_check},
+    {{"restore"}, "FILE", "DC", ctl_restore},
+    {{"recover"}, "FILE", "Draw", ctl_recover},
+    {{"wal", "verify"}, "DIR", "", ctl_wal_verify},
+    {{"wal", "dump"}, "DIR", "", ctl_wal_dump},
+    {{"token"}, "NAME", "O", ctl_token},
 };
 
 static void show_help(void)
@@ -42,6 +46,9 @@ static void show_help(void)
         "  wal verify DIR                       would this log open? if not: where, and what to "
         "do\n"
         "  wal dump DIR                         what stands in it, one line a record\n"
+        "  token NAME --role ROLE               draws a token: on stdout first what its owner\n"
+        "                                       shows, once and kept nowhere, then the line for\n"
+        "                                       the file that rollcall-app --tokens reads\n"
         "\n"
         "  --socket PATH    where the node's workers call (ROLLCALL_SOCKET, default\n"
         "                   \"/run/rollcall/raft.sock\")\n"
@@ -50,6 +57,7 @@ static void show_help(void)
         "  --redis PATH     unix socket of that node's Redis\n"
         "  --accept-loss    write FILE; without, recover only says what it would take\n"
         "  --without-log    recover takes the snapshot in Redis alone: for a log that is damaged\n"
+        "  --role ROLE      read, write (and read), or admin (all, and /cluster and /metrics)\n"
         "  --help           show this\n"
         "  --version        show the version\n"
         "\n"
@@ -89,8 +97,8 @@ static enum ctl_exit judge(const struct command *command, const struct ctl_argum
     static const struct {
         char letter;
         const char *name;
-    } all[] = {{'s', "--socket"}, {'d', "--dir"},         {'c', "--cluster"},
-               {'r', "--redis"},  {'a', "--accept-loss"}, {'w', "--without-log"}};
+    } all[] = {{'s', "--socket"},      {'d', "--dir"},         {'c', "--cluster"}, {'r', "--redis"},
+               {'a', "--accept-loss"}, {'w', "--without-log"}, {'o', "--role"}};
     for (size_t i = 0; i < ARRAY_LEN(all); i++) {
         bool wanted = strchr(command->options, all[i].letter - 'a' + 'A') != NULL;
         bool takes = wanted || strchr(command->options, all[i].letter) != NULL;
@@ -126,15 +134,11 @@ static enum ctl_exit run(int count, char **words, struct ctl_arguments *argument
 int main(int argc, char **argv)
 {
     static const struct option options[] = {
-        {"socket", required_argument, NULL, 's'},
-        {"dir", required_argument, NULL, 'd'},
-        {"cluster", required_argument, NULL, 'c'},
-        {"redis", required_argument, NULL, 'r'},
-        {"accept-loss", no_argument, NULL, 'a'},
-        {"without-log", no_argument, NULL, 'w'},
-        {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'v'},
-        {0},
+        {"socket", required_argument, NULL, 's'},  {"dir", required_argument, NULL, 'd'},
+        {"cluster", required_argument, NULL, 'c'}, {"redis", required_argument, NULL, 'r'},
+        {"accept-loss", no_argument, NULL, 'a'},   {"without-log", no_argument, NULL, 'w'},
+        {"role", required_argument, NULL, 'o'},    {"help", no_argument, NULL, 'h'},
+        {"version", no_argument, NULL, 'v'},       {0},
     };
     const char *socket = getenv("ROLLCALL_SOCKET");
     struct ctl_arguments arguments = {
@@ -157,6 +161,7 @@ int main(int argc, char **argv)
                              : option == 'd' ? &arguments.dir
                              : option == 'c' ? &arguments.cluster
                              : option == 'r' ? &arguments.redis
+                             : option == 'o' ? &arguments.role
                                              : NULL;
         if (place != NULL)
             *place = optarg;

@@ -24,6 +24,8 @@ static void clear_environment(void)
     unsetenv("ROLLCALL_DEADLINE_MS");
     unsetenv("ROLLCALL_WORKERS");
     unsetenv("ROLLCALL_PID_FILE");
+    unsetenv("ROLLCALL_TOKENS");
+    unsetenv("ROLLCALL_OPEN_ACCESS");
     cr_redirect_stderr();
     cr_redirect_stdout();
 }
@@ -38,6 +40,8 @@ Test(options, have_the_defaults_that_help_tells)
     cr_assert(eq(uint, options.deadline_ms, 5000));
     cr_assert(eq(uint, options.workers, 0));
     cr_assert(options.pid_file == NULL);
+    cr_assert(options.tokens == NULL);
+    cr_assert(not(options.open_access));
 }
 
 Test(options, win_over_the_environment)
@@ -69,6 +73,9 @@ Test(options, that_are_bad_are_refused)
         {"--workers", "two"},
         {"--node", ""},
         {"--pid-file", ""},
+        {"--tokens", ""},
+        {"--tokens=/tokens", "--open-access"},
+        {"--open-access=no", NULL},
         {"--nonsense", "1"},
         {"extra", NULL},
         {"--node", NULL},
@@ -97,6 +104,27 @@ Test(options, that_are_bad_in_the_environment_are_refused)
     fflush(stderr);
     cr_assert_stderr_eq_str(
         "rollcall-app: ROLLCALL_WORKERS must be a number from 0 to 64, not \"many\"\n");
+}
+
+Test(options, say_who_may_ask)
+{
+    struct options options;
+    setenv("ROLLCALL_TOKENS", "/tokens", 1);
+    setenv("ROLLCALL_OPEN_ACCESS", "no", 1);
+    cr_assert(eq(int, read_from(ARGUMENTS(NULL), &options), OPTIONS_RUN));
+    cr_assert(eq(str, (char *)options.tokens, "/tokens"));
+    cr_assert(not(options.open_access));
+    unsetenv("ROLLCALL_TOKENS");
+    cr_assert(eq(int, read_from(ARGUMENTS("--open-access"), &options), OPTIONS_RUN));
+    cr_assert(options.open_access);
+    setenv("ROLLCALL_OPEN_ACCESS", "yes", 1);
+    cr_assert(eq(int, read_from(ARGUMENTS(NULL), &options), OPTIONS_RUN));
+    cr_assert(options.open_access);
+    static const char *const words[] = {"", "1", "true", "YES"};
+    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+        setenv("ROLLCALL_OPEN_ACCESS", words[i], 1);
+        cr_expect(eq(int, read_from(ARGUMENTS(NULL), &options), OPTIONS_EXIT_2));
+    }
 }
 
 Test(options, help_and_version_end_well)

@@ -56,6 +56,11 @@ void put_request(struct writer *out, const struct fcgi_ask *ask)
     put_pair(&pairs, "REQUEST_URI", bytes_of_text(ask->uri != NULL ? ask->uri : "/users"));
     put_pair(&pairs, "CONTENT_TYPE", bytes_of_text(type));
     put_pair(&pairs, "CONTENT_LENGTH", bytes_of_text(length));
+    const char *address = ask->address != NULL ? ask->address : "127.0.0.1";
+    if (*address != '\0')
+        put_pair(&pairs, "SERVER_ADDR", bytes_of_text(address));
+    if (ask->authorization != NULL)
+        put_pair(&pairs, "HTTP_AUTHORIZATION", bytes_of_text(ask->authorization));
     if (ask->id != NULL)
         put_pair(&pairs, "REQUEST_ID", bytes_of_text(ask->id));
     put_begin(out, 1, !ask->close);

@@ -28,8 +28,10 @@ struct fcgi_ask {
     const char *uri;          /* NULL: /users */
     const char *content_type; /* NULL: application/json */
     struct bytes body;
-    const char *id; /* REQUEST_ID; NULL: none */
-    bool close;     /* do not keep the connection */
+    const char *id;            /* REQUEST_ID; NULL: none */
+    const char *address;       /* SERVER_ADDR; NULL: 127.0.0.1; "": none */
+    const char *authorization; /* HTTP_AUTHORIZATION; NULL: none */
+    bool close;                /* do not keep the connection */
 };
 
 /* A whole request of id 1. */

@@ -24,13 +24,16 @@ Test(request, is_read_from_its_environment)
     char **environment =
         ENVIRONMENT("FCGI_ROLE=RESPONDER", "REQUEST_METHOD=POST", "REQUEST_URI=/users?a=b",
                     "CONTENT_TYPE=application/json", "CONTENT_LENGTH=2", "HTTP_PROXY=http://evil",
-                    "REQUEST_ID=000102030405060708090a0b0c0d0eFF");
+                    "REQUEST_ID=000102030405060708090a0b0c0d0eFF", "SERVER_ADDR=::1",
+                    "HTTP_AUTHORIZATION=Bearer x", "HTTP_AUTHORIZED=no", "SERVER_ADDRESS=no");
     cr_assert(eq(int, read_from(environment, bytes_of_text("{}"), &request), 0));
     cr_assert(eq(int, request.method, METHOD_POST));
     cr_assert(bytes_equal(request.path, bytes_of_text("/users")));
     cr_assert(bytes_equal(request.query, bytes_of_text("a=b")));
     cr_assert(bytes_equal(request.content_type, bytes_of_text("application/json")));
     cr_assert(bytes_equal(request.body, bytes_of_text("{}")));
+    cr_assert(bytes_equal(request.address, bytes_of_text("::1")));
+    cr_assert(bytes_equal(request.authorization, bytes_of_text("Bearer x")));
     static const struct request_id id = {{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 255}};
     cr_assert(request_id_equal(&request.id, &id));
 }
@@ -79,6 +82,14 @@ Test(request, without_method_or_uri_is_refused)
                  -EBADMSG));
     cr_assert(eq(int, read_from(ENVIRONMENT("REQUEST_URI=/users"), bytes_of(NULL, 0), &request),
                  -EBADMSG));
+}
+
+Test(request, with_two_authorizations_is_refused)
+{
+    struct request request;
+    char **environment = ENVIRONMENT("REQUEST_METHOD=GET", "REQUEST_URI=/users",
+                                     "HTTP_AUTHORIZATION=Bearer a", "HTTP_AUTHORIZATION=Bearer a");
+    cr_assert(eq(int, read_from(environment, bytes_of(NULL, 0), &request), -EBADMSG));
 }
 
 Test(request, with_a_doubled_parameter_is_refused)

@@ -104,6 +104,14 @@ bool stage_said(const struct stage *stage, const char *text)
     return strstr(said, text) != NULL;
 }
 
+void stage_write_tokens(const struct stage *stage, const char *text)
+{
+    char path[128];
+    path_in(stage, "tokens", path);
+    FILE *file = fopen(path, "w");
+    cr_assert(file != NULL && fputs(text, file) >= 0 && fclose(file) == 0);
+}
+
 void stage_app_start(struct stage *stage, struct stage_options options)
 {
     char program[512], node[128], pids[128], log[128], deadline[16], workers[16];
@@ -115,10 +123,18 @@ void stage_app_start(struct stage *stage, struct stage_options options)
     snprintf(deadline, sizeof(deadline), "%u",
              options.deadline_ms > 0 ? options.deadline_ms : 2000);
     snprintf(workers, sizeof(workers), "%u", options.workers);
+    char tokens[128], *access = options.open_access ? "--open-access" : NULL;
+    path_in(stage, "tokens", tokens);
+    if (options.tokens != NULL) {
+        stage_write_tokens(stage, options.tokens);
+        access = "--tokens";
+    }
     /* -n: spawn-fcgi becomes the program, so that we have its pid and it dies with us. */
-    char *argv[] = {"spawn-fcgi", "-n",     "-s", stage->app_sock, "-b", "1024",          "--",
-                    program,      "--node", node, "--pid-file",    pids, "--deadline-ms", deadline,
-                    "--workers",  workers,  NULL};
+    /* clang-format off */
+    char *argv[] = {"spawn-fcgi", "-n", "-s", stage->app_sock, "-b", "1024", "--", program,
+                    "--node", node, "--pid-file", pids, "--deadline-ms", deadline,
+                    "--workers", workers, access, options.tokens != NULL ? tokens : NULL, NULL};
+    /* clang-format on */
     stage->app = spawn(log, argv);
     WAIT_UNTIL(stage_said(stage, "event=worker-up"), 10000);
     if (stage->node_runs)
@@ -196,7 +212,8 @@ static void start_nginx(struct stage *stage)
     char command[1024], config[128], log[128];
     stage->port = free_port();
     snprintf(command, sizeof(command),
-             "mkdir -p %s/log %s/tmp && cp deploy/problems.conf %s/ && "
+             "mkdir -p %s/log %s/tmp && cp deploy/guard.conf deploy/headers.conf "
+             "deploy/problems.conf %s/ && "
              "sed 's|/var/lib/rollcall|%s|g; s|127.0.0.1:8080|127.0.0.1:%d|g; "
              "s|^worker_processes.*|worker_processes 2;|' nginx.conf > %s/nginx.conf",
              stage->dir, stage->dir, stage->dir, stage->dir, stage->port, stage->dir);

@@ -27,6 +27,8 @@ struct stage {
 struct stage_options {
     unsigned workers;     /* 0: one, without a supervisor */
     unsigned deadline_ms; /* 0: 2000 */
+    const char *tokens;   /* what the file of the tokens holds; NULL: there is none */
+    bool open_access;
     bool without_node;
     bool nginx;
 };
@@ -38,6 +40,8 @@ void stage_node_start(struct stage *stage);
 void stage_node_stop(struct stage *stage);
 /* The worker, and only that, again: its socket and stderr are new. */
 void stage_app_start(struct stage *stage, struct stage_options options);
+/* What the file of the tokens holds from now on; nobody is told. */
+void stage_write_tokens(const struct stage *stage, const char *text);
 /* SIGTERM, and its status. */
 int stage_app_stop(struct stage *stage);
 

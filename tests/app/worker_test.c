@@ -382,6 +382,21 @@ Test(worker, out_of_descriptors_serves_on_and_recovers)
 
 /* --- who has hung up is not served ------------------------------------------------------------ */
 
+/* SIGSTOP is not obeyed at once by what runs on another processor. */
+static void stop_process(pid_t pid)
+{
+    char path[64], state = '?';
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    kill(pid, SIGSTOP);
+    for (unsigned i = 0; i < 5000 && state != 'T'; i++) {
+        FILE *file = fopen(path, "re");
+        cr_assert(file != NULL && fscanf(file, "%*d (%*[^)]) %c", &state) == 1);
+        fclose(file);
+        usleep(1000);
+    }
+    cr_assert(eq(chr, state, 'T'));
+}
+
 Test(worker, does_not_begin_what_nobody_waits_for)
 {
     struct stage *stage = stage_start((struct stage_options){0});
@@ -389,7 +404,7 @@ Test(worker, does_not_begin_what_nobody_waits_for)
     int kept = fcgi_connect(stage);
     fcgi_send(kept, &(struct fcgi_ask){.uri = "/livez"});
     free(fcgi_receive(kept, 5000));
-    kill(pid, SIGSTOP);
+    stop_process(pid);
     /* On a new connection and on a kept one: complete in the socket before its sender gave up. */
     int fresh = fcgi_connect(stage);
     fcgi_send(fresh, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});

@@ -110,7 +110,7 @@ as_fastcgi() {
         body { text = text $0 "\n"; next }
         NR == 1 { sub(/^HTTP\/[0-9.]+ /, "Status: "); head = $0 "\r\n"; next }
         $0 == "" { body = 1; next }
-        tolower($0) ~ /^(server|date|connection|transfer-encoding|content-length|keep-alive):/ { next }
+        tolower($0) ~ /^(server|date|connection|transfer-encoding|content-length|keep-alive|x-content-type-options|content-security-policy|referrer-policy):/ { next }
         { head = head $0 "\r\n" }
         END {
             sub(/\n$/, "", text)
@@ -175,7 +175,7 @@ node_down() {
 edge_up() {
     free_port
     url=http://127.0.0.1:$port
-    cp deploy/problems.conf "$dir/problems.conf"
+    cp deploy/{guard,headers,problems}.conf "$dir"
     sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|127.0.0.1:$port|g" nginx.conf \
         > "$dir/nginx.conf"
     nginx_at "$dir"

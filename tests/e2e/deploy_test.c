@@ -91,7 +91,7 @@ Test(deploy, bad_options_are_refused_by_name, .timeout = 60)
     expect_failure(&stack, LOCAL "up --dir $D --port x", "--port x");
     expect_failure(&stack, LOCAL "up --dir $D --nodes 0", "--nodes 0");
     expect_failure(&stack, LOCAL "up --dir", "--dir needs a value");
-    expect_failure(&stack, LOCAL "sideways", "say up, run, down or status");
+    expect_failure(&stack, LOCAL "sideways", "say up, run, down, status or config");
     expect_failure(&stack, NODE "up --id 1", "--dir is missing");
     expect_failure(&stack, NODE "up --id one --dir $N", "--id");
     expect_failure(&stack, NODE "up --id 1 --dir $N --http 8080", "--http 8080");

@@ -158,19 +158,33 @@ struct answer http_post_name(struct client *client, const char *name)
                                                  .body = bytes_of(body, (size_t)len)});
 }
 
+int http_connect_from(const char *address, int port)
+{
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_addr = {htonl(INADDR_LOOPBACK)},
+                             .sin_port = htons((uint16_t)port)};
+    struct sockaddr_in from = {.sin_family = AF_INET, .sin_addr = {inet_addr(address)}};
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    cr_assert_eq(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+    cr_assert_eq(connect(fd, (struct sockaddr *)&to, sizeof to), 0);
+    return fd;
+}
+
 struct answer http_raw(int port, struct bytes bytes, int seconds)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET,
-                                  .sin_addr = {htonl(INADDR_LOOPBACK)},
-                                  .sin_port = htons((uint16_t)port)};
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    return http_raw_from("127.0.0.1", port, bytes, seconds);
+}
+
+struct answer http_raw_from(const char *address, int port, struct bytes bytes, int seconds)
+{
+    int fd = http_connect_from(address, port);
     struct answer answer = {0};
     struct text text = {0};
     char part[4096], *end;
     ssize_t got;
 
     text_put(&text, "", 0);
-    cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
     (void)!send(fd, bytes.at, bytes.len, MSG_NOSIGNAL);
     while (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, seconds * 1000) > 0 &&
            (got = read(fd, part, sizeof part)) > 0)

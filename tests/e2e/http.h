@@ -38,6 +38,10 @@ struct answer http_post_name(struct client *client, const char *name);
 
 /* Sends these bytes and reads until the other side closes, or for `seconds`. */
 struct answer http_raw(int port, struct bytes bytes, int seconds);
+/* The same from another address of loopback's than 127.0.0.1. */
+struct answer http_raw_from(const char *address, int port, struct bytes bytes, int seconds);
+/* A socket of that address, connected to the port. */
+int http_connect_from(const char *address, int port);
 
 /* Reads [{"id":1,"name":"…"},…], whose names need no escapes; calls for each; how many, −1: bad. */
 long users_read(const char *body, void (*each)(void *context, uint64_t id, const char *name),

@@ -61,7 +61,7 @@ static void expect_service(int port, const char *when)
 
 Test(slow, readers_of_the_list_who_stop_reading_hold_up_nobody_and_get_all_of_it, .timeout = 120)
 {
-    static const char get[] = "GET /users HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    static const char get[] = "GET /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     struct stack stack = stack_start();
     struct answer all;
     int slow[SLOW];
@@ -97,7 +97,7 @@ Test(slow, readers_of_the_list_who_stop_reading_hold_up_nobody_and_get_all_of_it
 Test(slow, senders_who_stop_in_the_middle_of_a_body_hold_up_nobody, .timeout = 120)
 {
     static const char half[] =
-        "POST /users HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        "POST /users HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         "Content-Length: 16\r\n\r\n{\"name\":";
     struct stack stack = stack_start();
     struct answer users;

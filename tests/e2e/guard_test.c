@@ -1,0 +1,422 @@
+/*
+ * What both nginx keep from the workers, and what they add: names, limits, compression, headers,
+ * TLS, the log. A stranger here is a client from 127.0.0.2, which is trusted no more once
+ * guard.conf trusts 127.0.0.1 alone.
+ */
+#include "tests/e2e/http.h"
+#include "tests/e2e/operator.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#define STRANGER  "127.0.0.2"
+#define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+static void expect_problem(const char *what, struct answer answer, long status)
+{
+    char member[32];
+
+    snprintf(member, sizeof member, "\"status\":%ld,", status);
+    cr_expect_eq(answer.status, status, "%s: %ld, not %ld\n%s", what, answer.status, status,
+                 answer.body);
+    cr_expect_str_eq(answer_header(&answer, "Content-Type"), "application/problem+json", "%s",
+                     what);
+    cr_expect_not_null(strstr(answer.body, member), "%s: %s", what, answer.body);
+    answer_done(&answer);
+}
+
+/* The front of the stack and its node, from now on, take 127.0.0.2 for somebody else. */
+static void estrange(const struct stack *stack)
+{
+    operator_does(stack, 0, NULL,
+                  "sed -i 's|127.0.0.0/8|127.0.0.1|' $D/guard.conf $D/front.conf $N/guard.conf "
+                  "$N/nginx.conf && kill -HUP $(cat $D/front.pid) $(cat $N/nginx.pid)");
+    for (int port = stack->port; port <= stack->port + 1; port++) {
+        long deadline = now_ms() + 10000, status = 0;
+
+        while (status != 403 && now_ms() < deadline) {
+            struct answer answer = http_raw_from(STRANGER, port, bytes_of_text(GET("/metrics")), 5);
+
+            status = answer.status;
+            answer_done(&answer);
+            sleep_ms(20);
+        }
+        cr_assert_eq(status, 403, "a stranger may ask for /metrics at %d: %ld", port, status);
+    }
+}
+
+/* --- names ------------------------------------------------------------------------------------ */
+
+Test(guard, a_name_that_is_not_its_own_is_refused_and_every_other_way_to_ask_is_answered,
+     .timeout = 60)
+{
+    static const struct {
+        const char *request;
+        long status;
+    } cases[] = {
+        {"GET /users HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n", 421},
+        {"GET /livez HTTP/1.1\r\nHost: localhost.evil.example\r\nConnection: close\r\n\r\n", 421},
+        {"GET /x HTTP/1.1\r\nHost: 127.0.0.1.evil.example\r\nConnection: close\r\n\r\n", 421},
+        {"GET http://evil.example/users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+         421},
+        {"POST /users HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n"
+         "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n{\"name\":\"E\"}",
+         421},
+        {"GET /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.1\r\nHost: LOCALHOST.:99\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.1\r\nHost: 192.0.2.7\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.1\r\nHost: Directory.Example.org\r\nConnection: close\r\n\r\n", 200},
+        {"GET /users HTTP/1.0\r\n\r\n", 200},
+    };
+    struct stack stack;
+
+    setenv("ROLLCALL_NAMES", "directory.example.org other.example.org", 1);
+    stack = stack_start();
+    for (int port = stack.port; port <= stack.port + 1; port++)
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            struct answer answer = http_raw(port, bytes_of_text(cases[i].request), 5);
+
+            if (cases[i].status == 421) {
+                expect_problem(cases[i].request, answer, 421);
+                continue;
+            }
+            cr_expect_eq(answer.status, 200, "%s: %ld", cases[i].request, answer.status);
+            cr_expect_str_eq(answer.body, "[]"); /* the stranger's POST left nothing */
+            answer_done(&answer);
+        }
+    stack_stop(&stack);
+}
+
+Test(guard, a_name_that_is_none_is_refused_by_deploy, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    setenv("ROLLCALL_NAMES", "a;b", 1);
+    operator_does(&stack, 1, "ROLLCALL_NAMES: a;b is no name",
+                  "\"$ROOT/deploy/node\" config --dir $N --http 127.0.0.1:$P");
+    unsetenv("ROLLCALL_NAMES");
+    stack_up(&stack);
+    stack_stop(&stack);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+/* So many requests, one after the other without waiting for answers, on one connection. */
+static char *pipeline(int count)
+{
+    static const char one[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    char *all = malloc((size_t)count * sizeof one + 256), *at = all;
+
+    for (int i = 1; i < count; i++)
+        at = stpcpy(at, one);
+    stpcpy(at, GET("/livez"));
+    return all;
+}
+
+static int count_of(const char *text, const char *part)
+{
+    int count = 0;
+
+    for (const char *at = text; (at = strstr(at, part)) != NULL; at += strlen(part))
+        count++;
+    return count;
+}
+
+Test(guard, a_client_that_asks_too_often_is_told_to_wait_and_no_neighbour_is, .timeout = 60)
+{
+    struct stack stack = stack_start();
+    char *requests = pipeline(1500);
+
+    estrange(&stack);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        struct answer answer = http_raw(port, bytes_of_text(requests), 20);
+
+        cr_expect_eq(count_of(answer.body, "HTTP/1.1 200 OK"), 1499);
+        answer_done(&answer);
+
+        answer = http_raw_from(STRANGER, port, bytes_of_text(requests), 20);
+        cr_expect_geq(count_of(answer.body, "HTTP/1.1 200 OK"), 300);
+        cr_expect_geq(count_of(answer.body, "HTTP/1.1 429 Too Many Requests"), 100);
+        cr_expect_eq(count_of(answer.body, "\r\nRetry-After: 1\r\n"),
+                     count_of(answer.body, "HTTP/1.1 429"));
+        cr_expect_not_null(strstr(answer.body, "{\"type\":\"/problems/too-many-requests\","));
+        answer_done(&answer);
+    }
+    free(requests);
+    stack_stop(&stack);
+}
+
+/* A request counts while its body is awaited. */
+Test(guard, a_client_has_so_many_requests_at_a_time_and_no_more, .timeout = 60)
+{
+    static const char post[] = "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n";
+    struct stack stack = stack_start();
+    int fds[128];
+
+    estrange(&stack);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        long deadline = now_ms() + 10000, status = 0;
+
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+            fds[i] = http_connect_from(STRANGER, port);
+            cr_assert_eq(send(fds[i], post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
+        }
+        while (status != 429 && now_ms() < deadline) {
+            struct answer answer = http_raw_from(STRANGER, port, bytes_of_text(GET("/livez")), 5);
+
+            status = answer.status;
+            answer_done(&answer);
+            sleep_ms(20); /* too seldom for the other limit */
+        }
+        cr_expect_eq(status, 429);
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+            close(fds[i]);
+    }
+    stack_stop(&stack);
+}
+
+/* The node knows the front for a neighbour: what is for neighbours alone is kept at the front. */
+Test(guard, what_is_for_this_machine_alone_is_given_to_nobody_else_by_either_door, .timeout = 60)
+{
+    static const char *paths[] = {GET("/metrics"), GET("//metrics"), GET("/x/../metrics?x"),
+                                  GET("/%6Detrics"), GET("/metrics#")};
+    struct stack stack = stack_start();
+
+    estrange(&stack);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+            expect_problem(paths[i], http_raw_from(STRANGER, port, bytes_of_text(paths[i]), 5),
+                           403);
+        struct answer answer = http_raw(port, bytes_of_text(GET("/metrics")), 5);
+
+        cr_expect_neq(answer.status, 403);
+        answer_done(&answer);
+    }
+    stack_stop(&stack);
+}
+
+/* --- what answers have ------------------------------------------------------------------------ */
+
+static void expect_headers(int port, const char *request, long status)
+{
+    struct answer answer = http_raw(port, bytes_of_text(request), 5);
+
+    cr_expect_eq(answer.status, status, "%s: %ld", request, answer.status);
+    cr_expect_eq(count_of(answer.head, "\r\nX-Content-Type-Options: nosniff\r\n"), 1, "%s",
+                 answer.head);
+    cr_expect_eq(count_of(answer.head, "\r\nContent-Security-Policy: default-src 'none'; "
+                                       "frame-ancestors 'none'\r\n"),
+                 1, "%s", answer.head);
+    cr_expect_eq(count_of(answer.head, "\r\nReferrer-Policy: no-referrer\r\n"), 1, "%s",
+                 answer.head);
+    cr_expect_eq(count_of(answer.head, "Strict-Transport-Security"), 0, "%s", answer.head);
+    cr_expect_leq(count_of(answer.head, "\r\nAllow: "), 1, "%s", answer.head);
+    cr_expect_leq(count_of(answer.head, "\r\nRetry-After: "), 1, "%s", answer.head);
+    answer_done(&answer);
+}
+
+#define POST_HEAD "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+
+Test(guard, every_answer_tells_browsers_what_to_leave_alone_once, .timeout = 60)
+{
+    static const char json[] = "Content-Type: application/json\r\n";
+    struct stack stack = stack_start();
+    char post[256];
+
+    snprintf(post, sizeof post, POST_HEAD "%sContent-Length: 12\r\n\r\n{\"name\":\"A\"}", json);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        expect_headers(port, post, 201);
+        expect_headers(port, GET("/users"), 200);
+        expect_headers(port, GET("/nowhere"), 404);
+        expect_headers(port, GET("/users%00"), 400);
+        expect_headers(port, "GET /users HTTP/1.1\r\nHost: localhost\r\nContent-Length: x\r\n\r\n",
+                       400);
+        expect_headers(port, "TRACE /users HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
+        expect_headers(port, "GET /users HTTP/1.0\r\nHost: x.example\r\n\r\n", 421);
+        expect_headers(port, POST_HEAD "Content-Length: 65537\r\n\r\n", 413);
+    }
+    operator_does(&stack, 0, NULL,
+                  "kill -QUIT $(cat $N/nginx.pid); while [ -e $N/nginx.pid ]; do sleep 0.05; done");
+    expect_headers(stack.port, GET("/livez"), 503); /* the front's own */
+    stack_stop(&stack);
+}
+
+Test(guard, nginx_own_405_names_the_methods_of_the_resource, .timeout = 60)
+{
+    static const struct {
+        const char *path, *allow;
+    } cases[] = {
+        {"/users", "GET,HEAD,POST"},
+        {"/users?limit=1", "GET,HEAD,POST"},
+        {"/users/7", "GET,HEAD,PUT,PATCH,DELETE"},
+        {"/livez", "GET,HEAD"},
+    };
+    struct stack stack = stack_start();
+
+    for (int port = stack.port; port <= stack.port + 1; port++)
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            char request[128];
+            struct answer answer;
+
+            snprintf(request, sizeof request, "TRACE %s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                     cases[i].path);
+            answer = http_raw(port, bytes_of_text(request), 5);
+            cr_expect_str_eq(answer_header(&answer, "Allow"), cases[i].allow, "%s", request);
+            expect_problem(request, answer, 405);
+        }
+    stack_stop(&stack);
+}
+
+Test(guard, the_list_is_compressed_for_who_asks_and_a_users_own_answer_never_is, .timeout = 60)
+{
+    static const char *gzip = "Accept-Encoding: gzip";
+    struct stack stack = stack_start();
+    char name[1025], body[1100];
+
+    memset(name, 'a', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    snprintf(body, sizeof body, "{\"name\":\"%s\"}", name);
+    for (int i = 0; i < 40; i++) {
+        struct answer answer = http_send(
+            stack.port, &(struct request){.method = "POST",
+                                          .path = "/users",
+                                          .headers = {"Content-Type: application/json", gzip},
+                                          .body = bytes_of_text(body)});
+
+        cr_assert_eq(answer.status, 201);
+        cr_expect_str_eq(answer_header(&answer, "Content-Encoding"), "");
+        cr_expect_eq(answer_header(&answer, "ETag")[0], '"'); /* strong still */
+        answer_done(&answer);
+    }
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        struct answer answer = http_send(
+            port, &(struct request){.method = "GET", .path = "/users", .headers = {gzip}});
+
+        cr_expect_str_eq(answer_header(&answer, "Content-Encoding"), "gzip");
+        cr_expect_str_eq(answer_header(&answer, "Vary"), "Accept-Encoding");
+        cr_expect_lt(answer.len, 40 * 1024 / 10, "%zu", answer.len);
+        answer_done(&answer);
+        answer = http_get(port, "/users");
+        cr_expect_str_eq(answer_header(&answer, "Content-Encoding"), "");
+        cr_expect_str_eq(answer_header(&answer, "Vary"), "Accept-Encoding");
+        cr_expect_eq(users_read(answer.body, NULL, NULL), 40);
+        answer_done(&answer);
+    }
+    stack_stop(&stack);
+}
+
+static bool log_tells(void *stack)
+{
+    static const char command[] =
+        "grep -qE '^\\{.*\"id\":\"[0-9a-f]{32}\",.*\"status\":201,.*\"upstream_status\":\"201\","
+        "\"upstream_head_seconds\":\"0\\.[0-9]+\",\"upstream_seconds\":\"0\\.[0-9]+\","
+        "\"raft_index\":\"2\",\"raft_node\":\"1\"\\}$' ";
+    char all[1024];
+
+    snprintf(all, sizeof all,
+             "%s $D/log/front-access.log && %s $N/log/access.log && [ \"$(sed -n "
+             "'s/.*\"id\":\"\\([^\"]*\\)\".*\"status\":201.*/\\1/p' $D/log/front-access.log "
+             "$N/log/access.log | uniq | wc -l)\" = 1 ]",
+             command, command);
+    return stack_shell(stack, all, NULL, 0) == 0;
+}
+
+Test(guard, both_logs_tell_of_a_request_by_one_id_and_where_it_stands_in_the_log, .timeout = 60)
+{
+    struct stack stack = stack_start();
+
+    operator_enrols(stack.port, 1, 1);
+    cr_expect(wait_for(log_tells, &stack, 10));
+    stack_stop(&stack);
+}
+
+/* --- TLS -------------------------------------------------------------------------------------- */
+
+/* A request as it is, by TLS of a version; what came. */
+static const char *by_tls(const struct stack *stack, int port, const char *options,
+                          const char *request)
+{
+    static char output[16384];
+    char command[1024];
+
+    snprintf(command, sizeof command,
+             "printf '%s' | timeout 10 openssl s_client -quiet -connect 127.0.0.1:%d "
+             "-CAfile $D/certificate.pem -verify_return_error -servername localhost %s 2>&1",
+             request, port, options);
+    stack_shell(stack, command, output, sizeof output);
+    return output;
+}
+
+Test(guard, one_line_switches_tls_on_at_either_door, .timeout = 120)
+{
+    static const char get[] =
+        "GET /users HTTP/1.1\\r\\nHost: %s\\r\\nConnection: close\\r\\n\\r\\n";
+    struct stack stack = stack_prepare();
+    char own[128], strange[128];
+
+    snprintf(own, sizeof own, get, "localhost");
+    snprintf(strange, sizeof strange, get, "evil.example");
+    operator_does(
+        &stack, 0, NULL,
+        "mkdir -p $N && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+        "-keyout $D/key.pem -out $D/certificate.pem && "
+        "tls() { sed \"s|/etc/rollcall/tls|$D|; s|0.0.0.0:8443|127.0.0.1:$1|\" "
+        "\"$ROOT/deploy/tls.conf\"; }; "
+        "tls $((P + 60)) >$D/tls.conf; tls $((P + 61)) >$N/tls.conf");
+    stack_up(&stack);
+    operator_does(&stack, 0, NULL,
+                  "grep -q '^ *include tls.conf;' $D/front.conf && "
+                  "grep -q '^ *include tls.conf;' $N/nginx.conf && "
+                  "nginx -t -q -c $D/front.conf -e $D/log/front.log && "
+                  "nginx -t -q -c $N/nginx.conf -e $N/log/nginx.log");
+    for (int port = stack.port + 60; port <= stack.port + 61; port++) {
+        for (int version = 2; version <= 3; version++) {
+            const char *said = by_tls(&stack, port, version == 2 ? "-tls1_2" : "-tls1_3", own);
+
+            cr_expect_not_null(strstr(said, "HTTP/1.1 200 OK"), "%s", said);
+            cr_expect_not_null(strstr(said, "Strict-Transport-Security: max-age=31536000"), "%s",
+                               said);
+            cr_expect_not_null(strstr(said, "X-Content-Type-Options: nosniff"), "%s", said);
+        }
+        cr_expect_null(
+            strstr(by_tls(&stack, port, "-tls1_1 -cipher ALL:@SECLEVEL=0", own), "HTTP/1.1"));
+        cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "HTTP/1.1 421"));
+        cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "Referrer-Policy: no"));
+    }
+    expect_headers(stack.port, GET("/users"), 200); /* without TLS no HSTS */
+    stack_stop(&stack);
+}
+
+Test(guard, nginx_takes_every_configuration_that_is_shipped, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    operator_does(&stack, 0, NULL,
+                  "mkdir -p $N && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj "
+                  "/CN=localhost -keyout $D/key.pem -out $D/certificate.pem");
+    for (int tls = 0; tls < 2; tls++) {
+        operator_does(&stack, 0, "nginx.conf",
+                      "\"$ROOT/deploy/node\" config --dir $N --http 127.0.0.1:$P");
+        operator_does(&stack, 0, "nginx.conf",
+                      "\"$ROOT/deploy/node\" config --dir $N --http [::1]:$P");
+        operator_does(&stack, 0, "nginx.conf",
+                      "\"$ROOT/deploy/node\" config --dir $N --http localhost:$P");
+        operator_does(&stack, 0, "front.conf",
+                      "\"$ROOT/deploy/local\" config --nodes 3 --dir $D --port $P");
+        operator_does(&stack, 0, NULL,
+                      "for d in $D $N; do sed \"s|/etc/rollcall/tls|$D|\" "
+                      "\"$ROOT/deploy/tls.conf\" >$d/tls.conf; done");
+    }
+    operator_does(&stack, 1, "nginx refuses",
+                  "rm $D/key.pem; \"$ROOT/deploy/node\" config --dir $N --http 127.0.0.1:$P");
+    operator_does(&stack, 0, NULL, "rm $D/tls.conf $N/tls.conf");
+    stack_up(&stack);
+    stack_stop(&stack);
+}
