@@ -1,5 +1,6 @@
--- GET, or with `-- post` POST with a new 20-byte name each time; prints one line of key=value.
--- wrk counts a status above 399 as an error; nothing here answers 3xx.
+-- GET, or with `-- post` POST with a new 20-byte name each time; of one user with `-- item`,
+-- `-- item-stale` and `-- item-304` GET, with `-- replace` and `-- patch` a new name each time.
+-- Prints one line of key=value. wrk counts a status above 399 as an error.
 --
 -- For etcd's JSON gateway, where keys and values are base64: `-- put` puts a new key of 21 bytes with
 -- a value as long, `-- range` reads the keys that begin with "ten/", whatever path the URL has.
@@ -59,11 +60,18 @@ function init(args)
     if args[1] == "put" or args[1] == "range" then
         etcd(args[1])
     end
-    if args[1] ~= "post" then
+    if args[1] == "item" or args[1] == "item-stale" or args[1] == "item-304" then
+        wrk.path = args[1] == "item-stale" and "/users/7?consistency=stale" or "/users/7"
+        wrk.headers["If-None-Match"] = args[1] == "item-304" and "*" or nil
         return
     end
-    wrk.method = "POST"
-    wrk.headers["Content-Type"] = "application/json"
+    if args[1] ~= "post" and args[1] ~= "replace" and args[1] ~= "patch" then
+        return
+    end
+    wrk.method = args[1] == "replace" and "PUT" or args[1] == "patch" and "PATCH" or "POST"
+    wrk.path = args[1] == "post" and wrk.path or "/users/7"
+    wrk.headers["Content-Type"] = args[1] == "patch" and "application/merge-patch+json" or
+        "application/json"
     local letters = {}
     for i = 1, 12 do
         local at = math.random(#chars)
