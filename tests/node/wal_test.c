@@ -261,6 +261,29 @@ Test(wal, removes_only_segments_that_a_snapshot_covers)
     free_bench(b);
 }
 
+/* Else nothing would be left of what was durable, if what comes after it is lost. */
+Test(wal, keeps_a_segment_until_something_after_it_is_durable)
+{
+    struct bench *b = new_bench();
+    uint64_t random = 1;
+    wal_hard_state(b->wal, &(struct raft_hard_state){.term = {1}});
+    while (b->last < 30)
+        append_and_flush(b, 1);
+    uint64_t durable = b->durable_floor;
+    while (wal_room(b->wal) > SEGMENT / 4) /* into the next segment, of which nothing is synced */
+        append(b, 1);
+    mark(b, 1);
+    wal_compact(b->wal, (raft_index){b->last});
+    while (fake_runner_step(&b->runner, RUNNER_HOUSEKEEPING))
+        ;
+    fake_disk_crash(&b->disk, &random);
+    wal_close(b->wal);
+    cr_assert_eq(open_bench(b), 0, "%s", b->recovered.text);
+    cr_assert_geq(b->recovered.last.n, durable);
+    cr_assert_lt(b->recovered.start.n, durable);
+    free_bench(b);
+}
+
 /* Where a segment began is said by a record that may be of what went later. */
 Test(wal, starts_where_the_live_log_does_when_a_truncation_reached_over_its_first_segment)
 {
