@@ -383,7 +383,8 @@ void workers_readable(struct workers *workers, struct replica_client client)
         workers_close_list(list);
         return;
     }
-    list->view = users_pin(replica_users(workers->options.replica));
+    struct users *users = replica_users(workers->options.replica);
+    list->view = list->by == CALL_BY_ID ? users_pin(users) : users_pin_indexed(users);
     if (list->backup)
         workers_send_version(connection, list);
     else

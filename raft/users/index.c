@@ -23,7 +23,7 @@ struct bitmap {
     uint64_t bits;
 };
 
-#define BUCKET_BEGIN 4u
+#define BUCKET_BEGIN 2u
 
 /* --- sets of ids ------------------------------------------------------------------------------ */
 
@@ -171,7 +171,7 @@ static bool is_at(const struct bucket *bucket, uint32_t i, uint64_t hash)
 static void insert(struct bucket *bucket, uint32_t i, struct entry entry)
 {
     if (bucket->count == bucket->capacity)
-        reserve(bucket, bucket->capacity > 0 ? 2 * bucket->capacity : BUCKET_BEGIN, bucket);
+        reserve(bucket, bucket->capacity + bucket->capacity / 2 + BUCKET_BEGIN, bucket);
     uint32_t behind = bucket->count - i;
     memmove(&bucket->at[i + 1], &bucket->at[i], behind * sizeof(*bucket->at));
     bucket->at[i] = entry;

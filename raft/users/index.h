@@ -6,7 +6,7 @@
  * a change what any other does, and ids come out ascending. Hashes are not compared with anything
  * but each other: whoever asks looks whether the user really has what was hashed.
  *
- * Derived from the users, in every version of the state and in no snapshot. Hashes must be keyed or
+ * Derived from the users, and in no snapshot. About 20 bytes for a hash. Hashes must be keyed or
  * otherwise not for a client to choose: a bucket of very many makes changes slow.
  */
 #ifndef ROLLCALL_USERS_INDEX_H
@@ -15,7 +15,7 @@
 #include "raft/users/tree.h"
 
 /* Buckets: two to the power of this, by the upper bits of the hash. */
-#define INDEX_BUCKET_BITS 18u
+#define INDEX_BUCKET_BITS 14u
 
 void index_init(struct tree *index);
 

@@ -31,6 +31,7 @@ struct users {
 struct users_view {
     struct users *users;
     struct tree records, names, emails, recent, keys;
+    bool indexed; /* `names` and `emails` are held */
     struct users_meta meta;
 };
 
@@ -407,13 +408,20 @@ struct users_view *users_pin(struct users *users)
     *view = (struct users_view){
         .users = users,
         .records = tree_hold(&users->records.tree),
-        .names = tree_hold(&users->names),
-        .emails = tree_hold(&users->emails),
         .recent = tree_hold(&users->recent.tree),
         .keys = tree_hold(&users->keys.tree),
         .meta = users_meta(users),
     };
     users->views++;
+    return view;
+}
+
+struct users_view *users_pin_indexed(struct users *users)
+{
+    struct users_view *view = users_pin(users);
+    view->names = tree_hold(&users->names);
+    view->emails = tree_hold(&users->emails);
+    view->indexed = true;
     return view;
 }
 
@@ -423,8 +431,10 @@ void users_unpin(struct users_view *view)
         return;
     assert(view->users->views > 0);
     tree_drop(&view->records);
-    tree_drop(&view->names);
-    tree_drop(&view->emails);
+    if (view->indexed) {
+        tree_drop(&view->names);
+        tree_drop(&view->emails);
+    }
     tree_drop(&view->recent);
     tree_drop(&view->keys);
     view->users->views--;
@@ -451,6 +461,7 @@ uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t
 uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
                          uint64_t after, uint32_t limit, struct writer *out, bool *ret_last)
 {
+    assert(view->indexed);
     *ret_last = true;
     if (by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX)
         return after;

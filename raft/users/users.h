@@ -68,6 +68,9 @@ struct users_meta users_meta(const struct users *users);
 struct users_view;
 
 struct users_view *users_pin(struct users *users);
+/* One in which users can be looked for, too: what the indexes change meanwhile, which is a little
+ * everywhere, they copy. Not for keeping. */
+struct users_view *users_pin_indexed(struct users *users);
 void users_unpin(struct users_view *view); /* NULL is fine */
 struct users_meta users_view_meta(const struct users_view *view);
 
@@ -84,7 +87,7 @@ uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t
 
 /*
  * The same for those users only whose name, byte by byte, or whose email, but for ASCII case, is
- * `text`.
+ * `text`. Of an indexed view.
  */
 enum users_by { USERS_BY_NAME = 1, USERS_BY_EMAIL = 2 };
 uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
