@@ -12,6 +12,7 @@ struct node_client {
     bool leaving; /* the node on the connection that stands has said that it is stopping */
     uint64_t away_since_ms; /* while there is no node that takes calls */
     uint64_t index;         /* the newest that an answer spoke of */
+    uint64_t answered_ms;   /* when the last answer came */
     uv_timer_t leaving_timer;
     uv_timer_t deadline_timer;
     uv_prepare_t before_wait;
@@ -322,6 +323,7 @@ static void on_refused(struct node_client *client, const struct call_refused *re
 
 static void on_call(struct node_client *client, const struct call *call)
 {
+    client->answered_ms = uv_now(client->loop);
     struct node_answer answer;
     switch (call->kind) {
     case CALL_WRITTEN:
@@ -398,7 +400,9 @@ int node_client_ask(struct node_client *client, struct node_call *call)
     bool away = is_away(client);
     if (away && now - client->away_since_ms >= client->deadline_ms)
         return -ENOTCONN;
-    if (away && client->open >= NODE_WAITING_MAX)
+    bool answers = !away && now - client->answered_ms <= NODE_ANSWERS_MS;
+    bool of_users = call->ask.kind == CALL_WRITE || call->ask.kind == CALL_LIST;
+    if (of_users && client->open >= (answers ? NODE_BUSY : NODE_WAITING_MAX))
         return -EBUSY;
     if (client->open == NODE_CALLS_MAX)
         return -EBUSY;

@@ -12,7 +12,10 @@
  * What is asked in a turn of the loop goes out in one write at the turn's end. While the node is
  * away, or on its way out, calls wait for the next: a restart within the deadline costs time and
  * nothing else. NODE_WAITING_MAX calls wait so; what is over that, and what is asked when the node
- * has been away for longer than the deadline, is refused at once. Every call has the same deadline
+ * has been away for longer than the deadline, is refused at once. While the node does answer, and
+ * NODE_BUSY calls wait all the same, it is asked for more than it can do: what comes then is
+ * refused at once too, so that those who wait do not wait for longer. (An election is no such
+ * time: no answers come, and the queue is let grow.) Every call has the same deadline
  * from when it was asked, so that the open ones form a queue in order of deadline and one timer
  * serves them all.
  *
@@ -27,6 +30,9 @@
 #include <uv.h>
 
 #define NODE_WAITING_MAX 1024u
+#define NODE_BUSY        256u
+/* It answers, when the last answer is not older. */
+#define NODE_ANSWERS_MS 50u
 /* Open calls; a call's slot is the low 16 bits of its number. */
 #define NODE_CALLS_MAX 8192u
 
@@ -84,7 +90,8 @@ NODISCARD int node_client_open(uv_loop_t *loop, const char *path, uint64_t deadl
 
 /*
  * Opens a call; on_answer comes later, never from within. -ENOTCONN when the node has been away
- * for longer than the deadline, -EBUSY when too many calls wait: then the call is not open.
+ * for longer than the deadline, -EBUSY when too many calls wait: then the call is not open. (What
+ * is asked of the node itself, for its status or metrics, is let through.)
  */
 NODISCARD int node_client_ask(struct node_client *client, struct node_call *call);
 
