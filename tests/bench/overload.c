@@ -3,10 +3,11 @@
  *
  *     overload --port PORT --connections N [--ms 1000] [--back-off-ms 100]
  *
- * Each connection POSTs a user, waits for the answer and POSTs the next; after a 503 or 429 it waits
- * for a random time of --back-off-ms on average first, which is how it goes on asking for what it
- * was refused (far less patiently than Retry-After says). Latency: from before the send to after
- * the read that ends the answer's head; there is no pipelining, and bodies come with their heads.
+ * Each connection POSTs a user, waits for the answer and POSTs the next; after a 503 or 429 it
+ * waits for a random time of --back-off-ms on average first, which is how it goes on asking for
+ * what it was refused (far less patiently than Retry-After says). Latency: from before the send to
+ * after the read that ends the answer's head; there is no pipelining, and bodies come with their
+ * heads.
  *
  * Prints one line of key=value: `accepted` are 201, `refused` 503 and 429, `errors` all else and
  * connections that broke.
