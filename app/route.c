@@ -1,5 +1,6 @@
 #include "app/route.h"
 
+#include "app/documents.h"
 #include "app/health.h"
 #include "app/item.h"
 #include "app/metrics.h"
@@ -29,6 +30,7 @@ static const struct resource resources[] = {
     {"/readyz", "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
     {"/cluster", "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
     {"/metrics", "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
+    {"/openapi.json", "GET,HEAD", handle_openapi, NULL, NULL, NULL, NULL},
     {"/problems", "GET,HEAD", handle_problems, NULL, NULL, NULL, NULL},
 };
 _Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");

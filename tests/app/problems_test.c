@@ -1,4 +1,4 @@
-/* The pages to which problem documents lead. */
+/* The pages to which problem documents lead, and the document that describes the API. */
 #include "app/problems.h"
 #include "raft/base/json.h"
 #include "tests/app/stage.h"
@@ -56,5 +56,33 @@ Test(problems, that_there_are_not_have_none)
         cr_expect(eq(int, reply->status, 404), "%s", paths[i]);
         free(reply);
     }
+    stage_stop(stage);
+}
+
+/* Longer than what is written at a time, and byte for byte what is in the tree. */
+Test(problems, and_all_else_are_in_the_document_that_the_worker_has_with_it)
+{
+    static char text[128 << 10];
+    struct json_error error;
+    FILE *file = fopen("app/openapi.json", "re");
+    cr_assert(file != NULL);
+    size_t len = fread(text, 1, sizeof(text) - 1, file);
+    fclose(file);
+    cr_assert(len < sizeof(text) - 1);
+    cr_expect(eq(int, json_check(bytes_of(text, len), &error), 0));
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        char slug[64];
+        snprintf(slug, sizeof slug, "\"%s\"", strrchr(rows[i].path, '/') + 1);
+        cr_expect(strstr(text, slug) != NULL, "%s", slug);
+    }
+
+    struct stage *stage = stage_start((struct stage_options){.nginx = true});
+    struct reply *reply = http_ask(stage, "GET", "/openapi.json", NULL);
+    cr_assert(reply != NULL && reply->status == 200 && reply->ended);
+    cr_expect(eq(sz, reply->body_len, len));
+    cr_expect(memcmp(reply->body, text, len) == 0);
+    cr_expect(eq(str, (char *)reply_header(reply, "Cache-Control"), "no-cache"));
+    cr_expect(eq(str, (char *)reply_header(reply, "Content-Type"), "application/json"));
+    free(reply);
     stage_stop(stage);
 }
