@@ -96,7 +96,7 @@ $(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(CTL) $
 	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
 $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
-	$(LINK) -lcurl -lcriterion
+	$(LINK) -lcurl -ljson-c -lcriterion
 
 $(B)/test-core: $(call obj,tests/runner.c $(filter tests/core/%,$(UNIT_TESTS)) $(call src,raft/base raft/core))
 	$(LINK) -lcriterion
