@@ -254,7 +254,7 @@ install: all ## into DESTDIR and PREFIX
 	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh $(wildcard deploy/*.conf) \
 	  deploy/alerts.yml deploy/grafana.json
 	install -D -m 644 -t $(SHARE) nginx.conf
-	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE
+	install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/doc/rollcall README.md LICENSE app/openapi.json
 	install -D -m 644 deploy/README.md $(DESTDIR)$(PREFIX)/share/doc/rollcall/RUNBOOK.md
 	install -d $(UNITS)
 	for unit in deploy/units/*; do \
