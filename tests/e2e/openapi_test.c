@@ -279,6 +279,7 @@ static void ask_the_edge(struct contract *c)
         long status;
     } raw[] = {
         {"GET /users HTTP/1.1\r\nHost: localhost\r\nA B: c\r\n\r\n", 400},
+        {"GET /users HTTP/1.1\r\nHost: localhost\r\nIf-Match: *\r\nIf-Match: *\r\n\r\n", 400},
         {"GET /users?@ HTTP/1.1\r\nHost: localhost\r\n\r\n", 414},
         {"GET /users HTTP/1.1\r\nHost: localhost\r\nA: @\r\n\r\n", 431},
         {"GET /users HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: gzip\r\n\r\n", 501},
