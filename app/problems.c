@@ -28,8 +28,8 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
     W(PROBLEM_UNAUTHORIZED, NOTHING, \
       "This server answers only who shows a token that it knows, and this request had none or " \
       "another.", \
-      "Send <code>Authorization: Bearer</code> and the token. Who runs this server draws one with " \
-      "<code>rollcallctl token</code>.") \
+      "Send <code>Authorization: Bearer</code> and the token. Who runs this server draws one " \
+      "with <code>rollcallctl token</code>.") \
     W(PROBLEM_FORBIDDEN, NOTHING, \
       "The token is known, and its role does not suffice: <em>read</em> reads users, " \
       "<em>write</em> changes them, too, <em>admin</em> sees the cluster and its metrics as " \
@@ -62,8 +62,8 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
       "<code>Content-Type</code> that says so.") \
     W(PROBLEM_INVALID_USER, NOTHING, \
       "The body is JSON, but no user: a member is missing, doubled, of another type or too long.", \
-      "Mend the member that <code>detail</code> names. A name is a string of at most 1,024 bytes, " \
-      "an email one of at most 254 with one @.") \
+      "Mend the member that <code>detail</code> names. A name is a string of at most 1,024 " \
+      "bytes, an email one of at most 254 with one @.") \
     W(PROBLEM_KEY_REUSED, \
       "Not this request: nothing was changed by it. The one that came first under the key was " \
       "answered.", \
