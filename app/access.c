@@ -126,29 +126,29 @@ int access_load(struct access *access, struct access_fault *ret_fault)
 
 /* --- a request -------------------------------------------------------------------------------- */
 
+static bool begins_with(struct bytes text, const char *start)
+{
+    size_t len = strlen(start);
+    return text.len >= len && memcmp(text.at, start, len) == 0;
+}
+
 enum token_role access_role_needed(const struct request *request)
 {
     static const struct {
         const char *path;
         enum token_role role;
     } named[] = {
-        {"/livez", TOKEN_NONE},
-        {"/readyz", TOKEN_NONE},
-        {"/cluster", TOKEN_ADMIN},
-        {"/metrics", TOKEN_ADMIN},
+        {"/livez", TOKEN_NONE},    {"/readyz", TOKEN_NONE},   {"/cluster", TOKEN_ADMIN},
+        {"/metrics", TOKEN_ADMIN}, {"/problems", TOKEN_NONE},
     };
     for (size_t i = 0; i < ARRAY_LEN(named); i++)
         if (bytes_equal(request->path, bytes_of_text(named[i].path)))
             return named[i].role;
+    if (begins_with(request->path, "/problems/"))
+        return TOKEN_NONE;
     bool reads = request->method == METHOD_GET || request->method == METHOD_HEAD ||
                  request->method == METHOD_OPTIONS;
     return reads ? TOKEN_READ : TOKEN_WRITE;
-}
-
-static bool begins_with(struct bytes text, const char *start)
-{
-    size_t len = strlen(start);
-    return text.len >= len && memcmp(text.at, start, len) == 0;
 }
 
 /* By the address that was asked. What is not known is not loopback. */

@@ -55,8 +55,9 @@ void access_done(struct access *access);
  */
 NODISCARD int access_load(struct access *access, struct access_fault *ret_fault);
 
-/* The role that a request needs: /livez and /readyz none, what speaks of the cluster and not of
- * users that of an admin, all else by the method, whether there is anything at the path or not. */
+/* The role that a request needs: /livez, /readyz and what explains problems none, what speaks of
+ * the cluster and not of users that of an admin, all else by the method, whether there is anything
+ * at the path or not. */
 enum token_role access_role_needed(const struct request *request);
 
 /* *ret_scope is set when access is granted. */

@@ -2,7 +2,7 @@
 
 #include "app/body.h"
 #include "app/listing.h"
-#include "app/metrics.h"
+#include "app/page.h"
 #include "app/route.h"
 
 #include <errno.h>
@@ -11,16 +11,21 @@
 
 /* --- answering -------------------------------------------------------------------------------- */
 
+void stamp(const struct exchange *x, struct response *response)
+{
+    response->raft_node = node_client_node(x->service->node);
+    if (response->at_index)
+        return;
+    response->at_index = response->raft_node != 0;
+    response->raft_index = node_client_index(x->service->node);
+}
+
 void respond(struct exchange *x, const struct response *response)
 {
     static uint8_t store[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one answer at a time */
     struct response answer = *response;
     answer.head = x->request.method == METHOD_HEAD;
-    answer.raft_node = node_client_node(x->service->node);
-    if (!answer.at_index) { /* it speaks of no state: the one that is known is as good as any */
-        answer.at_index = answer.raft_node != 0;
-        answer.raft_index = node_client_index(x->service->node);
-    }
+    stamp(x, &answer);
     struct writer out = writer_of(store, sizeof(store));
     response_put(&out, &answer);
     assert(!out.bad);
@@ -131,7 +136,7 @@ void exchange_close(struct exchange *x)
 {
     assert(x->call.state == NODE_CALL_CLOSED);
     listing_done(&x->listing);
-    metrics_page_done(&x->metrics_page);
+    page_done(&x->page);
     free(x);
 }
 

@@ -37,10 +37,12 @@ struct listing {
     bool first_written; /* what comes next needs a comma */
 };
 
-/* The metrics on their way to the client: metrics.h. */
-struct metrics_page {
-    uint8_t *text; /* owned; NULL for none */
-    size_t len, at;
+/* A long body on its way to the client: page.h. */
+struct page {
+    bool open;
+    unsigned status;
+    uint8_t *owned; /* what is to be freed; NULL for nothing */
+    struct bytes left;
 };
 
 struct exchange {
@@ -56,7 +58,7 @@ struct exchange {
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
     uint8_t text[USER_NAME_BYTES_MAX];        /* what call.ask.list.text points to */
     struct listing listing;
-    struct metrics_page metrics_page;
+    struct page page;
 };
 
 /* The call-backs of struct fastcgi_events that are the handlers' own. */
@@ -76,6 +78,9 @@ void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct 
 /* The exchange that a call is of. */
 struct exchange *exchange_of(struct node_call *call);
 
+/* What every answer says: which node, and which state. An answer that speaks of none has the newest
+ * that is known here. */
+void stamp(const struct exchange *x, struct response *response);
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);

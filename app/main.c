@@ -6,9 +6,9 @@
 #include "app/fastcgi.h"
 #include "app/handlers.h"
 #include "app/listing.h"
-#include "app/metrics.h"
 #include "app/note.h"
 #include "app/options.h"
+#include "app/page.h"
 #include "app/prescan.h"
 #include "app/route.h"
 #include "app/supervisor.h"
@@ -127,8 +127,8 @@ static void serve(struct exchange *x)
 
 static void on_room(struct exchange *x)
 {
-    if (metrics_page_is_open(&x->metrics_page))
-        metrics_on_room(x);
+    if (page_is_open(&x->page))
+        page_on_room(x);
     else
         listing_on_room(x);
 }

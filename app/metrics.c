@@ -1,6 +1,7 @@
 #include "app/metrics.h"
 
 #include "app/counts.h"
+#include "app/page.h"
 #include "app/route.h"
 
 #include <stdlib.h>
@@ -98,59 +99,17 @@ static void put_workers(struct writer *out, const struct counts *counts)
                    counts_starts(counts));
 }
 
-/* --- the page on its way ---------------------------------------------------------------------- */
-
-bool metrics_page_is_open(const struct metrics_page *page)
-{
-    return page->text != NULL;
-}
-
-void metrics_page_done(struct metrics_page *page)
-{
-    free(page->text);
-    *page = (struct metrics_page){.text = NULL};
-}
-
-/* Writes what the peer takes now, then waits for room. */
-static void go_on(struct exchange *x)
-{
-    struct metrics_page *page = &x->metrics_page;
-    while (page->at < page->len) {
-        if (!connection_has_room(x->connection)) {
-            connection_await_room(x->connection);
-            return;
-        }
-        size_t left = page->len - page->at;
-        size_t len = left < FASTCGI_WRITE_BYTES_MAX ? left : FASTCGI_WRITE_BYTES_MAX;
-        if (!connection_write(x->connection, bytes_of(page->text + page->at, len))) {
-            metrics_page_done(page);
-            exchange_ended(x, COUNTS_CUT);
-            connection_abort(x->connection);
-            return;
-        }
-        page->at += len;
-    }
-    metrics_page_done(page);
-    exchange_ended(x, 200);
-    connection_finish(x->connection);
-}
-
-void metrics_on_room(struct exchange *x)
-{
-    go_on(x);
-}
+/* --- the page --------------------------------------------------------------------------------- */
 
 /* `node` is NULL when it is away. */
 static void answer(struct exchange *x, const struct call_metrics_are *node)
 {
-    uint8_t head[RESPONSE_HEAD_BYTES_MAX];
-    struct metrics_page *page = &x->metrics_page;
-    page->text = malloc(PAGE_BYTES_MAX);
-    if (page->text == NULL) {
+    uint8_t *store = malloc(PAGE_BYTES_MAX);
+    if (store == NULL) {
         respond_refused(x, "out of memory");
         return;
     }
-    struct writer text = writer_of(page->text, PAGE_BYTES_MAX);
+    struct writer text = writer_of(store, PAGE_BYTES_MAX);
     metric_gauge(&text, "rollcall_node_up", "1 when the node of this host answers its workers.",
                  node != NULL);
     put_workers(&text, x->service->counts);
@@ -159,18 +118,10 @@ static void answer(struct exchange *x, const struct call_metrics_are *node)
     assert(!text.bad);
     struct response response = {
         .status = 200,
-        .length_is = LENGTH_GIVEN,
-        .length = writer_len(&text),
         .content_type = "text/plain; version=0.0.4; charset=utf-8",
         .cache_control = "no-store",
-        .raft_node = node_client_node(x->service->node),
     };
-    struct writer out = writer_of(head, sizeof(head));
-    response_put(&out, &response);
-    assert(!out.bad);
-    page->len = x->request.method == METHOD_HEAD ? 0 : writer_len(&text);
-    (void)!connection_write(x->connection, writer_bytes(&out)); /* what follows fails as well */
-    go_on(x);
+    page_respond(x, &response, writer_bytes(&text), store);
 }
 
 static void on_metrics_answer(struct node_call *call, const struct node_answer *given)

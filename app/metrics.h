@@ -10,9 +10,4 @@
 
 void handle_metrics(struct exchange *x);
 
-/* struct fastcgi_events.on_room of an exchange whose page is on its way. */
-void metrics_on_room(struct exchange *x);
-bool metrics_page_is_open(const struct metrics_page *page);
-void metrics_page_done(struct metrics_page *page);
-
 #endif

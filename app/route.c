@@ -1,8 +1,10 @@
 #include "app/route.h"
 
+#include "app/documents.h"
 #include "app/health.h"
 #include "app/item.h"
 #include "app/metrics.h"
+#include "app/problems.h"
 #include "app/writes.h"
 
 #include <string.h>
@@ -17,16 +19,19 @@ struct resource {
     void (*delete)(struct exchange *x);
 };
 
-/* The first is not found by its path: what stands for {id} is judged. */
-#define ITEM 0
+/* The first are not found by their paths: what stands for {id} and {type} is judged. */
+enum { ITEM, PROBLEM, BY_PATH };
 static const struct resource resources[] = {
     [ITEM] = {"/users/{id}", "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL, handle_replace,
               handle_patch, handle_delete},
+    [PROBLEM] = {"/problems/{type}", "GET,HEAD", handle_problem, NULL, NULL, NULL, NULL},
     {"/users", "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
     {"/livez", "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
     {"/readyz", "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
     {"/cluster", "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
     {"/metrics", "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
+    {"/openapi.json", "GET,HEAD", handle_openapi, NULL, NULL, NULL, NULL},
+    {"/problems", "GET,HEAD", handle_problems, NULL, NULL, NULL, NULL},
 };
 _Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");
 
@@ -90,9 +95,12 @@ static bool is_item(struct bytes path, uint64_t *ret_id)
 struct route route_find(enum method method, struct bytes path)
 {
     uint64_t id = 0;
-    unsigned i = ITEM + 1;
+    unsigned i = BY_PATH;
+    enum problem problem;
     if (is_item(path, &id))
         i = ITEM;
+    else if (problems_find(path, &problem))
+        i = PROBLEM;
     else
         while (i < ARRAY_LEN(resources) && !bytes_equal(path, bytes_of_text(resources[i].path)))
             i++;

@@ -140,7 +140,8 @@ Test(access, each_role_may_do_what_the_smaller_ones_may)
         {METHOD_GET, "/nowhere", TOKEN_READ},      {METHOD_POST, "/users", TOKEN_WRITE},
         {METHOD_OTHER, "/users", TOKEN_WRITE},     {METHOD_POST, "/nowhere", TOKEN_WRITE},
         {METHOD_GET, "/cluster", TOKEN_ADMIN},     {METHOD_GET, "/metrics", TOKEN_ADMIN},
-        {METHOD_OPTIONS, "/cluster", TOKEN_ADMIN},
+        {METHOD_OPTIONS, "/cluster", TOKEN_ADMIN}, {METHOD_GET, "/problems", TOKEN_NONE},
+        {METHOD_GET, "/problemss", TOKEN_READ},    {METHOD_GET, "/problems/forbidden", TOKEN_NONE},
     };
     struct access access = access_of_three();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {

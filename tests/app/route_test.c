@@ -1,9 +1,11 @@
 #include "app/route.h"
 
-#include "app/item.h"
-#include "app/writes.h"
+#include "app/documents.h"
 #include "app/health.h"
+#include "app/item.h"
 #include "app/metrics.h"
+#include "app/problems.h"
+#include "app/writes.h"
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
@@ -24,17 +26,24 @@ Test(route, leads_each_method_to_its_handler)
     cr_assert(find(METHOD_GET, "/readyz").handler == handle_readyz);
     cr_assert(find(METHOD_HEAD, "/cluster").handler == handle_cluster);
     cr_assert(find(METHOD_GET, "/metrics").handler == handle_metrics);
+    cr_assert(find(METHOD_GET, "/openapi.json").handler == handle_openapi);
+    cr_assert(find(METHOD_GET, "/problems").handler == handle_problems);
+    cr_assert(find(METHOD_HEAD, "/problems/email-taken").handler == handle_problem);
 }
 
 /* By which requests are counted: bounded, whatever is asked for. */
 Test(route, has_a_place_for_each_resource_and_one_for_all_else)
 {
-    static const char *const paths[] = {"/users", "/livez", "/readyz", "/cluster", "/metrics"};
+    static const char *const paths[] = {"/users",   "/livez",        "/readyz",  "/cluster",
+                                        "/metrics", "/openapi.json", "/problems"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         const char *at_place = route_template(find(METHOD_GET, paths[i]).place);
         cr_expect(eq(str, (char *)at_place, (char *)paths[i]));
         cr_expect(eq(uint, find(METHOD_OTHER, paths[i]).place, find(METHOD_GET, paths[i]).place));
     }
+    const char *templated = route_template(find(METHOD_GET, "/problems/not-found").place);
+    cr_expect(eq(str, (char *)templated, "/problems/{type}"));
+    cr_expect(eq(uint, find(METHOD_GET, "/problems/none").place, ROUTE_ELSEWHERE));
     cr_expect(eq(uint, find(METHOD_GET, "/nope").place, ROUTE_ELSEWHERE));
     cr_expect(eq(str, (char *)route_template(ROUTE_ELSEWHERE), "elsewhere"));
     unsigned places = 0;
@@ -75,7 +84,9 @@ Test(route, leads_to_an_item_by_its_id)
 
 Test(route, allows_only_reading_elsewhere)
 {
-    static const char *const paths[] = {"/livez", "/readyz", "/cluster", "/metrics"};
+    static const char *const paths[] = {
+        "/livez",        "/readyz",   "/cluster",           "/metrics",
+        "/openapi.json", "/problems", "/problems/not-found"};
     for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
         cr_expect(eq(int, find(METHOD_GET, paths[i]).kind, ROUTE_HANDLER));
         cr_expect(eq(int, find(METHOD_POST, paths[i]).kind, ROUTE_NOT_ALLOWED));

@@ -10,23 +10,6 @@
 
 #define NODE "\"$ROOT/deploy/node\" "
 
-/* Draws a token and adds its line to D/tokens; the header that shows it. */
-static const char *draw(const struct stack *stack, const char *role, const char *name, char *header)
-{
-    char command[256], token[128];
-    const char *said;
-
-    snprintf(command, sizeof command,
-             CTL "token %s --role %s >$D/drawn && tail -n 1 $D/drawn >>$D/tokens && head -n 1 "
-                 "$D/drawn",
-             name, role);
-    said = operator_does(stack, 0, "rc_", command);
-    cr_assert_eq(sscanf(said, "%127s", token), 1);
-    cr_assert_eq(strlen(token), 46, "%s", token);
-    snprintf(header, 160, "Authorization: Bearer %s", token);
-    return header;
-}
-
 static long status_of(int port, const char *method, const char *path, const char *header)
 {
     struct answer answer = http_send(
@@ -46,9 +29,9 @@ Test(access, each_token_opens_what_its_role_says_at_either_door, .timeout = 60)
     struct stack stack = stack_prepare();
     char reader[160], writer[160], admin[160];
 
-    draw(&stack, "read", "rita", reader);
-    draw(&stack, "write", "walter", writer);
-    draw(&stack, "admin", "anna", admin);
+    operator_draws(&stack, "read", "rita", reader);
+    operator_draws(&stack, "write", "walter", writer);
+    operator_draws(&stack, "admin", "anna", admin);
     stack_up(&stack);
     for (int port = stack.port; port <= stack.port + 1; port++) {
         const struct {
@@ -116,9 +99,9 @@ Test(access, sighup_changes_the_tokens_and_a_bad_file_changes_nothing, .timeout 
     struct stack stack = stack_prepare();
     char reader[160], writer[160];
 
-    draw(&stack, "read", "rita", reader);
+    operator_draws(&stack, "read", "rita", reader);
     stack_up(&stack);
-    draw(&stack, "write", "walter", writer);
+    operator_draws(&stack, "write", "walter", writer);
     cr_expect_eq(status_of(stack.port, "GET", "/users", writer), 401); /* nobody has read it yet */
     operator_does(&stack, 0, NULL, hang_up);
     cr_expect(wait_for(all_answer, &(struct wanted){stack.port, writer, 200}, 10));
@@ -155,7 +138,7 @@ Test(access, elsewhere_than_on_loopback_deploy_wants_to_know_who_may_ask, .timeo
     operator_does(&stack, 1, "tokens-refused file=",
                   "mkdir -p $N; echo '# nobody' >$N/tokens;" NODE
                   "up --id 1 --dir $N --http 0.0.0.0:$((P+1))");
-    draw(&stack, "read", "rita", header);
+    operator_draws(&stack, "read", "rita", header);
     operator_does(&stack, 0, NULL, "mv $D/tokens $N/tokens");
     operator_does(&stack, 0, NULL, NODE "up --id 1 --dir $N --http 0.0.0.0:$((P+1))");
     cr_expect_eq(status_of(stack.port + 1, "GET", "/users", NULL), 401);

@@ -19,6 +19,22 @@ const char *operator_does(const struct stack *stack, int code, const char *text,
     return output;
 }
 
+void operator_draws(const struct stack *stack, const char *role, const char *name,
+                    char header[static 160])
+{
+    char command[256], token[128];
+    const char *said;
+
+    snprintf(command, sizeof command,
+             CTL "token %s --role %s >$D/drawn && tail -n 1 $D/drawn >>$D/tokens && head -n 1 "
+                 "$D/drawn",
+             name, role);
+    said = operator_does(stack, 0, "rc_", command);
+    cr_assert_eq(sscanf(said, "%127s", token), 1);
+    cr_assert_eq(strlen(token), 46, "%s", token);
+    snprintf(header, 160, "Authorization: Bearer %s", token);
+}
+
 void operator_enrols(int port, int from, int to)
 {
     struct client *client = client_open(port, true);

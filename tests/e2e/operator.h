@@ -12,6 +12,10 @@
 const char *operator_does(const struct stack *stack, int code, const char *text,
                           const char *command);
 
+/* Draws a token and adds its line to D/tokens; the header field that shows it. */
+void operator_draws(const struct stack *stack, const char *role, const char *name,
+                    char header[static 160]);
+
 /* POST /users at this port, for each number; all must be 201. */
 void operator_enrols(int port, int from, int to);
 /* The same under one request id, as nginx would try it again; the answer's body. */
