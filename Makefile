@@ -69,7 +69,8 @@ OURS := $(PURE) $(call src,raft/node raft/ctl app)
 UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node ctl app)))
 CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
-SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c)
+SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c) \
+              tests/users/model.c
 CRASH      := $(call src,tests/crash) tests/node/fake_disk.c
 FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')

@@ -430,8 +430,10 @@ void answers_expire(struct answers *answers, uint64_t before_ms)
 {
     if (answers->next - answers->first <= USERS_PAGE)
         return;
-    uint64_t newest = answers->first + USERS_PAGE - 1; /* of the oldest page: times rise */
-    if (past_of(answers, newest).time_ms < before_ms)
+    /* Of the oldest page: times rise. One that is forgotten was old then, whatever is said of it.
+     */
+    struct users_past newest = past_of(answers, answers->first + USERS_PAGE - 1);
+    if (newest.forgotten || newest.time_ms < before_ms)
         forget_page(answers);
 }
 

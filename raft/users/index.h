@@ -23,7 +23,7 @@ void index_init(struct tree *index);
 void index_add(struct tree *index, uint64_t hash, uint64_t id);
 void index_remove(struct tree *index, uint64_t hash, uint64_t id);
 
-/* The smallest id above `after` under this hash, 0 when there is none. */
+/* The smallest id above `after`, which is no more than USER_ID_MAX, under this hash; 0 for none. */
 uint64_t index_next(const struct tree *index, uint64_t hash, uint64_t after);
 
 /* Asserts that it is sound, at most `versions` of it being held; counts the ids in it. */

@@ -205,9 +205,10 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
     if (after >= USER_ID_MAX)
         return after;
     uint64_t number = (after + 1) / USERS_PAGE;
-    unsigned i = (after + 1) % USERS_PAGE;
     const struct records_page *page;
-    for (; (page = as_page(tree_next(tree, number, &number))) != NULL; number++, i = 0) {
+    for (; (page = as_page(tree_next(tree, number, &number))) != NULL; number++) {
+        /* The page of `after` itself may be gone, and this one a later one. */
+        unsigned i = number == (after + 1) / USERS_PAGE ? (after + 1) % USERS_PAGE : 0;
         for (; i < USERS_PAGE; i++) {
             if (page->at[i] == NULL)
                 continue;

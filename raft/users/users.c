@@ -463,7 +463,7 @@ uint64_t users_view_find(const struct users_view *view, enum users_by by, struct
 {
     assert(view->indexed);
     *ret_last = true;
-    if (by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX)
+    if ((by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX) || after >= USER_ID_MAX)
         return after;
     const struct tree *index = by == USERS_BY_NAME ? &view->names : &view->emails;
     uint64_t hash = by == USERS_BY_NAME ? users_hash(text) : users_hash_ignoring_case(text);

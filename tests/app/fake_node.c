@@ -130,21 +130,54 @@ static uint32_t *slot_of(struct fake_node *node, const struct request_id *id)
 }
 
 /* The user's id: that of the first write under this request id. */
-static uint64_t execute(struct fake_node *node, const struct call_write *write)
+static uint64_t execute(struct fake_node *node, const struct call_write *write, struct bytes name)
 {
     uint32_t *slot = slot_of(node, &write->request);
     if (*slot != 0)
         return *slot;
-    struct users_command command;
-    int bad = users_command_decode(write->command, &command);
-    assert(bad == 0 && node->record.created < FAKE_WRITES_MAX);
+    assert(node->record.created < FAKE_WRITES_MAX);
     unsigned at = node->record.created++;
     node->ids[at] = write->request;
-    uint8_t *name = malloc(command.create.name.len + 1);
-    memcpy(name, command.create.name.at, command.create.name.len);
-    node->names[at] = bytes_of(name, command.create.name.len);
+    uint8_t *copy = malloc(name.len + 1);
+    memcpy(copy, name.at, name.len);
+    node->names[at] = bytes_of(copy, name.len);
     *slot = at + 1;
     return at + 1;
+}
+
+static struct users_answer answer_to(struct fake_node *node, const struct call_write *write)
+{
+    struct fake_record *record = &node->record;
+    struct users_command command;
+    int bad = users_command_decode(write->command, &command);
+    assert(bad == 0 && write->command.len <= sizeof(record->command));
+    memcpy(record->command, write->command.at, write->command.len);
+    record->command_len = write->command.len;
+    if (node->script.answers)
+        return node->script.answer;
+    struct users_answer answer = {.index = record->created + 1};
+    uint64_t id;
+    switch (command.kind) {
+    case USERS_CREATE:
+        id = execute(node, write, command.create.name);
+        answer = (struct users_answer){
+            .kind = USERS_CREATED, .index = id + 1, .created = {.id = id, .etag = id + 1}};
+        return answer;
+    case USERS_REPLACE:
+        answer.kind = USERS_REPLACED;
+        answer.replaced = (struct users_replaced){command.replace.id, answer.index};
+        return answer;
+    case USERS_PATCH:
+        answer.kind = USERS_PATCHED;
+        answer.patched = (struct users_patched){command.patch.id, answer.index, command.patch.name,
+                                                command.patch.email};
+        return answer;
+    case USERS_DELETE:
+        answer.kind = USERS_DELETED;
+        answer.deleted.id = command.delete.id;
+        return answer;
+    }
+    UNREACHABLE();
 }
 
 static void refuse(struct link *link, uint64_t call, uint8_t reason)
@@ -169,7 +202,7 @@ static void on_write(struct run *run, struct link *link, const struct call_write
     }
     if (script->hold_writes)
         return;
-    uint64_t id = execute(node, write);
+    struct users_answer answer = answer_to(node, write);
     if (script->break_writes > 0) {
         script->break_writes--;
         link->closing = true;
@@ -179,14 +212,13 @@ static void on_write(struct run *run, struct link *link, const struct call_write
         put(link, &(struct call){.kind = CALL_UNKNOWN, .unknown = {.call = write->call}});
         return;
     }
-    uint8_t answer[64];
-    struct writer out = writer_of(answer, sizeof(answer));
-    users_answer_put(&out, &(struct users_answer){.kind = USERS_CREATED,
-                                                  .index = id + 1,
-                                                  .created = {.id = id, .etag = id + 1}});
-    put(link, &(struct call){
-                  .kind = CALL_WRITTEN,
-                  .written = {.call = write->call, .index = id + 1, .answer = writer_bytes(&out)}});
+    uint8_t encoded[USERS_ANSWER_BYTES_MAX];
+    struct writer out = writer_of(encoded, sizeof(encoded));
+    users_answer_put(&out, &answer);
+    put(link,
+        &(struct call){
+            .kind = CALL_WRITTEN,
+            .written = {.call = write->call, .index = answer.index, .answer = writer_bytes(&out)}});
 }
 
 static struct user user_at(struct fake_node *node, uint64_t id, uint8_t *made_up)
@@ -210,7 +242,7 @@ static void send_chunk(struct run *run, struct link *link, struct list *list)
     struct writer out = writer_of(packed, sizeof(packed));
     while (list->left > 0) {
         struct user user = user_at(node, list->next_id, made_up);
-        if (writer_room(&out) < 20 + user.name.len)
+        if (writer_room(&out) < USER_PACKED_BYTES(user.name.len, user.email.len))
             break;
         user_put(&out, &user);
         list->next_id++;
@@ -223,6 +255,7 @@ static void send_chunk(struct run *run, struct link *link, struct list *list)
     put(link, &(struct call){.kind = CALL_USERS,
                              .users = {.call = list->call,
                                        .index = node->record.created + 1,
+                                       .changed = run->script->changed,
                                        .last = list->left == 0,
                                        .users = writer_bytes(&out)}});
 }
@@ -241,6 +274,11 @@ static void on_list(struct run *run, struct link *link, const struct call_list *
         refuse(link, ask->call, run->script->refuse);
         return;
     }
+    struct fake_record *record = &run->node->record;
+    record->last_list = *ask;
+    assert(ask->text.len <= sizeof(record->text));
+    if (ask->text.len > 0)
+        memcpy(record->text, ask->text.at, ask->text.len);
     struct list *list = NULL;
     for (unsigned i = 0; i < LISTS_MAX && list == NULL; i++)
         if (!link->lists[i].open)

@@ -27,6 +27,9 @@ struct fake_script {
     unsigned break_lists_after; /* chunks: then the connection closes; 0 never */
     uint64_t users_made_up;     /* lists hold so many users, made up, instead of those written */
     unsigned made_up_name_bytes;
+    uint64_t changed; /* of lists */
+    bool answers;     /* writes are not executed, but have this answer: */
+    struct users_answer answer;
     struct call_status_is status; /* its `call` is filled in */
 };
 
@@ -39,6 +42,10 @@ struct fake_record {
     unsigned created;     /* users made: request ids seen for the first time */
     unsigned drops, lists, mores;
     struct request_id last_write;
+    uint8_t command[USERS_COMMAND_BYTES_MAX]; /* of the last write */
+    size_t command_len;
+    struct call_list last_list; /* its text is in: */
+    uint8_t text[USER_NAME_BYTES_MAX];
 };
 
 struct fake_node {

@@ -1,6 +1,7 @@
 #include "tests/app/records.h"
 
 #include <stdio.h>
+#include <string.h>
 
 void put_record(struct writer *out, unsigned type, unsigned id, struct bytes content,
                 unsigned padding)
@@ -63,6 +64,12 @@ void put_request(struct writer *out, const struct fcgi_ask *ask)
         put_pair(&pairs, "HTTP_AUTHORIZATION", bytes_of_text(ask->authorization));
     if (ask->id != NULL)
         put_pair(&pairs, "REQUEST_ID", bytes_of_text(ask->id));
+    for (size_t i = 0; i < ARRAY_LEN(ask->headers) && ask->headers[i] != NULL; i++) {
+        char name[64];
+        const char *equals = strchr(ask->headers[i], '=');
+        snprintf(name, sizeof(name), "%.*s", (int)(equals - ask->headers[i]), ask->headers[i]);
+        put_pair(&pairs, name, bytes_of_text(equals + 1));
+    }
     put_begin(out, 1, !ask->close);
     put_record(out, RECORD_PARAMS, 1, writer_bytes(&pairs), 3);
     put_record(out, RECORD_PARAMS, 1, bytes_of(NULL, 0), 0);

@@ -31,6 +31,7 @@ struct fcgi_ask {
     const char *id;            /* REQUEST_ID; NULL: none */
     const char *address;       /* SERVER_ADDR; NULL: 127.0.0.1; "": none */
     const char *authorization; /* HTTP_AUTHORIZATION; NULL: none */
+    const char *headers[4];    /* "HTTP_IF_MATCH=…": further parameters, up to a NULL */
     bool close;                /* do not keep the connection */
 };
 

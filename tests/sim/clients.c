@@ -1,3 +1,4 @@
+#include "tests/sim/wishes.h"
 #include "tests/sim/world.h"
 
 #include <stdio.h>
@@ -19,6 +20,8 @@ void clients_init(struct world *world)
 
 void clients_done(struct clients *clients)
 {
+    for (uint64_t i = 1; i < clients->ops; i++)
+        free((void *)clients->op[i].command.at);
     free(clients->op);
     free(clients->ask);
 }
@@ -41,15 +44,6 @@ uint64_t clients_number(const struct request_id *id)
     return request_id_equal(&made, id) ? number : 0;
 }
 
-/* Of different lengths, to fill segments unevenly. */
-static struct bytes name_of(uint64_t number, char text[256])
-{
-    int len = snprintf(text, 256, "user %llu ", (unsigned long long)number);
-    size_t more = (size_t)(number * 7 % 100);
-    memset(text + len, 'x', more);
-    return bytes_of(text, (size_t)len + more);
-}
-
 /* --- asking ----------------------------------------------------------------------------------- */
 
 uint64_t clients_op(struct world *world, uint32_t client, enum op_kind kind)
@@ -62,6 +56,8 @@ uint64_t clients_op(struct world *world, uint32_t client, enum op_kind kind)
     }
     clients->op[clients->ops] =
         (struct op){.kind = kind, .client = client, .floor = clients->ended};
+    if (kind == OP_WRITE)
+        clients->op[clients->ops].command = wishes_command(world, clients->ops, client == 0);
     return clients->ops++;
 }
 
@@ -73,14 +69,8 @@ static void send_op(struct world *world, struct machine *machine, uint64_t numbe
         replica_read(machine->replica, client, op->kind == OP_READ_STALE, 0);
         return;
     }
-    uint8_t encoded[USERS_COMMAND_BYTES_MAX];
-    char text[256];
-    struct writer out = writer_of(encoded, sizeof(encoded));
-    struct users_command command = {.kind = USERS_CREATE,
-                                    .create = {.name = name_of(number, text)}};
     struct request_id id = clients_request_id(number);
-    users_command_put(&out, &command);
-    replica_write(machine->replica, client, &id, writer_bytes(&out));
+    replica_write(machine->replica, client, &id, op->command);
 }
 
 uint64_t clients_ask(struct world *world, uint64_t number, uint32_t node)
@@ -172,16 +162,13 @@ void clients_written(struct world *world, uint32_t node, uint64_t call, uint64_t
         return;
     struct op *op = &world->clients.op[ask->op];
     unsigned long long number = ask->op;
-    if (answer->kind != USERS_CREATED || op->kind != OP_WRITE) {
+    if (op->kind != OP_WRITE) {
         world_break(world, "request %llu has an answer of another kind", number);
         return;
     }
-    uint64_t id = answer->created.id, at = answer->index;
-    TELL(world, node, "request % is written: user %, entry %, told at %", number, id, at, index);
-    RULE(world, !op->told || (op->id == id && op->index == at),
-         "request %llu was answered user %llu entry %llu, and now user %llu entry %llu", number,
-         (unsigned long long)op->id, (unsigned long long)op->index, (unsigned long long)id,
-         (unsigned long long)at);
+    uint64_t at = answer->index;
+    TELL(world, node, "request % is written: kind %, entry %, told at %", number, answer->kind, at,
+         index);
     RULE(world, at <= index, "request %llu is told at %llu, before its entry %llu", number,
          (unsigned long long)index, (unsigned long long)at);
     RULE(world, at > op->floor,
@@ -190,8 +177,10 @@ void clients_written(struct world *world, uint32_t node, uint64_t call, uint64_t
     RULE(world, op->applied == at,
          "request %llu is told to be entry %llu, and was executed by %llu", number,
          (unsigned long long)at, (unsigned long long)op->applied);
+    RULE(world, op->applied != at || wishes_answers_equal(answer, &op->answer),
+         "request %llu is told another answer than entry %llu gave", number,
+         (unsigned long long)at);
     op->told = true;
-    op->id = id;
     op->index = at;
     world->counts.written++;
     rules_acknowledged(world, at);
@@ -380,34 +369,13 @@ void clients_check_state(struct world *world, uint32_t node)
     users_check(users);
     struct users_view *view = users_pin(users);
     struct users_meta meta = users_view_meta(view);
-    uint64_t told = 0, there = 0;
-    for (uint64_t id = 1; id <= meta.users && !world->broken; id++) { /* ids are dense */
-        struct user user;
-        char text[256], name[256];
-        unsigned long long number = 0;
-        if (!users_view_get(view, id, &user) || user.name.len >= sizeof(text)) {
-            world_break(world, "node %u has no user %llu", node, (unsigned long long)id);
-            break;
-        }
-        memcpy(text, user.name.at, user.name.len);
-        text[user.name.len] = '\0';
-        bool ours = sscanf(text, "user %llu ", &number) == 1 && number < clients->ops &&
-                    bytes_equal(user.name, name_of(number, name));
-        RULE(world, ours, "node %u has user %llu, whom nobody asked for", node,
-             (unsigned long long)id);
-        if (!ours)
-            break;
-        struct op *op = &clients->op[number];
-        RULE(world, op->applied == user.index, "user %llu is of entry %llu, not of %llu",
-             (unsigned long long)id, (unsigned long long)user.index,
-             (unsigned long long)op->applied);
-        RULE(world, !op->told || op->id == id, "user %llu was told to be %llu",
-             (unsigned long long)id, (unsigned long long)op->id);
-        there += op->told;
+    rules_model(world, node, view);
+    for (uint64_t i = 1; i < clients->ops; i++) {
+        const struct op *op = &clients->op[i];
+        RULE(world, op->kind != OP_WRITE || !op->told || op->index <= meta.index,
+             "request %llu was acknowledged at %llu, and node %u ends at %llu",
+             (unsigned long long)i, (unsigned long long)op->index, node,
+             (unsigned long long)meta.index);
     }
-    for (uint64_t i = 1; i < clients->ops; i++)
-        told += clients->op[i].kind == OP_WRITE && clients->op[i].told;
-    RULE(world, told == there, "%llu writes were acknowledged, node %u has %llu of them",
-         (unsigned long long)told, node, (unsigned long long)there);
     users_unpin(view);
 }

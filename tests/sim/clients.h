@@ -5,7 +5,8 @@
  * The oracle: an acknowledged write has a place in the log, its index, and so has a read: the index
  * of the state that it saw. These places are an order of all operations in which each saw what the
  * ones before it did (rules.h compares the states); the history is linearizable if besides no
- * operation has a place before one that had ended when it began. That is checked at each answer.
+ * operation has a place before one that had ended when it began. That is checked at each answer,
+ * and that a write's answer is the model's (rules.h).
  */
 #ifndef ROLLCALL_TESTS_SIM_CLIENTS_H
 #define ROLLCALL_TESTS_SIM_CLIENTS_H
@@ -17,7 +18,7 @@
 
 enum op_kind { OP_WRITE, OP_READ, OP_READ_STALE };
 
-/* What a client wants: number i is write "user i", request id made of i. */
+/* What a client wants; request id made of its number. */
 struct op {
     enum op_kind kind;
     uint32_t client;
@@ -26,8 +27,10 @@ struct op {
     uint32_t open; /* asks whose answer may still come */
     bool ended;    /* the client has its answer, or has given up */
     bool told;     /* some answer came: */
-    uint64_t id, index;
-    uint64_t applied; /* the entry that executed it; 0: none so far */
+    uint64_t index;
+    uint64_t applied;           /* the entry that executed it; 0: none so far */
+    struct users_answer answer; /* then: what the model says that is to be told */
+    struct bytes command;       /* of a write: ours; see wishes.h */
 };
 
 enum ask_answer { ASK_OPEN, ASK_WRITTEN, ASK_REFUSED, ASK_UNKNOWN, ASK_READ };
@@ -90,7 +93,7 @@ void clients_readable(struct world *world, uint32_t node, uint64_t call);
 /* Whoever waits for this node waits in vain. */
 void clients_node_gone(struct world *world, uint32_t node);
 
-/* All that was acknowledged is in this state, once, as told, and nothing that was not asked. */
+/* All that was acknowledged is in this state, and its users are the model's. */
 void clients_check_state(struct world *world, uint32_t node);
 
 #endif

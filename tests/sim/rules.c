@@ -1,3 +1,4 @@
+#include "tests/sim/wishes.h"
 #include "tests/sim/world.h"
 
 #include "raft/core/state.h"
@@ -9,6 +10,7 @@
 
 void rules_done(struct rules *rules)
 {
+    model_done(&rules->model);
     free(rules->leader);
     free(rules->entry);
     for (uint32_t i = 0; i <= SIM_NODES; i++)
@@ -131,8 +133,39 @@ static void executed(struct world *world, struct op *op, uint64_t number, uint64
     op->applied = index;
 }
 
+/* The model applies it too. The request's texts are those of the client, who keeps them. */
+static void apply_to_model(struct world *world, struct users *users, uint64_t index,
+                           uint64_t number, const struct users_request *request,
+                           const struct users_answer *answer)
+{
+    struct model *model = &world->rules.model;
+    if (model->room == 0)
+        model_init(model, world->machine[1].settings.answers_max);
+    if (request == NULL) {
+        model_skip(model, index);
+    } else {
+        struct op *op = &world->clients.op[number];
+        struct users_request wish = {.id = request->id, .time_ms = request->time_ms};
+        int bad = users_command_decode(op->command, &wish.command);
+        assert(bad == 0);
+        struct users_answer expected = model_apply(model, index, &wish);
+        RULE(world, wishes_answers_equal(answer, &expected),
+             "entry %llu is answered with kind %u, and should be with %u", LLU(index), answer->kind,
+             expected.kind);
+        if (expected.index == index)
+            op->answer = expected;
+    }
+    struct users_meta meta = users_meta(users);
+    RULE(world,
+         meta.users == model->count && meta.next_id == model->next_id &&
+             meta.changed == model->changed && meta.time_ms == model->time_ms &&
+             meta.keys_first == model->keys.first && meta.keys_next == model->keys.next &&
+             meta.answers_first == model->recent.first && meta.answers_next == model->recent.next,
+         "the state after entry %llu counts other things than the model does", LLU(index));
+}
+
 void rules_applied(struct world *world, struct users *users, uint64_t index,
-                   const struct users_request *request)
+                   const struct users_request *request, const struct users_answer *answer)
 {
     struct rules_entry *entry = entry_at(&world->rules, index);
     uint64_t number = request != NULL ? clients_number(&request->id) : 0;
@@ -151,11 +184,32 @@ void rules_applied(struct world *world, struct users *users, uint64_t index,
     }
     *entry =
         (struct rules_entry){.applied = true, .op = number, .digest = digest, .term = entry->term};
-    struct users_answer answer;
+    apply_to_model(world, users, index, number, request, answer);
     /* A second entry of a request changes nothing: then its answer speaks of the first. */
-    if (request != NULL && users_answered(users, &request->id, &answer) &&
-        answer.kind == USERS_CREATED && answer.index == index)
+    if (request != NULL && answer->index == index)
         executed(world, &world->clients.op[number], number, index);
+}
+
+void rules_model(struct world *world, uint32_t node, const struct users_view *view)
+{
+    const struct model *model = &world->rules.model;
+    struct users_meta meta = users_view_meta(view);
+    RULE(world, meta.index == model->index, "node %u ends at %llu, and others at %llu", node,
+         LLU(meta.index), LLU(model->index));
+    for (uint64_t id = 1; id < model->next_id && !world->broken; id++) {
+        const struct model_user *expected = &model->user[id];
+        struct user user;
+        bool there = users_view_get(view, id, &user);
+        RULE(world,
+             there == (expected->index != 0) && (!there || model_same_user(&user, id, expected)),
+             "node %u has another user %llu than the model", node, LLU(id));
+        uint8_t at[USER_PACKED_BYTES_MAX];
+        struct writer out = writer_of(at, sizeof(at));
+        bool last;
+        if (there && user.email.len > 0)
+            RULE(world, users_view_find(view, USERS_BY_EMAIL, user.email, 0, 1, &out, &last) == id,
+                 "node %u does not find user %llu by email", node, LLU(id));
+    }
 }
 
 uint64_t rules_last_change(const struct world *world, uint64_t index)
@@ -304,7 +358,7 @@ struct users_answer __wrap_users_apply(struct users *users, uint64_t index,
 {
     struct users_answer answer = __real_users_apply(users, index, request);
     if (world_now != NULL)
-        rules_applied(world_now, users, index, request);
+        rules_applied(world_now, users, index, request, &answer);
     return answer;
 }
 
@@ -312,5 +366,5 @@ void __wrap_users_skip(struct users *users, uint64_t index)
 {
     __real_users_skip(users, index);
     if (world_now != NULL)
-        rules_applied(world_now, users, index, NULL);
+        rules_applied(world_now, users, index, NULL, NULL);
 }

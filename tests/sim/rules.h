@@ -12,7 +12,9 @@
  *   forward       term, commit and applied never go back within a life, the term never at all
  *   durable       what a node said its disk has, it finds again; what is acknowledged to a client
  *                 is on a majority's disks
- *   once          no request is executed by two entries; ids are dense
+ *   once          no request is executed by two entries
+ *   model         the first time that an entry is applied anywhere, its answer and the state after
+ *                 it are those of plain arrays (tests/users/model.h) that apply it too
  *
  * clients.h has the rest: what clients were told.
  */
@@ -21,6 +23,7 @@
 
 #include "raft/node/replica.h"
 #include "tests/sim/net.h"
+#include "tests/users/model.h"
 
 struct rules_entry {
     bool applied;
@@ -48,6 +51,7 @@ struct rules {
     struct rules_entry *entry; /* by index */
     struct rules_node node[SIM_NODES + 1];
     uint64_t checks;
+    struct model model; /* of all that was applied anywhere; no room until something was */
 };
 
 struct world;
@@ -63,9 +67,11 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
 void rules_died(struct world *world, uint32_t node);
 /* Its disk is empty: it remembers nothing. */
 void rules_wiped(struct world *world, uint32_t node);
-/* A state has applied this entry; request NULL: it holds none. */
+/* A state has applied this entry; request and answer NULL: it holds none. */
 void rules_applied(struct world *world, struct users *users, uint64_t index,
-                   const struct users_request *request);
+                   const struct users_request *request, const struct users_answer *answer);
+/* All users of this newest version are the model's, and found by their emails. */
+void rules_model(struct world *world, uint32_t node, const struct users_view *view);
 /* A client is told that entry `index` is executed. */
 void rules_acknowledged(struct world *world, uint64_t index);
 /* The last entry at or before `index` that executed a request: what a reader at `index` saw. */

@@ -237,3 +237,100 @@ Test(answers, goes_on_as_it_would_have_after_a_load)
     answers_done(&long_lived);
     answers_done(&fresh);
 }
+
+/* --- under keys ------------------------------------------------------------------------------- */
+
+static struct users_past keyed_of(uint64_t sequence, uint64_t time_ms)
+{
+    struct users_past past = past_of(sequence);
+    past.keyed = true;
+    past.time_ms = time_ms;
+    return past;
+}
+
+Test(answers, that_are_forgotten_keep_their_place_and_nothing_else)
+{
+    struct answers answers;
+    answers_init(&answers, 128, true);
+    for (uint64_t sequence = 0; sequence < 10; sequence++) {
+        struct users_past past = keyed_of(sequence, sequence);
+        answers_remember(&answers, &past);
+    }
+    struct tree held = tree_hold(&answers.tree);
+    struct users_past past = keyed_of(3, 3), found;
+    cr_assert(answers_find(&answers, &past.id, &found) && found.sequence == 3);
+    answers_forget(&answers, &found);
+    cr_assert(not(answers_find(&answers, &past.id, &found)));
+    past = keyed_of(10, 10);
+    past.id = request_id_of(3);
+    answers_remember(&answers, &past); /* under the same key, anew */
+    cr_assert(answers_find(&answers, &past.id, &found) && found.sequence == 10);
+    answers_check(&answers, 2, 12, 11);
+    static struct users_past_page page;
+    cr_assert(answers_diff(&held, &answers.tree, 0, &page));
+    cr_assert(eq(u32, page.count, 11));
+    cr_assert(page.at[3].forgotten && !page.at[2].forgotten);
+    cr_assert(answers_diff(NULL, &held, 0, &page) && !page.at[3].forgotten, "not in that version");
+    tree_drop(&held);
+    answers_done(&answers);
+}
+
+Test(answers, expire_a_page_at_a_time_once_its_newest_is_old)
+{
+    struct answers answers;
+    answers_init(&answers, 256, true);
+    for (uint64_t sequence = 0; sequence < 200; sequence++) {
+        struct users_past past = keyed_of(sequence, 1000 + sequence);
+        answers_remember(&answers, &past);
+    }
+    answers_expire(&answers, 1063);
+    cr_assert(zero(u64, answers.first), "its newest is of 1063");
+    answers_expire(&answers, 1064);
+    cr_assert(eq(u64, answers.first, 64));
+    answers_expire(&answers, UINT64_MAX);
+    cr_assert(eq(u64, answers.first, 128), "one at a time");
+    answers_expire(&answers, UINT64_MAX);
+    answers_expire(&answers, UINT64_MAX);
+    cr_assert(eq(u64, answers.first, 192), "the newest page stays");
+    answers_check(&answers, 1, 202, 201);
+    answers_done(&answers);
+}
+
+/* Whatever time a damaged snapshot gives one that is forgotten, and so is in no digest. */
+Test(answers, expire_with_one_that_is_forgotten)
+{
+    struct answers answers;
+    answers_init(&answers, 256, true);
+    for (uint64_t sequence = 0; sequence < 70; sequence++) {
+        struct users_past past = keyed_of(sequence, sequence);
+        past.forgotten = sequence == 63;
+        past.time_ms = past.forgotten ? UINT64_MAX : sequence;
+        cr_assert(zero(int, answers_load(&answers, &past)));
+    }
+    answers_expire(&answers, 64);
+    cr_assert(eq(u64, answers.first, 64));
+    answers_done(&answers);
+}
+
+Test(answers, hold_so_many_bytes_of_text_and_no_more)
+{
+    static uint8_t name[USER_NAME_BYTES_MAX];
+    struct answers answers;
+    uint64_t most = 0;
+    answers_init(&answers, 256, false);
+    for (uint64_t sequence = 0; sequence < 1000; sequence++) {
+        struct users_past past = past_of(sequence);
+        past.answer = (struct users_answer){
+            .kind = USERS_PATCHED,
+            .index = sequence + 1,
+            .patched = {.id = 1, .etag = 1, .name = bytes_of(name, sizeof(name))},
+        };
+        answers_remember(&answers, &past);
+        must(answers.text_bytes <= 256 * ANSWERS_TEXT_BYTES);
+        if (most < answers.text_bytes)
+            most = answers.text_bytes;
+    }
+    cr_assert(eq(u64, most, 256 * ANSWERS_TEXT_BYTES));
+    answers_check(&answers, 1, 2, 1000);
+    answers_done(&answers);
+}

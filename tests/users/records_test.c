@@ -235,3 +235,42 @@ Test(records, versions_share_records_and_keep_their_own_pages)
     cr_assert(user_is(&before, 1, 1, "Alice"));
     tree_drop(&held);
 }
+
+Test(records, replaced_and_removed_leave_older_versions_alone)
+{
+    struct records records;
+    struct user user;
+    records_init(&records);
+    uint64_t empty = records.digest;
+    add(&records, 1, 1, "Alice");
+    add(&records, 2, 2, "Bob");
+    struct tree held = tree_hold(&records.tree);
+    cr_assert(records_get(&records.tree, 1, &user));
+    user.index = 3; /* its name borrowed from what is replaced */
+    user.email = bytes_of_text("alice@example.org");
+    records_replace(&records, &user);
+    cr_assert(records_get(&records.tree, 1, &user) && user_is(&user, 1, 3, "Alice"));
+    cr_assert(bytes_equal(user.email, bytes_of_text("alice@example.org")));
+    records_remove(&records, 2);
+    cr_assert(not(records_get(&records.tree, 2, &user)));
+    cr_assert(records_get(&held, 1, &user) && user_is(&user, 1, 1, "Alice") && user.email.len == 0);
+    cr_assert(records_get(&held, 2, &user) && user_is(&user, 2, 2, "Bob"));
+    static struct users_page page;
+    cr_assert(records_diff(&held, &records.tree, 0, &page));
+    cr_assert(page.count == 1 && page.changed == 1 && page.removed == 1 && page.removed_id[0] == 2);
+    records_check(&records, 2, 3, 3);
+    records_remove(&records, 1);
+    cr_assert(zero(u64, records.count));
+    cr_assert(eq(u64, records.digest, empty));
+    cr_assert(zero(u64, tree_check(&records.tree, 1)), "no page is left");
+    tree_drop(&held);
+    records_done(&records);
+}
+
+Test(records, who_is_not_there_cannot_be_removed, .signal = SIGABRT)
+{
+    struct records records;
+    records_init(&records);
+    add(&records, 1, 1, "Alice");
+    records_remove(&records, 2);
+}

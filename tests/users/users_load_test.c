@@ -171,6 +171,29 @@ Test(users_load, refuses_the_impossible_at_once)
     }
 }
 
+Test(users_load, refuses_emails_that_two_have_or_that_are_none)
+{
+    static const struct {
+        const char *first, *second;
+        int error;
+    } rows[] = {
+        {"ann@example.org", "ann@example.org", -EBADMSG},
+        {"ann@example.org", "ANN@Example.ORG", -EBADMSG},
+        {"", "", 0},
+        {"ann@example.org", "", 0},
+        {"ann@example.org", "ann@example.com", 0},
+        {"ann@example.org", "ann", -EBADMSG},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct users *users = users_new(64);
+        struct user user = {.id = 1, .index = 1, .email = bytes_of_text(rows[i].first)};
+        cr_assert(zero(int, users_load_user(users, &user)));
+        user = (struct user){.id = 2, .index = 2, .email = bytes_of_text(rows[i].second)};
+        cr_expect(eq(int, users_load_user(users, &user), rows[i].error), "row %zu", i);
+        users_free(users);
+    }
+}
+
 /* Loads one user, one answer or both, with their true counts and digest, and the rest of meta. */
 static int load_few(const struct user *user, const struct users_past *past, uint64_t index,
                     uint64_t next_id)

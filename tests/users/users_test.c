@@ -271,3 +271,28 @@ Test(users, a_difference_is_found_among_many_that_are_shared)
     users_unpin(now);
     users_free(users);
 }
+
+/* Lists from any id on, while one page after the other is emptied. */
+Test(users, a_list_goes_on_after_users_who_are_all_gone)
+{
+    struct users *users = users_new(64);
+    for (uint64_t id = 1; id <= 200; id++)
+        create(users, id, id, "somebody");
+    for (uint64_t gone = 1; gone <= 190; gone++) {
+        struct users_request request = {
+            .id = request_id_of(1000 + gone),
+            .command = {.kind = USERS_DELETE, .delete = {.id = gone}},
+        };
+        must(users_apply(users, 200 + gone, &request).kind == USERS_DELETED);
+        struct users_view *view = users_pin(users);
+        for (uint64_t after = 0; after < 200; after++) {
+            uint8_t at[USER_PACKED_BYTES_MAX];
+            struct writer out = writer_of(at, sizeof(at));
+            bool last;
+            uint64_t first = after > gone ? after + 1 : gone + 1;
+            must(users_view_list(view, after, 1, &out, &last) == first && last == (first == 200));
+        }
+        users_unpin(view);
+    }
+    users_free(users);
+}

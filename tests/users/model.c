@@ -1,0 +1,367 @@
+#include "tests/users/model.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+/* --- texts ------------------------------------------------------------------------------------ */
+
+static const uint8_t *letters(void)
+{
+    static uint8_t at[2 * USER_NAME_BYTES_MAX];
+    for (size_t i = 0; i < sizeof(at) && at[i] == 0; i++)
+        at[i] = (uint8_t)('a' + i % 25 + i / 256);
+    return at;
+}
+
+/* One in 16 is empty, one in 16 as long as can be or too long, the others have 1 to 40 bytes. */
+struct bytes model_name(uint64_t number)
+{
+    uint64_t mixed = number * UINT64_C(0x9e3779b97f4a7c15);
+    const uint8_t *at = letters() + (mixed >> 8) % 500;
+    uint64_t size = (mixed >> 20) % 16;
+    if (size == 0)
+        return bytes_of(at, 0);
+    if (size == 1)
+        return bytes_of(at, USER_NAME_BYTES_MAX + (mixed >> 30) % 8 / 7);
+    return bytes_of(at, 1 + (mixed >> 40) % 40);
+}
+
+static void make_email(uint64_t number, char *text)
+{
+    static const char *const bad[MODEL_EMAILS_BAD] = {"nobody", "@example.org", "ann@", "a@b@c",
+                                                      "@"};
+    static const char longest[] = "a-local-part-that-goes-on-and-on-and-on-";
+    if (number > MODEL_EMAILS) {
+        snprintf(text, USER_EMAIL_BYTES_MAX + 2, "%s", bad[number - MODEL_EMAILS - 1]);
+        return;
+    }
+    unsigned base = (unsigned)(number - 1) / 2;
+    bool upper = number % 2 == 0;
+    int len = snprintf(text, USER_EMAIL_BYTES_MAX + 2, "%s%u@%s", upper ? "USER" : "user", base,
+                       upper ? "Example.ORG" : "example.org");
+    /* One in 8 is as long as can be, and one as long as cannot. */
+    size_t total = base == 5 ? USER_EMAIL_BYTES_MAX + 1 : USER_EMAIL_BYTES_MAX;
+    for (size_t i = (size_t)len; base % 8 == 5 && i < total; i++)
+        text[i] = longest[i % (sizeof(longest) - 1)];
+}
+
+struct bytes model_email(uint64_t number)
+{
+    static char text[MODEL_EMAILS + MODEL_EMAILS_BAD + 1][USER_EMAIL_BYTES_MAX + 2];
+    assert(number < ARRAY_LEN(text));
+    if (number > 0 && text[number][0] == '\0')
+        make_email(number, text[number]);
+    return bytes_of_text(text[number]);
+}
+
+bool model_same_email(struct bytes a, struct bytes b)
+{
+    return a.len == b.len && strncasecmp((const char *)a.at, (const char *)b.at, a.len) == 0;
+}
+
+bool model_same_user(const struct user *user, uint64_t id, const struct model_user *expected)
+{
+    return user->id == id && user->index == expected->index &&
+           bytes_equal(user->name, expected->name) && bytes_equal(user->email, expected->email);
+}
+
+/* --- conditions ------------------------------------------------------------------------------- */
+
+static bool is_listed(const struct condition *condition, uint64_t tag)
+{
+    bool listed = false;
+    for (size_t i = 0; i + 8 <= condition->tags.len; i += 8) {
+        uint64_t at;
+        memcpy(&at, condition->tags.at + i, 8); /* little-endian, like every machine here */
+        listed |= at == tag;
+    }
+    return listed;
+}
+
+static bool holds(const struct users_command *command, uint64_t tag)
+{
+    const struct condition *match = &command->if_match, *none = &command->if_none_match;
+    if (match->kind == CONDITION_LIST && !is_listed(match, tag))
+        return false;
+    return none->kind != CONDITION_ANY && !(none->kind == CONDITION_LIST && is_listed(none, tag));
+}
+
+/* --- commands --------------------------------------------------------------------------------- */
+
+static struct users_answer rejected(uint64_t id)
+{
+    return (struct users_answer){.kind = USERS_REJECTED, .rejected = {.id = id}};
+}
+
+static struct users_answer failed(uint64_t id, uint64_t etag)
+{
+    return (struct users_answer){.kind = USERS_CONDITION_FAILED,
+                                 .condition_failed = {.id = id, .etag = etag}};
+}
+
+static bool is_email(struct bytes email)
+{
+    size_t ats = 0;
+    for (size_t i = 0; i < email.len; i++)
+        ats += email.at[i] == '@';
+    return email.len <= USER_EMAIL_BYTES_MAX && ats == 1 && email.at[0] != '@' &&
+           email.at[email.len - 1] != '@';
+}
+
+/* Text that cannot be, or an email that somebody else has. */
+static bool is_refused(const struct model *m, uint64_t id, struct bytes name, struct bytes email,
+                       struct users_answer *ret_answer)
+{
+    *ret_answer = rejected(id);
+    if (name.len > USER_NAME_BYTES_MAX || (email.len > 0 && !is_email(email)))
+        return true;
+    for (uint64_t other = 1; email.len > 0 && other < m->next_id; other++)
+        if (other != id && m->user[other].index != 0 &&
+            model_same_email(m->user[other].email, email)) {
+            *ret_answer =
+                (struct users_answer){.kind = USERS_EMAIL_TAKEN, .email_taken = {.id = other}};
+            return true;
+        }
+    return false;
+}
+
+static struct users_answer create_user(struct model *m, const struct users_command *command)
+{
+    struct users_answer answer;
+    bool refused = is_refused(m, 0, command->create.name, command->create.email, &answer);
+    if (refused && answer.kind == USERS_REJECTED)
+        return answer;
+    if (!holds(command, m->changed))
+        return failed(0, m->changed);
+    if (refused)
+        return answer;
+    uint64_t id = m->next_id++;
+    m->user[id] = (struct model_user){m->index, command->create.name, command->create.email};
+    m->count++;
+    m->changed = m->index;
+    return (struct users_answer){.kind = USERS_CREATED, .created = {.id = id, .etag = m->index}};
+}
+
+/* False: the user is not there, or not as is demanded. */
+static bool is_there(const struct model *m, const struct users_command *command, uint64_t id,
+                     struct users_answer *ret_answer)
+{
+    if (id == 0 || id >= m->next_id || m->user[id].index == 0) {
+        *ret_answer = (struct users_answer){.kind = USERS_NOT_FOUND, .not_found = {.id = id}};
+        return false;
+    }
+    *ret_answer = failed(id, m->user[id].index);
+    return holds(command, m->user[id].index);
+}
+
+/* False: `ret_answer` says why not. */
+static bool set_user(struct model *m, uint64_t id, struct bytes name, struct bytes email,
+                     struct users_answer *ret_answer)
+{
+    struct model_user *user = &m->user[id];
+    if (is_refused(m, id, name, email, ret_answer))
+        return false;
+    if (bytes_equal(user->name, name) && bytes_equal(user->email, email))
+        return true;
+    *user = (struct model_user){m->index, name, email};
+    m->changed = m->index;
+    return true;
+}
+
+static struct users_answer replace_user(struct model *m, const struct users_command *command)
+{
+    const struct users_replace *wish = &command->replace;
+    struct users_answer answer;
+    if (is_there(m, command, wish->id, &answer) &&
+        set_user(m, wish->id, wish->name, wish->email, &answer))
+        answer = (struct users_answer){
+            .kind = USERS_REPLACED,
+            .replaced = {.id = wish->id, .etag = m->user[wish->id].index},
+        };
+    return answer;
+}
+
+static struct users_answer patch_user(struct model *m, const struct users_command *command)
+{
+    const struct users_patch *wish = &command->patch;
+    struct model_user *user = &m->user[wish->id];
+    struct users_answer answer;
+    if (wish->sets > 3)
+        return rejected(wish->id);
+    if (is_there(m, command, wish->id, &answer) &&
+        set_user(m, wish->id, (wish->sets & USERS_SETS_NAME) != 0 ? wish->name : user->name,
+                 (wish->sets & USERS_SETS_EMAIL) != 0 ? wish->email : user->email, &answer))
+        answer = (struct users_answer){
+            .kind = USERS_PATCHED,
+            .patched = {wish->id, user->index, user->name, user->email},
+        };
+    return answer;
+}
+
+static struct users_answer delete_user(struct model *m, const struct users_command *command)
+{
+    uint64_t id = command->delete.id;
+    struct users_answer answer;
+    if (is_there(m, command, id, &answer)) {
+        m->user[id] = (struct model_user){.index = 0};
+        m->count--;
+        m->changed = m->index;
+        answer = (struct users_answer){.kind = USERS_DELETED, .deleted = {.id = id}};
+    }
+    return answer;
+}
+
+static struct users_answer carry_out(struct model *m, const struct users_command *command)
+{
+    switch (command->kind) {
+    case USERS_CREATE:
+        return create_user(m, command);
+    case USERS_REPLACE:
+        return replace_user(m, command);
+    case USERS_PATCH:
+        return patch_user(m, command);
+    case USERS_DELETE:
+        return delete_user(m, command);
+    }
+    UNREACHABLE();
+}
+
+/* --- what is remembered ----------------------------------------------------------------------- */
+
+static struct model_past *find(struct model_table *table, const struct request_id *id)
+{
+    for (uint64_t i = table->first; i < table->next; i++)
+        if (!table->at[i].forgotten && request_id_equal(&table->at[i].id, id))
+            return &table->at[i];
+    return NULL;
+}
+
+static uint64_t texts(const struct model_table *table)
+{
+    uint64_t bytes = 0;
+    for (uint64_t i = table->first; i < table->next; i++) {
+        const struct users_answer *answer = &table->at[i].answer;
+        if (!table->at[i].forgotten && answer->kind == USERS_PATCHED)
+            bytes += answer->patched.name.len + answer->patched.email.len;
+    }
+    return bytes;
+}
+
+/* At most `max` answers, and of texts 256 bytes for each of these; the oldest go in pages. */
+static void remember(struct model_table *table, uint64_t max, struct model_past past)
+{
+    table->at[table->next++] = past;
+    while (table->next - table->first > max ||
+           (table->next - table->first > USERS_PAGE && texts(table) > 256 * max))
+        table->first += USERS_PAGE;
+}
+
+static struct users_answer under_key(struct model *m, const struct users_command *command)
+{
+    struct model_past *past = find(&m->keys, &command->key.id);
+    struct users_answer answer;
+    if (past != NULL && past->time_ms + USERS_KEYS_MS <= m->time_ms) {
+        past->forgotten = true;
+        past = NULL;
+    }
+    if (past == NULL) {
+        answer = carry_out(m, command);
+        answer.index = m->index;
+        remember(&m->keys, m->answers_max,
+                 (struct model_past){.id = command->key.id,
+                                     .fingerprint = command->key.fingerprint,
+                                     .time_ms = m->time_ms,
+                                     .answer = answer});
+        return answer;
+    }
+    if (!request_id_equal(&past->fingerprint, &command->key.fingerprint))
+        return (struct users_answer){.kind = USERS_KEY_REUSED,
+                                     .key_reused = {.first = past->answer.index}};
+    answer = past->answer;
+    answer.replayed = true;
+    return answer;
+}
+
+/* With each request the oldest page of keys goes, if all of it is a day old; one page stays. */
+static void expire(struct model *m)
+{
+    struct model_table *keys = &m->keys;
+    if (keys->next - keys->first > USERS_PAGE &&
+        keys->at[keys->first + USERS_PAGE - 1].time_ms + USERS_KEYS_MS <= m->time_ms)
+        keys->first += USERS_PAGE;
+}
+
+/* --- the whole -------------------------------------------------------------------------------- */
+
+static void *enlarged(void *at, uint64_t was, uint64_t is, size_t size)
+{
+    uint8_t *more = realloc(at, is * size);
+    assert(more != NULL);
+    memset(more + was * size, 0, (is - was) * size);
+    return more;
+}
+
+static void reserve(struct model *m, uint64_t room)
+{
+    if (room <= m->room)
+        return;
+    m->user = enlarged(m->user, m->room, room, sizeof(*m->user));
+    m->recent.at = enlarged(m->recent.at, m->room, room, sizeof(*m->recent.at));
+    m->keys.at = enlarged(m->keys.at, m->room, room, sizeof(*m->keys.at));
+    m->room = room;
+}
+
+void model_init(struct model *m, uint64_t answers_max)
+{
+    *m = (struct model){.answers_max = answers_max, .next_id = 1};
+    reserve(m, 1024);
+}
+
+void model_done(struct model *m)
+{
+    free(m->user);
+    free(m->recent.at);
+    free(m->keys.at);
+    *m = (struct model){.room = 0};
+}
+
+void model_copy(struct model *copy, const struct model *m)
+{
+    struct model old = *copy;
+    reserve(&old, m->room);
+    memcpy(old.user, m->user, m->room * sizeof(*m->user));
+    memcpy(old.recent.at, m->recent.at, m->room * sizeof(*m->recent.at));
+    memcpy(old.keys.at, m->keys.at, m->room * sizeof(*m->keys.at));
+    *copy = *m;
+    copy->room = old.room;
+    copy->user = old.user;
+    copy->recent.at = old.recent.at;
+    copy->keys.at = old.keys.at;
+}
+
+void model_skip(struct model *m, uint64_t index)
+{
+    assert(index > m->index);
+    m->index = index;
+}
+
+struct users_answer model_apply(struct model *m, uint64_t index,
+                                const struct users_request *request)
+{
+    model_skip(m, index);
+    if (m->next_id + 2 >= m->room || m->recent.next + 1 >= m->room)
+        reserve(m, 2 * m->room);
+    if (m->time_ms < request->time_ms)
+        m->time_ms = request->time_ms;
+    expire(m);
+    const struct model_past *past = find(&m->recent, &request->id);
+    if (past != NULL)
+        return past->answer;
+    const struct users_command *command = &request->command;
+    struct users_answer answer = command->keyed ? under_key(m, command) : carry_out(m, command);
+    answer.index = index;
+    remember(&m->recent, m->answers_max, (struct model_past){.id = request->id, .answer = answer});
+    return answer;
+}
