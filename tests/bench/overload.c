@@ -100,7 +100,7 @@ static void on_answer(struct bench *b, struct connection *c)
     }
     answer[got] = '\0';
     uint64_t took_ns = now_ns() - c->sent_ns;
-    int status = atoi(answer + 9);
+    int status = (int)strtol(answer + 9, NULL, 10);
     bool closes = strstr(answer, "\r\nConnection: close") != NULL;
     c->sent_ns = 0;
     if (status == 201) {
