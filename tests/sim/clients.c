@@ -367,7 +367,7 @@ void clients_check_state(struct world *world, uint32_t node)
     struct clients *clients = &world->clients;
     struct users *users = replica_users(world->machine[node].replica);
     users_check(users);
-    struct users_view *view = users_pin(users);
+    struct users_view *view = users_pin_indexed(users);
     struct users_meta meta = users_view_meta(view);
     rules_model(world, node, view);
     for (uint64_t i = 1; i < clients->ops; i++) {

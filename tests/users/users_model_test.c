@@ -228,7 +228,7 @@ static void expect_diff(const struct version *old, const struct version *now)
 static void pin(struct play *p, struct version *v)
 {
     users_unpin(v->view);
-    v->view = users_pin(p->users);
+    v->view = users_pin_indexed(p->users);
     v->meta = users_meta(p->users);
     model_copy(&v->model, &p->model);
 }
