@@ -2,6 +2,7 @@
 
 #include "app/body.h"
 #include "app/listing.h"
+#include "app/reading.h"
 #include "app/page.h"
 #include "app/route.h"
 
@@ -167,5 +168,5 @@ void handle_list(struct exchange *x)
     if (fault != NULL)
         respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
     else
-        ask(x, on_list_answer);
+        reading_ask(x, on_list_answer);
 }

@@ -59,5 +59,5 @@ void handle_item(struct exchange *x)
     }
     x->call.ask.list.after = x->request.user_id - 1;
     x->call.ask.list.limit = 1;
-    ask(x, on_item_answer);
+    reading_ask(x, on_item_answer);
 }

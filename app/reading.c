@@ -43,14 +43,21 @@ const char *reading_begin(struct exchange *x)
         return "`consistency` must be `linearizable` or `stale`, once";
     if (reading_number(&x->request, "min_index", 0, USER_ID_MAX, &min_index) < 0)
         return "`min_index` must be a number, as in `Raft-Index`, once";
-    const char *fault = preconditions_read(&x->request, x->tags, &x->conditions);
-    if (fault != NULL)
-        return fault;
     x->call.ask = (struct call){
         .kind = CALL_LIST,
         .list = {.consistency = consistency, .min_index = min_index},
     };
     return NULL;
+}
+
+void reading_ask(struct exchange *x,
+                 void (*on_answer)(struct node_call *, const struct node_answer *))
+{
+    const char *fault = preconditions_read(&x->request, x->tags, &x->conditions);
+    if (fault != NULL)
+        respond_problem(x, PROBLEM_BAD_REQUEST, fault);
+    else
+        ask(x, on_answer);
 }
 
 struct response reading_response(const struct exchange *x, uint64_t index, uint64_t etag)

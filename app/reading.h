@@ -10,10 +10,14 @@ NODISCARD int reading_number(const struct request *request, const char *name, ui
                              uint64_t max, uint64_t *ret_value);
 
 /*
- * Makes call.ask a LIST of everything, as fresh as `consistency` and `min_index` of the query say,
- * and reads the request's conditions. NULL, or what is wrong.
+ * Makes call.ask a LIST of everything, as fresh as `consistency` and `min_index` of the query say.
+ * NULL, or what is wrong with the query.
  */
 const char *reading_begin(struct exchange *x);
+
+/* Asks it, on the request's conditions; when these are none, that is answered. */
+void reading_ask(struct exchange *x,
+                 void (*on_answer)(struct node_call *, const struct node_answer *));
 
 /* What an answer of 200 begins with. */
 struct response reading_response(const struct exchange *x, uint64_t index, uint64_t etag);

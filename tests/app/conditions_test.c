@@ -190,3 +190,26 @@ Test(conditions, lookups_and_min_index_reach_the_node_and_go_on_in_the_link)
     }
     stage_stop(stage);
 }
+
+/* The same problem, whatever the method: it is not the query's. */
+Test(conditions, that_are_none_are_a_bad_request)
+{
+    static const struct {
+        const char *method, *uri;
+    } rows[] = {
+        {"GET", "/users/3"},
+        {"HEAD", "/users/3"},
+        {"GET", "/users"},
+        {"DELETE", "/users/3"},
+    };
+    struct stage *stage = stage_of_ten();
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply *reply = get_if(stage, rows[i].method, rows[i].uri, "HTTP_IF_MATCH=4");
+        cr_expect(eq(int, reply->status, 400), "%s %s", rows[i].method, rows[i].uri);
+        cr_expect(strcmp(rows[i].method, "HEAD") == 0 ||
+                      strstr(reply->body, "/problems/bad-request") != NULL,
+                  "%s", reply->body);
+        free(reply);
+    }
+    stage_stop(stage);
+}
