@@ -120,7 +120,7 @@ $(B)/crash: $(call obj,$(CRASH) $(PURE) $(filter raft/node/wal% raft/node/hard_s
 	$(LINK)
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
-	$(LINK) $(NODE_LIBS) -fsanitize=fuzzer
+	$(LINK) $(NODE_LIBS) -ljson-c -fsanitize=fuzzer
 
 # Objects depend on the flags: changed flags rebuild, and nothing else does.
 $(B)/flags: FORCE

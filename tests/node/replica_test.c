@@ -212,6 +212,57 @@ Test(replica, answers_reads_when_the_state_is_fresh_enough)
     rig_free(rig);
 }
 
+Test(replica, answers_a_read_once_the_entry_that_it_wants_is_applied)
+{
+    struct rig *rig = ready_rig();
+    uint64_t applied = replica_status(rig->replica).applied;
+    rig_read_at(rig, true, applied);
+    cr_assert(eq(u32, rig->readable, 1), "it is applied");
+    rig_read_at(rig, true, applied + 1);
+    rig_read_at(rig, false, applied + 2);
+    rig_read_at(rig, false, applied);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->readable, 2), "two wait");
+    rig_insist(rig, 1);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->readable, 3), "one waits");
+    rig_insist(rig, 2);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->readable, 4));
+    cr_assert(zero(u32, rig->read_refused));
+    rig_free(rig);
+}
+
+Test(replica, refuses_a_read_of_an_entry_that_does_not_come)
+{
+    struct rig *rig = ready_rig();
+    uint64_t applied = replica_status(rig->replica).applied, from_ms = rig->now_ms;
+    rig_read_at(rig, true, applied + 1000);
+    rig_read_at(rig, false, UINT64_MAX);
+    while (rig->read_refused == 0) {
+        must(rig->now_ms < from_ms + REPLICA_WAIT_MS + 500);
+        rig->now_ms += 50;
+        rig_settle(rig);
+    }
+    cr_assert(ge(u64, rig->now_ms - from_ms, REPLICA_WAIT_MS));
+    rig->now_ms += 200;
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->read_refused, 2));
+    cr_assert(eq(int, rig->read_reason, CALL_BEHIND));
+    cr_assert(zero(u32, rig->readable));
+    rig_free(rig);
+}
+
+Test(replica, lets_only_so_many_wait_for_entries_to_come)
+{
+    struct rig *rig = ready_rig();
+    for (uint32_t i = 0; i < REPLICA_WAITING_MAX + 1; i++)
+        rig_read_at(rig, true, 1000);
+    cr_assert(eq(u32, rig->read_refused, 1));
+    cr_assert(zero(u32, rig->readable));
+    rig_free(rig);
+}
+
 Test(replica, refuses_all_when_it_stops_but_answers_who_waits)
 {
     struct rig *rig = ready_rig();

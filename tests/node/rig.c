@@ -278,7 +278,12 @@ void rig_write(struct rig *rig, uint64_t number)
 
 void rig_read(struct rig *rig, bool stale)
 {
-    replica_read(rig->replica, (struct replica_client){.connection = 2}, stale, 0);
+    rig_read_at(rig, stale, 0);
+}
+
+void rig_read_at(struct rig *rig, bool stale, uint64_t min_index)
+{
+    replica_read(rig->replica, (struct replica_client){.connection = 2}, stale, min_index);
 }
 
 void rig_turn(struct rig *rig)

@@ -68,6 +68,7 @@ void rig_power_loss(struct rig *rig, uint64_t *random);
 /* Asks for a user named after the request's number. */
 void rig_write(struct rig *rig, uint64_t number);
 void rig_read(struct rig *rig, bool stale);
+void rig_read_at(struct rig *rig, bool stale, uint64_t min_index);
 void rig_turn(struct rig *rig);
 /* Turns, jobs and store, until nothing is left to do or it failed. */
 void rig_settle(struct rig *rig);
