@@ -540,7 +540,8 @@ struct replica_status replica_status(const struct replica *replica)
         .wal_bytes = wal_disk_bytes(replica->wal),
         .waiting = replica->writes.count,
         .waiting_bytes = replica->writes.bytes,
-        .waiting_reads = replica->reads.gathered_count + replica->reads.asking_count,
+        .waiting_reads = replica->reads.gathered_count + replica->reads.asking_count +
+                         replica->reads.behind_count,
         .forwarded = replica->writes.forwarded,
     };
 }
