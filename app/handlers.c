@@ -1,8 +1,6 @@
 #include "app/handlers.h"
 
-#include "app/body.h"
 #include "app/listing.h"
-#include "app/reading.h"
 #include "app/page.h"
 #include "app/route.h"
 
@@ -38,18 +36,14 @@ void respond(struct exchange *x, const struct response *response)
 
 void respond_problem(struct exchange *x, enum problem problem, const char *detail)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    struct response response = response_of_problem(problem, detail, &out);
+    struct response response = response_of_problem(problem, detail);
     respond(x, &response);
 }
 
 static void respond_problem_at(struct exchange *x, uint64_t index, enum problem problem,
                                const char *detail, const uint64_t *etag)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    struct response response = response_of_problem(problem, detail, &out);
+    struct response response = response_of_problem(problem, detail);
     response.at_index = true;
     response.raft_index = index;
     response.etagged = etag != NULL;
@@ -59,13 +53,12 @@ static void respond_problem_at(struct exchange *x, uint64_t index, enum problem 
 
 void respond_no_user(struct exchange *x, uint64_t index)
 {
-    respond_problem_at(x, index, PROBLEM_NOT_FOUND, "there is no user with this id", NULL);
+    respond_problem_at(x, index, PROBLEM_NOT_FOUND, NO_SUCH_USER, NULL);
 }
 
 void respond_condition_failed(struct exchange *x, uint64_t index, uint64_t etag)
 {
-    respond_problem_at(x, index, PROBLEM_PRECONDITION_FAILED,
-                       "it is not as the request demands; ETag says which it is now", &etag);
+    respond_problem_at(x, index, PROBLEM_PRECONDITION_FAILED, IS_ANOTHER, &etag);
 }
 
 void respond_refused(struct exchange *x, const char *why)
@@ -139,34 +132,4 @@ void exchange_close(struct exchange *x)
     listing_done(&x->listing);
     page_done(&x->page);
     free(x);
-}
-
-/* --- GET /users ------------------------------------------------------------------------------- */
-
-static void on_list_answer(struct node_call *call, const struct node_answer *answer)
-{
-    struct exchange *x = exchange_of(call);
-    switch (answer->kind) {
-    case NODE_USERS:
-        listing_take(x, answer->users);
-        return;
-    case NODE_REFUSED:
-        listing_refused(x, answer->refused);
-        return;
-    case NODE_WRITTEN:
-    case NODE_STATUS:
-    case NODE_METRICS:
-    case NODE_UNKNOWN:
-        break; /* never the answer to a list */
-    }
-    UNREACHABLE();
-}
-
-void handle_list(struct exchange *x)
-{
-    const char *fault = listing_begin(x);
-    if (fault != NULL)
-        respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
-    else
-        reading_ask(x, on_list_answer);
 }

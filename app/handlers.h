@@ -52,6 +52,8 @@ struct exchange {
     unsigned route;    /* its place: route.h */
     struct request request;
     struct node_call call;
+    void (*on_users)(struct exchange *x, const struct call_users *users); /* of a read: reading.h */
+    void (*on_refused)(struct exchange *x, const char *why);
     struct access_scope scope;       /* whose request it is */
     struct preconditions conditions; /* borrowed from `tags` */
     uint8_t tags[PRECONDITIONS_BYTES];
@@ -71,8 +73,6 @@ void exchange_hung_up(struct exchange *exchange);
 void exchange_began(struct exchange *x);
 void exchange_ended(struct exchange *x, unsigned status);
 
-void handle_list(struct exchange *x);
-
 /* Asks the node x->call.ask; refuses the request when that cannot be asked. */
 void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *));
 /* The exchange that a call is of. */
@@ -86,7 +86,9 @@ void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);
 /* After node_client_ask said `error`. */
 void respond_unasked(struct exchange *x, int error);
-/* 404 and 412, as of the state at `index`. */
+/* 404 and 412, as of the state at `index`; what they say, also of writes. */
+#define NO_SUCH_USER "there is no user with this id"
+#define IS_ANOTHER   "it is not as the request demands; ETag says which it is now"
 void respond_no_user(struct exchange *x, uint64_t index);
 void respond_condition_failed(struct exchange *x, uint64_t index, uint64_t etag);
 /* A refusal of the node: 503, with its reason. */

@@ -6,6 +6,7 @@
 
 static void answer_item(struct exchange *x, const struct call_users *users)
 {
+    node_client_cancel(x->service->node, &x->call); /* one that goes on is no list of one */
     struct reader in = reader_of(users->users);
     struct user user = {.id = 0};
     if (reader_left(&in) > 0)
@@ -30,26 +31,6 @@ static void answer_item(struct exchange *x, const struct call_users *users)
     respond(x, &response);
 }
 
-static void on_item_answer(struct node_call *call, const struct node_answer *answer)
-{
-    struct exchange *x = exchange_of(call);
-    switch (answer->kind) {
-    case NODE_USERS:
-        node_client_cancel(x->service->node, call); /* a list of one that goes on is no such list */
-        answer_item(x, answer->users);
-        return;
-    case NODE_REFUSED:
-        respond_refused(x, answer->refused);
-        return;
-    case NODE_WRITTEN:
-    case NODE_STATUS:
-    case NODE_METRICS:
-    case NODE_UNKNOWN:
-        break; /* never the answer to a list */
-    }
-    UNREACHABLE();
-}
-
 void handle_item(struct exchange *x)
 {
     const char *fault = reading_begin(x);
@@ -59,5 +40,5 @@ void handle_item(struct exchange *x)
     }
     x->call.ask.list.after = x->request.user_id - 1;
     x->call.ask.list.limit = 1;
-    reading_ask(x, on_item_answer);
+    reading_ask(x, answer_item, respond_refused);
 }

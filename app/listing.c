@@ -42,7 +42,7 @@ static const char *look_for(struct exchange *x)
     return json_utf8_valid(list->text) ? NULL : "`name` and `email` must be UTF-8";
 }
 
-const char *listing_begin(struct exchange *x)
+static const char *read_query(struct exchange *x)
 {
     struct listing *l = &x->listing;
     listing_done(l);
@@ -115,11 +115,6 @@ static void fail(struct exchange *x, const char *why)
     note("list-cut", "text=\"%s\"", why);
     exchange_ended(x, COUNTS_CUT);
     connection_abort(x->connection);
-}
-
-void listing_refused(struct exchange *x, const char *why)
-{
-    fail(x, why);
 }
 
 static void fail_distrusting(struct exchange *x)
@@ -329,7 +324,7 @@ static void take_page_part(struct exchange *x, const struct call_users *users)
 /* ------------------------------------------------------------------------------------------------
  */
 
-void listing_take(struct exchange *x, const struct call_users *users)
+static void take(struct exchange *x, const struct call_users *users)
 {
     struct listing *l = &x->listing;
     bool first = !l->begun && l->packed_len == 0;
@@ -353,6 +348,15 @@ void listing_take(struct exchange *x, const struct call_users *users)
     } else {
         answer_known(x, users->users, &response);
     }
+}
+
+void handle_list(struct exchange *x)
+{
+    const char *fault = read_query(x);
+    if (fault != NULL)
+        respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
+    else
+        reading_ask(x, take, fail);
 }
 
 void listing_on_room(struct exchange *x)

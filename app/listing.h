@@ -16,14 +16,8 @@
 
 #define LISTING_LIMIT_MAX 1000u
 
-/* Reads the query into x->listing and x->call.ask. NULL, or what is wrong with it. */
-const char *listing_begin(struct exchange *x);
-
-/* A chunk came. */
-void listing_take(struct exchange *x, const struct call_users *users);
-
-/* No chunk will come. */
-void listing_refused(struct exchange *x, const char *why);
+/* GET and HEAD of /users. */
+void handle_list(struct exchange *x);
 
 /* struct fastcgi_events.on_room. */
 void listing_on_room(struct exchange *x);

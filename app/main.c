@@ -39,10 +39,8 @@ static void respond_allow(struct exchange *x, const struct route *route)
         respond(x, &response);
         return;
     }
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
     const char *detail = "this resource does not take the method; Allow says which it takes";
-    struct response response = response_of_problem(PROBLEM_METHOD_NOT_ALLOWED, detail, &out);
+    struct response response = response_of_problem(PROBLEM_METHOD_NOT_ALLOWED, detail);
     response.allow = route->allow;
     respond(x, &response);
 }
@@ -50,9 +48,7 @@ static void respond_allow(struct exchange *x, const struct route *route)
 static void respond_denied(struct exchange *x, enum problem problem, const char *detail,
                            const char *challenge)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    struct response response = response_of_problem(problem, detail, &out);
+    struct response response = response_of_problem(problem, detail);
     response.www_authenticate = challenge;
     respond(x, &response);
 }

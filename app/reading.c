@@ -50,10 +50,32 @@ const char *reading_begin(struct exchange *x)
     return NULL;
 }
 
+static void on_answer(struct node_call *call, const struct node_answer *answer)
+{
+    struct exchange *x = exchange_of(call);
+    switch (answer->kind) {
+    case NODE_USERS:
+        x->on_users(x, answer->users);
+        return;
+    case NODE_REFUSED:
+        x->on_refused(x, answer->refused);
+        return;
+    case NODE_WRITTEN:
+    case NODE_STATUS:
+    case NODE_METRICS:
+    case NODE_UNKNOWN:
+        break; /* never the answer to a list */
+    }
+    UNREACHABLE();
+}
+
 void reading_ask(struct exchange *x,
-                 void (*on_answer)(struct node_call *, const struct node_answer *))
+                 void (*on_users)(struct exchange *x, const struct call_users *users),
+                 void (*on_refused)(struct exchange *x, const char *why))
 {
     const char *fault = preconditions_read(&x->request, x->tags, &x->conditions);
+    x->on_users = on_users;
+    x->on_refused = on_refused;
     if (fault != NULL)
         respond_problem(x, PROBLEM_BAD_REQUEST, fault);
     else

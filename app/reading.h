@@ -15,9 +15,13 @@ NODISCARD int reading_number(const struct request *request, const char *name, ui
  */
 const char *reading_begin(struct exchange *x);
 
-/* Asks it, on the request's conditions; when these are none, that is answered. */
+/*
+ * Asks it, on the request's conditions; when these are none, that is answered. Then comes
+ * `on_users` with each chunk, or `on_refused`.
+ */
 void reading_ask(struct exchange *x,
-                 void (*on_answer)(struct node_call *, const struct node_answer *));
+                 void (*on_users)(struct exchange *x, const struct call_users *users),
+                 void (*on_refused)(struct exchange *x, const char *why));
 
 /* What an answer of 200 begins with. */
 struct response reading_response(const struct exchange *x, uint64_t index, uint64_t etag);

@@ -128,25 +128,27 @@ struct problem_text {
 
 #define PROBLEM_TEXT(name, status, slug, title) [name] = {status, slug, title},
 
-struct response response_of_problem(enum problem problem, const char *detail, struct writer *body)
+struct response response_of_problem(enum problem problem, const char *detail)
 {
+    static uint8_t store[PROBLEM_BODY_BYTES_MAX]; /* one loop, one answer at a time */
+    struct writer body = writer_of(store, sizeof(store));
     static const struct problem_text texts[] = {PROBLEMS(PROBLEM_TEXT)};
     const struct problem_text *text = &texts[problem];
-    put_text(body, "{\"type\":\"/problems/");
-    put_text(body, text->slug);
-    put_text(body, "\",\"title\":");
-    json_put_string(body, bytes_of_text(text->title));
-    put_text(body, ",\"status\":");
-    put_decimal(body, text->status);
-    put_text(body, ",\"detail\":");
-    json_put_string(body, bytes_of_text(detail));
-    put_text(body, "}");
-    assert(!body->bad);
+    put_text(&body, "{\"type\":\"/problems/");
+    put_text(&body, text->slug);
+    put_text(&body, "\",\"title\":");
+    json_put_string(&body, bytes_of_text(text->title));
+    put_text(&body, ",\"status\":");
+    put_decimal(&body, text->status);
+    put_text(&body, ",\"detail\":");
+    json_put_string(&body, bytes_of_text(detail));
+    put_text(&body, "}");
+    assert(!body.bad);
     return (struct response){
         .status = text->status,
         .content_type = "application/problem+json",
         .cache_control = "no-store",
         .retry_after = problem == PROBLEM_UNAVAILABLE || problem == PROBLEM_TOO_MANY_REQUESTS,
-        .body = writer_bytes(body),
+        .body = writer_bytes(&body),
     };
 }

@@ -76,9 +76,9 @@ struct response {
 void response_put(struct writer *out, const struct response *response);
 
 /*
- * The answer that says `problem`, its document written to `body` (of PROBLEM_BODY_BYTES_MAX),
- * which must live until the answer has been put. `detail` is a sentence about this request.
+ * The answer that says `problem`, of which `detail` is a sentence about this request. Its document
+ * is good until the next call.
  */
-struct response response_of_problem(enum problem problem, const char *detail, struct writer *body);
+struct response response_of_problem(enum problem problem, const char *detail);
 
 #endif

@@ -46,9 +46,7 @@ static void answer_deleted(struct exchange *x, const struct users_answer *answer
 static void answer_problem(struct exchange *x, const struct users_answer *answer,
                            enum problem problem, const char *detail)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    struct response response = response_of_problem(problem, detail, &out);
+    struct response response = response_of_problem(problem, detail);
     response.at_index = true;
     response.raft_index = answer->index;
     response.replayed = answer->replayed;
@@ -101,11 +99,10 @@ static void answer_write(struct exchange *x, const struct users_answer *answer)
         answer_deleted(x, answer);
         return;
     case USERS_NOT_FOUND:
-        answer_problem(x, answer, PROBLEM_NOT_FOUND, "there is no user with this id");
+        answer_problem(x, answer, PROBLEM_NOT_FOUND, NO_SUCH_USER);
         return;
     case USERS_CONDITION_FAILED:
-        answer_problem(x, answer, PROBLEM_PRECONDITION_FAILED,
-                       "it is not as the request demands; ETag says which it is now");
+        answer_problem(x, answer, PROBLEM_PRECONDITION_FAILED, IS_ANOTHER);
         return;
     case USERS_EMAIL_TAKEN:
         answer_taken(x, answer);
@@ -177,12 +174,10 @@ static void on_write_answer(struct node_call *call, const struct node_answer *an
 
 static void respond_media_type(struct exchange *x, bool patch)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
     const char *detail = patch
                              ? "Expected request with `Content-Type: application/merge-patch+json`"
                              : "Expected request with `Content-Type: application/json`";
-    struct response response = response_of_problem(PROBLEM_MEDIA_TYPE, detail, &out);
+    struct response response = response_of_problem(PROBLEM_MEDIA_TYPE, detail);
     response.accept = patch ? NULL : "application/json";
     response.accept_patch = patch ? MERGE_PATCH : NULL;
     respond(x, &response);

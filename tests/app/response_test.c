@@ -86,9 +86,7 @@ Test(problem, is_a_json_document_of_its_kind)
 {
     static const enum problem problems[] = {PROBLEMS(NAME_OF)};
     for (size_t i = 0; i < ARRAY_LEN(problems); i++) {
-        uint8_t body[PROBLEM_BODY_BYTES_MAX];
-        struct writer out = writer_of(body, sizeof(body));
-        struct response response = response_of_problem(problems[i], "a \"quoted\"\nword", &out);
+        struct response response = response_of_problem(problems[i], "a \"quoted\"\nword");
         struct json_error error;
         cr_expect(eq(int, json_check(response.body, &error), 0));
         cr_expect(eq(str, (char *)response.content_type, "application/problem+json"));
@@ -101,9 +99,7 @@ Test(problem, is_a_json_document_of_its_kind)
 
 Test(problem, says_type_title_status_and_detail)
 {
-    uint8_t body[PROBLEM_BODY_BYTES_MAX];
-    struct writer out = writer_of(body, sizeof(body));
-    struct response response = response_of_problem(PROBLEM_MALFORMED_JSON, "why", &out);
+    struct response response = response_of_problem(PROBLEM_MALFORMED_JSON, "why");
     cr_assert(bytes_equal(response.body,
                           bytes_of_text("{\"type\":\"/problems/malformed-json\",\"title\":"
                                         "\"Malformed JSON\",\"status\":400,\"detail\":\"why\"}")));

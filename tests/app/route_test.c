@@ -3,6 +3,7 @@
 #include "app/documents.h"
 #include "app/health.h"
 #include "app/item.h"
+#include "app/listing.h"
 #include "app/metrics.h"
 #include "app/problems.h"
 #include "app/writes.h"
