@@ -71,11 +71,11 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
       "<code>Idempotency-Key</code> before.", \
       "Draw a new key for each request; use one again only to send the very same request again.") \
     W(PROBLEM_TOO_MANY_REQUESTS, NOTHING, \
-      "More requests came from this client, or it holds more connections, than one client may.", \
+      "More requests came from this client than one client may send.", \
       "Wait as long as <code>Retry-After</code> says, then send the request again, slower.") \
     W(PROBLEM_UNAVAILABLE, NOTHING, \
-      "The request could not be carried out just now: the cluster has no leader, the node cannot " \
-      "be reached or has too much to do, or its disk is full.", \
+      "The request could not be carried out just now: too many are under way, the cluster has no " \
+      "leader, the node cannot be reached or has too much to do, or its disk is full.", \
       "Wait as long as <code>Retry-After</code> says, then send the request again. It was " \
       "certainly not executed.") \
     W(PROBLEM_OUTCOME_UNKNOWN, PERHAPS, \

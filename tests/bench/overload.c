@@ -1,13 +1,12 @@
 /*
  * Asks for more than can be had, over HTTP, and tells what was accepted from what was refused.
  *
- *     overload --port PORT --connections N [--ms 1000] [--back-off-ms 100]
+ *     overload --port PORT --connections N [--ms 1000] [--back-off-ms 1000]
  *
  * Each connection POSTs a user, waits for the answer and POSTs the next; after a 503 or 429 it
- * waits for a random time of --back-off-ms on average first, which is how it goes on asking for
- * what it was refused (far less patiently than Retry-After says). Latency: from before the send to
- * after the read that ends the answer's head; there is no pipelining, and bodies come with their
- * heads.
+ * waits first, for a random time of --back-off-ms on average, which is what Retry-After says. The
+ * first requests are spread over that time, too. Latency: from before the send to after the read
+ * that ends the answer's head; there is no pipelining, and bodies come with their heads.
  *
  * Prints one line of key=value: `accepted` are 201, `refused` 503 and 429, `errors` all else and
  * connections that broke.
@@ -107,8 +106,7 @@ static void on_answer(struct bench *b, struct connection *c)
         samples_add(&b->accepted, took_ns);
     } else if (status == 503 || status == 429) {
         samples_add(&b->refused, took_ns);
-        uint64_t wait_ms = b->back_off_ms / 2 + draw(b) % (b->back_off_ms + 1);
-        c->after_ns = now_ns() + wait_ms * 1000000;
+        c->after_ns = now_ns() + (b->back_off_ms / 2 + draw(b) % (b->back_off_ms + 1)) * 1000000;
     } else {
         b->errors++;
     }
@@ -133,7 +131,7 @@ static void run(struct bench *b)
     static struct epoll_event events[1024];
     uint64_t end = now_ns() + b->run_ms * 1000000, looked = now_ns();
     for (uint64_t i = 0; i < b->count; i++)
-        ask(b, &b->connections[i]);
+        b->connections[i].after_ns = looked + 1 + draw(b) % (b->back_off_ms * 1000000);
     while (now_ns() < end) {
         int count = epoll_wait(b->epoll, events, (int)(sizeof(events) / sizeof(events[0])), 5);
         for (int i = 0; i < count; i++)
@@ -152,7 +150,7 @@ int main(int argc, char **argv)
                                             {"ms", required_argument, NULL, 'm'},
                                             {"back-off-ms", required_argument, NULL, 'b'},
                                             {NULL, 0, NULL, 0}};
-    struct bench b = {.count = 1, .run_ms = 1000, .back_off_ms = 100, .random = now_ns()};
+    struct bench b = {.count = 1, .run_ms = 1000, .back_off_ms = 1000, .random = now_ns()};
     for (int option; (option = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         if (option == 'p')
             b.port = (uint16_t)number_option("--port", optarg, 1, 65535);

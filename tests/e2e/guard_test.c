@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #define STRANGER  "127.0.0.2"
+#define NEIGHBOUR "127.0.0.1"
 #define GET(path) "GET " path " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
 static void expect_problem(const char *what, struct answer answer, long status)
@@ -152,32 +153,76 @@ Test(guard, a_client_that_asks_too_often_is_told_to_wait_and_no_neighbour_is, .t
     stack_stop(&stack);
 }
 
-/* A request counts while its body is awaited. */
-Test(guard, a_client_has_so_many_requests_at_a_time_and_no_more, .timeout = 60)
+static const char refusal[] = "{\"type\":\"/problems/unavailable\","
+                              "\"title\":\"Service Unavailable\",\"status\":503,"
+                              "\"detail\":\"too many requests are under way, of this client or "
+                              "of all; the request was not executed\"}";
+
+/* POSTs whose bodies do not come. */
+static void hold(int *fds, size_t count, const char *from, int port)
 {
     static const char post[] = "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
                                "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n";
+
+    for (size_t i = 0; i < count; i++) {
+        fds[i] = http_connect_from(from, port);
+        cr_assert_eq(send(fds[i], post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
+    }
+}
+
+static void let_go(int *fds, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        close(fds[i]);
+}
+
+/* Asks until the answer has this status, or for ten seconds; too seldom for the limit a second. */
+static void expect_soon(const char *from, int port, const char *request, long status,
+                        const char *text)
+{
+    struct answer answer = {0};
+
+    for (long deadline = now_ms() + 10000; answer.status != status && now_ms() < deadline;) {
+        answer_done(&answer);
+        answer = http_raw_from(from, port, bytes_of_text(request), 5);
+        sleep_ms(20);
+    }
+    cr_expect_eq(answer.status, status, "%ld at port %d: %s", answer.status, port, request);
+    cr_expect_not_null(strstr(answer.body, text), "%s", answer.body);
+    cr_expect_str_eq(answer_header(&answer, "Retry-After"), status == 503 ? "1" : "");
+    answer_done(&answer);
+}
+
+/* A request counts while its body is awaited. */
+Test(guard, a_client_has_so_many_requests_at_a_time_and_no_more, .timeout = 60)
+{
     struct stack stack = stack_start();
-    int fds[160]; /* more than the limit: one of ours may be turned away for the one that asks */
+    int fds[80]; /* more than the limit: one of ours may be turned away for the one that asks */
 
     estrange(&stack);
     for (int port = stack.port; port <= stack.port + 1; port++) {
-        long deadline = now_ms() + 10000, status = 0;
+        hold(fds, ARRAY_LEN(fds), STRANGER, port);
+        expect_soon(STRANGER, port, GET("/livez"), 503, refusal);
+        expect_soon(NEIGHBOUR, port, GET("/users"), 200, "[]");
+        let_go(fds, ARRAY_LEN(fds));
+        expect_soon(STRANGER, port, GET("/livez"), 200, "");
+    }
+    stack_stop(&stack);
+}
 
-        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
-            fds[i] = http_connect_from(STRANGER, port);
-            cr_assert_eq(send(fds[i], post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
-        }
-        while (status != 429 && now_ms() < deadline) {
-            struct answer answer = http_raw_from(STRANGER, port, bytes_of_text(GET("/livez")), 5);
+Test(guard, a_crowd_is_refused_at_once_and_asked_about_health_still_answers, .timeout = 60)
+{
+    struct stack stack = stack_start();
+    int fds[300];
 
-            status = answer.status;
-            answer_done(&answer);
-            sleep_ms(20); /* too seldom for the other limit */
-        }
-        cr_expect_eq(status, 429);
-        for (size_t i = 0; i < ARRAY_LEN(fds); i++)
-            close(fds[i]);
+    estrange(&stack);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        hold(fds, ARRAY_LEN(fds), NEIGHBOUR, port);
+        expect_soon(NEIGHBOUR, port, GET("/users/1"), 503, refusal);
+        expect_soon(NEIGHBOUR, port, GET("/livez"), 200, "");
+        expect_soon(NEIGHBOUR, port, GET("/readyz"), 200, "");
+        let_go(fds, ARRAY_LEN(fds));
+        expect_soon(NEIGHBOUR, port, GET("/users"), 200, "[]");
     }
     stack_stop(&stack);
 }
