@@ -24,6 +24,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define CONNECTIONS_MAX 20000u
@@ -50,6 +51,19 @@ static uint64_t draw(struct bench *b)
     return b->random >> 33;
 }
 
+static uint64_t ns_of(struct timespec time)
+{
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+/* The clock by which the kernel says when bytes arrived. */
+static uint64_t wall_ns(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_REALTIME, &time);
+    return ns_of(time);
+}
+
 static void open_connection(struct bench *b, struct connection *c)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(b->port)};
@@ -59,6 +73,7 @@ static void open_connection(struct bench *b, struct connection *c)
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&to, sizeof(to)) != 0)
         die("connect");
     (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    (void)setsockopt(c->fd, SOL_SOCKET, SO_TIMESTAMPNS, &one, sizeof(one));
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = c};
     if (epoll_ctl(b->epoll, EPOLL_CTL_ADD, c->fd, &event) != 0)
         die("epoll_ctl");
@@ -74,7 +89,7 @@ static void ask(struct bench *b, struct connection *c)
                        "Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
                        body_len, body);
     c->after_ns = 0;
-    c->sent_ns = now_ns();
+    c->sent_ns = wall_ns();
     if (send(c->fd, request, (size_t)len, MSG_NOSIGNAL) != len)
         b->errors++;
 }
@@ -86,10 +101,34 @@ static void begin_again(struct bench *b, struct connection *c)
     ask(b, c);
 }
 
+/* As recv, and when the last byte of it arrived. */
+static ssize_t receive(int fd, char *at, size_t size, uint64_t *ret_ns)
+{
+    union {
+        struct cmsghdr align;
+        char bytes[CMSG_SPACE(sizeof(struct timespec))];
+    } control;
+    struct iovec to = {.iov_base = at, .iov_len = size};
+    struct msghdr message = {.msg_iov = &to,
+                             .msg_iovlen = 1,
+                             .msg_control = control.bytes,
+                             .msg_controllen = sizeof(control.bytes)};
+    ssize_t got = recvmsg(fd, &message, MSG_DONTWAIT);
+    *ret_ns = wall_ns();
+    struct cmsghdr *header = got > 0 ? CMSG_FIRSTHDR(&message) : NULL;
+    if (header != NULL && header->cmsg_type == SCM_TIMESTAMPNS) {
+        struct timespec time;
+        memcpy(&time, CMSG_DATA(header), sizeof(time));
+        *ret_ns = ns_of(time);
+    }
+    return got;
+}
+
 static void on_answer(struct bench *b, struct connection *c)
 {
     char answer[ANSWER_BYTES + 1];
-    ssize_t got = recv(c->fd, answer, ANSWER_BYTES, MSG_DONTWAIT);
+    uint64_t arrived_ns;
+    ssize_t got = receive(c->fd, answer, ANSWER_BYTES, &arrived_ns);
     if (got < 0 && errno == EAGAIN)
         return;
     if (got < 13 || c->sent_ns == 0) {
@@ -98,7 +137,7 @@ static void on_answer(struct bench *b, struct connection *c)
         return;
     }
     answer[got] = '\0';
-    uint64_t took_ns = now_ns() - c->sent_ns;
+    uint64_t took_ns = arrived_ns - c->sent_ns;
     int status = (int)strtol(answer + 9, NULL, 10);
     bool closes = strstr(answer, "\r\nConnection: close") != NULL;
     c->sent_ns = 0;
