@@ -73,9 +73,10 @@ nginx_command() { # configuration, log, option…
 # --- nginx.conf, front.conf ------------------------------------------------------------------------
 
 # Writes such a file for this folder and address, beside what it includes. A tls.conf that stands in
-# the folder switches TLS on; names are the address's own and ROLLCALL_NAMES.
+# the folder switches TLS on; names are the address's own and ROLLCALL_NAMES, and beside this machine
+# ROLLCALL_WATCHERS may ask how it is.
 write_edge() { # template, file in dir, address:port, further sed script
-    local tls='' names='' name
+    local tls='' names='' name watchers='' watcher own=${3%:*}
     [ ! -e "$dir/tls.conf" ] || tls='s|# include tls.conf;|include tls.conf;|'
     # shellcheck disable=SC2086
     for name in $(printf '%s\n' "${3%:*}" ${ROLLCALL_NAMES-} | tr '[:upper:]' '[:lower:]' | sort -u); do
@@ -83,9 +84,17 @@ write_edge() { # template, file in dir, address:port, further sed script
             fail "ROLLCALL_NAMES: $name is no name of a host: letters, digits, - and . make one"
         [[ $name =~ ^([0-9.]+|\[.*\]|localhost)$ ]] || names="$names\\n    $name 0;"
     done
+    own=${own#[} own=${own%]}
+    case $own in 0.0.0.0 | :: | *[!0-9a-fA-F.:]*) own='' ;; esac
+    for watcher in $own ${ROLLCALL_WATCHERS-}; do
+        [[ $watcher =~ ^[0-9a-fA-F.:]+(/[0-9]+)?$ ]] ||
+            fail "ROLLCALL_WATCHERS: $watcher is no address and no network: 10.0.0.5 and 10.1.0.0/16 are"
+        watchers="$watchers\nallow $watcher;"
+    done
     mkdir -p "$dir/tmp" "$dir/log" &&
         cp "$here/problems.conf" "$here/headers.conf" "$dir" &&
         sed "s|^    localhost 0;|&$names|" "$here/guard.conf" >"$dir/guard.conf" &&
+        sed "s|^allow ::1;|&$watchers|" "$here/watchers.conf" >"$dir/watchers.conf" &&
         sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
              ${4-}" "$1" >"$dir/$2" &&
         nginx_command "$dir/$2" "$dir/log/${2%.conf}.log" -t -q

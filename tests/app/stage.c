@@ -212,8 +212,8 @@ static void start_nginx(struct stage *stage)
     char command[1024], config[128], log[128];
     stage->port = free_port();
     snprintf(command, sizeof(command),
-             "mkdir -p %s/log %s/tmp && cp deploy/guard.conf deploy/headers.conf "
-             "deploy/problems.conf %s/ && "
+             "mkdir -p %s/log %s/tmp && cp deploy/guard.conf deploy/watchers.conf "
+             "deploy/headers.conf deploy/problems.conf %s/ && "
              "sed 's|/var/lib/rollcall|%s|g; s|127.0.0.1:8080|127.0.0.1:%d|g; "
              "s|^worker_processes.*|worker_processes 2;|' nginx.conf > %s/nginx.conf",
              stage->dir, stage->dir, stage->dir, stage->dir, stage->port, stage->dir);

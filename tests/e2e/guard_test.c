@@ -34,8 +34,8 @@ static void expect_problem(const char *what, struct answer answer, long status)
 static void estrange(const struct stack *stack)
 {
     operator_does(stack, 0, NULL,
-                  "sed -i 's|127.0.0.0/8|127.0.0.1|' $D/guard.conf $D/front.conf $N/guard.conf "
-                  "$N/nginx.conf && kill -HUP $(cat $D/front.pid) $(cat $N/nginx.pid)");
+                  "sed -i 's|127.0.0.0/8|127.0.0.1|' $D/guard.conf $D/watchers.conf $N/guard.conf "
+                  "$N/watchers.conf && kill -HUP $(cat $D/front.pid) $(cat $N/nginx.pid)");
     for (int port = stack->port; port <= stack->port + 1; port++) {
         long deadline = now_ms() + 10000, status = 0;
 
@@ -111,12 +111,12 @@ Test(guard, a_name_that_is_none_is_refused_by_deploy, .timeout = 60)
 /* So many requests, one after the other without waiting for answers, on one connection. */
 static char *pipeline(int count)
 {
-    static const char one[] = "GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    static const char one[] = "GET /problems HTTP/1.1\r\nHost: localhost\r\n\r\n";
     char *all = malloc((size_t)count * sizeof one + 256), *at = all;
 
     for (int i = 1; i < count; i++)
         at = stpcpy(at, one);
-    stpcpy(at, GET("/livez"));
+    stpcpy(at, GET("/problems"));
     return all;
 }
 
@@ -202,10 +202,10 @@ Test(guard, a_client_has_so_many_requests_at_a_time_and_no_more, .timeout = 60)
     estrange(&stack);
     for (int port = stack.port; port <= stack.port + 1; port++) {
         hold(fds, ARRAY_LEN(fds), STRANGER, port);
-        expect_soon(STRANGER, port, GET("/livez"), 503, refusal);
+        expect_soon(STRANGER, port, GET("/problems"), 503, refusal);
         expect_soon(NEIGHBOUR, port, GET("/users"), 200, "[]");
         let_go(fds, ARRAY_LEN(fds));
-        expect_soon(STRANGER, port, GET("/livez"), 200, "");
+        expect_soon(STRANGER, port, GET("/problems"), 200, "");
     }
     stack_stop(&stack);
 }
@@ -230,20 +230,39 @@ Test(guard, a_crowd_is_refused_at_once_and_asked_about_health_still_answers, .ti
 /* The node knows the front for a neighbour: what is for neighbours alone is kept at the front. */
 Test(guard, what_is_for_this_machine_alone_is_given_to_nobody_else_by_either_door, .timeout = 60)
 {
-    static const char *paths[] = {GET("/metrics"), GET("//metrics"), GET("/x/../metrics?x"),
-                                  GET("/%6Detrics"), GET("/metrics#")};
+    static const char *paths[] = {
+        GET("/metrics"),        GET("//metrics"),  GET("/x/../metrics?x"), GET("/%6Detrics"),
+        GET("/metrics#"),       GET("/livez"),     GET("/cluster"),        GET("/readyz"),
+        GET("/readyz?verbose"), GET("/./cluster"), GET("/%6Civez"),
+    };
     struct stack stack = stack_start();
 
     estrange(&stack);
-    for (int port = stack.port; port <= stack.port + 1; port++) {
-        for (size_t i = 0; i < ARRAY_LEN(paths); i++)
+    for (int port = stack.port; port <= stack.port + 1; port++)
+        for (size_t i = 0; i < ARRAY_LEN(paths); i++) {
             expect_problem(paths[i], http_raw_from(STRANGER, port, bytes_of_text(paths[i]), 5),
                            403);
-        struct answer answer = http_raw(port, bytes_of_text(GET("/metrics")), 5);
+            struct answer answer = http_raw(port, bytes_of_text(paths[i]), 5);
 
-        cr_expect_neq(answer.status, 403);
-        answer_done(&answer);
-    }
+            cr_expect_neq(answer.status, 403, "%s", paths[i]);
+            answer_done(&answer);
+        }
+    stack_stop(&stack);
+}
+
+Test(guard, watchers_elsewhere_are_let_in_by_name_of_their_addresses, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    setenv("ROLLCALL_WATCHERS", "10.9.0.0/16 ::2", 1);
+    stack_up(&stack);
+    operator_does(&stack, 0, NULL,
+                  "for d in $D $N; do grep -qx 'allow 10.9.0.0/16;' $d/watchers.conf && "
+                  "grep -qx 'allow ::2;' $d/watchers.conf || exit 1; done");
+    setenv("ROLLCALL_WATCHERS", "monitor.example.org", 1);
+    operator_does(&stack, 1, "ROLLCALL_WATCHERS: monitor.example.org is no address",
+                  "\"$ROOT/deploy/node\" config --dir $N --http 127.0.0.1:$P");
+    unsetenv("ROLLCALL_WATCHERS");
     stack_stop(&stack);
 }
 
