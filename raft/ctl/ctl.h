@@ -38,6 +38,8 @@ NODISCARD enum ctl_exit ctl_recover(const struct ctl_arguments *arguments);
 /* wal verify DIR, wal dump DIR: read-only, of a node that runs or does not. */
 NODISCARD enum ctl_exit ctl_wal_verify(const struct ctl_arguments *arguments);
 NODISCARD enum ctl_exit ctl_wal_dump(const struct ctl_arguments *arguments);
+/* status: what a node that runs says of itself and of the others. */
+NODISCARD enum ctl_exit ctl_status(const struct ctl_arguments *arguments);
 /* token NAME: a new token, and the line of the workers' file that makes it one. */
 NODISCARD enum ctl_exit ctl_token(const struct ctl_arguments *arguments);
 

@@ -10,8 +10,8 @@
 
 struct command {
     const char *words[2]; /* as they are typed */
-    const char *argument;
-    const char *options; /* the first letters of those that it takes; capital: it must have it */
+    const char *argument; /* NULL: it takes none */
+    const char *options;  /* the first letters of those that it takes; capital: it must have it */
     enum ctl_exit (*run)(const struct ctl_arguments *arguments);
 };
 
@@ -22,16 +22,20 @@ static const struct command commands[] = {
     {{"recover"}, "FILE", "Draw", ctl_recover},
     {{"wal", "verify"}, "DIR", "", ctl_wal_verify},
     {{"wal", "dump"}, "DIR", "", ctl_wal_dump},
+    {{"status"}, NULL, "s", ctl_status},
     {{"token"}, "NAME", "O", ctl_token},
 };
 
 static void show_help(void)
 {
     printf(
-        "rollcallctl: backups of a replicated user directory, and a look at its disks\n"
+        "rollcallctl: what a node of a replicated user directory says, backups, and a look at its "
+        "disks\n"
         "\n"
         "usage: rollcallctl COMMAND [OPTION]…\n"
         "\n"
+        "  status [--socket PATH]               what a node that runs says of itself, and a line\n"
+        "                                       for each member of its cluster\n"
         "  backup FILE [--socket PATH]          all that was acknowledged up to now, from a node\n"
         "                                       that runs and has a leader; an older FILE is\n"
         "                                       replaced when the new one is whole\n"
@@ -121,10 +125,12 @@ static enum ctl_exit run(int count, char **words, struct ctl_arguments *argument
         int len = named(command, count, words);
         if (len == 0)
             continue;
-        if (count != len + 1)
-            return refuse(command->argument,
-                          count > len + 1 ? "is one, and there are more" : "is missing");
-        arguments->path = words[len];
+        int most = command->argument != NULL ? len + 1 : len;
+        if (count < most)
+            return refuse(command->argument, "is missing");
+        if (count > most)
+            return refuse(words[most], "is too much");
+        arguments->path = command->argument != NULL ? words[len] : NULL;
         enum ctl_exit code = judge(command, arguments, given);
         return code == CTL_DONE ? command->run(arguments) : code;
     }

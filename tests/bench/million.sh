@@ -40,7 +40,7 @@ probe_alone() {
     worst_of_probe probe.alone
 }
 
-users_stored() { field users "$("$BIN/node_load" status --socket "$dir/raft.sock")"; }
+users_stored() { field users "$("$RELEASE/rollcallctl" status --socket "$dir/raft.sock")"; }
 
 # fill KEY: a million users, 256 writes in flight
 fill() {

@@ -10,8 +10,6 @@
  *         over or SIGTERM comes: what a single client feels of what else goes on.
  *     node_load list   --socket PATH
  *         Reads the whole directory once, and judges it: ids ascend, none twice.
- *     node_load status --socket PATH
- *         What the node says of itself.
  *
  * Prints one line of key=value. Exit status 1 when any call was refused, unknown, or answered
  * wrongly (an id given twice).
@@ -259,30 +257,6 @@ static int run_list(const struct options *options)
     return 0;
 }
 
-static int run_status(const struct options *options)
-{
-    struct node_client client;
-    node_connect(&client, options->socket_path, NODE_WAIT_BLOCK);
-    struct call status = {.kind = CALL_STATUS, .status = {.call = 1}};
-    node_put(&client, &status);
-    node_flush(&client);
-    struct call answer = node_take(&client);
-    if (answer.kind != CALL_STATUS_IS) {
-        complain(&answer);
-        return 1;
-    }
-    const struct call_status_is *is = &answer.status_is;
-    printf("node=%llu ready=%u role=%s term=%llu leader=%llu commit=%llu applied=%llu last=%llu "
-           "users=%llu snapshot_index=%llu snapshot_state=%s\n",
-           (unsigned long long)is->node, is->ready, call_role_text(is->role),
-           (unsigned long long)is->term, (unsigned long long)is->leader,
-           (unsigned long long)is->commit, (unsigned long long)is->applied,
-           (unsigned long long)is->last, (unsigned long long)is->users,
-           (unsigned long long)is->snapshot_index, call_snapshot_text(is->snapshot_state));
-    node_close(&client);
-    return 0;
-}
-
 static void read_options(int argc, char **argv, struct options *options)
 {
     static const struct option known[] = {
@@ -323,8 +297,7 @@ int main(int argc, char **argv)
     static const struct {
         const char *name;
         int (*run)(const struct options *options);
-    } modes[] = {
-        {"write", run_write}, {"probe", run_probe}, {"list", run_list}, {"status", run_status}};
+    } modes[] = {{"write", run_write}, {"probe", run_probe}, {"list", run_list}};
     struct options options = {
         .in_flight = 1, .run_ms = 1000, .name_bytes = 20, .rate = 200, .wait = NODE_WAIT_BLOCK};
     for (size_t i = 0; argc > 1 && i < ARRAY_LEN(modes); i++) {
@@ -336,6 +309,6 @@ int main(int argc, char **argv)
         sigaction(SIGINT, &stop, NULL);
         return modes[i].run(&options);
     }
-    fputs("node_load: say write, probe, list or status\n", stderr);
+    fputs("node_load: say write, probe or list\n", stderr);
     return 2;
 }

@@ -208,7 +208,7 @@ lone_rows() {
 # Every acknowledged user must be there; of those open when wrk stopped, any or none.
 check_users() {
     local users
-    users=$(field users "$("$BIN/node_load" status --socket "$dir/raft.sock")")
+    users=$(field users "$("$RELEASE/rollcallctl" status --socket "$dir/raft.sock")")
     ((users >= acknowledged && users <= acknowledged + unknown)) ||
         fail "$acknowledged users acknowledged (and at most $unknown more tried), $users stored"
     row text "  $acknowledged users acknowledged, $users stored."

@@ -38,7 +38,7 @@ three_down() {
 three_ask() {
     local i
     for i in 1 2 3; do
-        three_status[$i]=$("$BIN/node_load" status --socket "$three/$i/raft.sock" 2> /dev/null)
+        three_status[$i]=$("$RELEASE/rollcallctl" status --socket "$three/$i/raft.sock" 2> /dev/null)
     done
 }
 
@@ -82,7 +82,7 @@ raft_pids() {
     for i; do cat "$three/$i/raft.pid"; done
 }
 
-last_index() { field commit "$("$BIN/node_load" status --socket "$three/$1/raft.sock")"; }
+last_index() { field commit "$("$RELEASE/rollcallctl" status --socket "$three/$1/raft.sock")"; }
 
 # three_measure PREFIX get|post CONNECTIONS NODE: the cluster through this node's nginx, with CPU and
 # how many entries each flush of the leader and of a follower held

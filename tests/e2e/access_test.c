@@ -24,6 +24,18 @@ static long status_of(int port, const char *method, const char *path, const char
     return status;
 }
 
+/* A token keeps clients out, and not who has the host. */
+static void expect_status(const struct stack *stack)
+{
+    operator_does(stack, 0, "raft   running  pid", NODE "status --dir $N");
+    operator_does(stack, 0, ", leader in term ", NODE "status --dir $N");
+    operator_does(stack, 0, "node=1 cluster=rollcall ready=1 role=leader term=",
+                  CTL "status --socket $N/raft.sock");
+    operator_does(stack, 0, "member=1 address=", CTL "status --socket $N/raft.sock");
+    operator_does(stack, 1, "event=status_unknown socket=/nowhere text=\"No such file or directory",
+                  CTL "status --socket /nowhere");
+}
+
 Test(access, each_token_opens_what_its_role_says_at_either_door, .timeout = 60)
 {
     struct stack stack = stack_prepare();
@@ -33,6 +45,7 @@ Test(access, each_token_opens_what_its_role_says_at_either_door, .timeout = 60)
     operator_draws(&stack, "write", "walter", writer);
     operator_draws(&stack, "admin", "anna", admin);
     stack_up(&stack);
+    expect_status(&stack);
     for (int port = stack.port; port <= stack.port + 1; port++) {
         const struct {
             const char *method, *path, *header;
