@@ -124,55 +124,32 @@ static struct request_id get_id(struct reader *in)
     return id;
 }
 
-/* Words for the kinds; an answer of one has so many numbers after it. */
+/* What a line says of an answer of each kind: a word, then its numbers, in this order. */
+#define NUMBER(member) (offsetof(struct users_answer, member))
 static const struct {
     enum users_answer_kind kind;
     const char *word;
     uint32_t numbers;
+    size_t number_at[2];
 } kinds[] = {
-    {USERS_CREATED, "created", 2},         {USERS_REJECTED, "rejected", 1},
-    {USERS_REPLACED, "replaced", 2},       {USERS_PATCHED, "patched", 1},
-    {USERS_DELETED, "deleted", 1},         {USERS_NOT_FOUND, "not-found", 1},
-    {USERS_EMAIL_TAKEN, "email-taken", 1}, {USERS_CONDITION_FAILED, "condition-failed", 2},
-    {USERS_KEY_REUSED, "key-reused", 1},
+    {USERS_CREATED, "created", 2, {NUMBER(created.id), NUMBER(created.etag)}},
+    {USERS_REJECTED, "rejected", 1, {NUMBER(rejected.id)}},
+    {USERS_REPLACED, "replaced", 2, {NUMBER(replaced.id), NUMBER(replaced.etag)}},
+    {USERS_PATCHED, "patched", 1, {NUMBER(patched.etag)}}, /* and then the user */
+    {USERS_DELETED, "deleted", 1, {NUMBER(deleted.id)}},
+    {USERS_NOT_FOUND, "not-found", 1, {NUMBER(not_found.id)}},
+    {USERS_EMAIL_TAKEN, "email-taken", 1, {NUMBER(email_taken.id)}},
+    {USERS_CONDITION_FAILED,
+     "condition-failed",
+     2,
+     {NUMBER(condition_failed.id), NUMBER(condition_failed.etag)}},
+    {USERS_KEY_REUSED, "key-reused", 1, {NUMBER(key_reused.first)}},
 };
 
-/* Where the numbers of an answer are, in the order of the line. */
-static void numbers_of(struct users_answer *answer, uint64_t *ret_at[2])
+static uint64_t *number_of(struct users_answer *answer, size_t place, uint32_t i)
 {
-    switch (answer->kind) {
-    case USERS_CREATED:
-        ret_at[0] = &answer->created.id;
-        ret_at[1] = &answer->created.etag;
-        return;
-    case USERS_REJECTED:
-        ret_at[0] = &answer->rejected.id;
-        return;
-    case USERS_REPLACED:
-        ret_at[0] = &answer->replaced.id;
-        ret_at[1] = &answer->replaced.etag;
-        return;
-    case USERS_PATCHED:
-        ret_at[0] = &answer->patched.etag;
-        return;
-    case USERS_DELETED:
-        ret_at[0] = &answer->deleted.id;
-        return;
-    case USERS_NOT_FOUND:
-        ret_at[0] = &answer->not_found.id;
-        return;
-    case USERS_CONDITION_FAILED:
-        ret_at[0] = &answer->condition_failed.id;
-        ret_at[1] = &answer->condition_failed.etag;
-        return;
-    case USERS_EMAIL_TAKEN:
-        ret_at[0] = &answer->email_taken.id;
-        return;
-    case USERS_KEY_REUSED:
-        ret_at[0] = &answer->key_reused.first;
-        return;
-    }
-    UNREACHABLE();
+    void *at = (char *)answer + kinds[place].number_at[i];
+    return at;
 }
 
 static size_t place_of(enum users_answer_kind kind)
@@ -187,14 +164,12 @@ static size_t place_of(enum users_answer_kind kind)
 static void put_answer(struct writer *out, struct users_answer answer)
 {
     size_t place = place_of(answer.kind);
-    uint64_t *numbers[2];
-    numbers_of(&answer, numbers);
     put_decimal(out, answer.index);
     put_text(out, " ");
     put_text(out, kinds[place].word);
     for (uint32_t i = 0; i < kinds[place].numbers; i++) {
         put_text(out, " ");
-        put_decimal(out, *numbers[i]);
+        put_decimal(out, *number_of(&answer, place, i));
     }
     if (answer.kind == USERS_PATCHED) {
         struct user user = {answer.patched.id, 0, answer.patched.name, answer.patched.email};
@@ -227,11 +202,9 @@ static struct users_answer get_answer(struct reader *in, struct writer *texts)
         return answer;
     }
     answer.kind = kinds[place].kind;
-    uint64_t *numbers[2];
-    numbers_of(&answer, numbers);
     for (uint32_t i = 0; i < kinds[place].numbers; i++) {
         json_get_literal(in, " ");
-        *numbers[i] = json_get_u64(in);
+        *number_of(&answer, place, i) = json_get_u64(in);
     }
     if (answer.kind == USERS_PATCHED) {
         json_get_literal(in, " ");
