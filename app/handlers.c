@@ -40,6 +40,12 @@ void respond_problem(struct exchange *x, enum problem problem, const char *detai
     respond(x, &response);
 }
 
+void respond_too_big(struct exchange *x)
+{
+    respond_problem(x, PROBLEM_BODY_TOO_LARGE,
+                    "Failed to buffer the request body: length limit exceeded");
+}
+
 static void respond_problem_at(struct exchange *x, uint64_t index, enum problem problem,
                                const char *detail, const uint64_t *etag)
 {

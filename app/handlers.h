@@ -84,6 +84,8 @@ void stamp(const struct exchange *x, struct response *response);
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);
+/* 413, of a request whose body is too_big. */
+void respond_too_big(struct exchange *x);
 /* After node_client_ask said `error`. */
 void respond_unasked(struct exchange *x, int error);
 /* 404 and 412, as of the state at `index`; what they say, also of writes. */

@@ -99,7 +99,9 @@ static uint64_t json_length(struct bytes packed)
 
 static struct response list_response(const struct exchange *x)
 {
-    return reading_response(x, x->listing.index, x->listing.changed);
+    struct response response = reading_response(x, x->listing.index, x->listing.changed);
+    response.vary = "Accept-Encoding"; /* nginx compresses it (nginx.conf) */
+    return response;
 }
 
 /* Before the head is out there is still a word to say; after it, only a cut. */
@@ -277,7 +279,7 @@ static void put_parameter(struct writer *out, const char *name, struct bytes val
     }
 }
 
-/* Link: the same question after this user. (min_index is fulfilled, for this node.) */
+/* Link: the same question after this user; another node may be asked it. */
 static void put_next(struct writer *out, const struct exchange *x, uint64_t last_id)
 {
     const struct call_list *list = &x->call.ask.list;
@@ -288,6 +290,10 @@ static void put_next(struct writer *out, const struct exchange *x, uint64_t last
     if (list->by != CALL_BY_ID)
         put_parameter(out, list->by == CALL_BY_NAME ? "&name=" : "&email=", list->text);
     put_text(out, list->consistency == CALL_STALE ? "&consistency=stale" : "");
+    if (list->min_index > 0) {
+        put_text(out, "&min_index=");
+        put_decimal(out, list->min_index);
+    }
     put_text(out, ">; rel=\"next\"");
     assert(!out->bad);
 }

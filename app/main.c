@@ -87,6 +87,13 @@ static bool is_granted(struct exchange *x)
     UNREACHABLE();
 }
 
+/* Whether a body of this method is read: then its handler refuses too long a one, after what it
+ * refuses before. */
+static bool reads_body(enum method method)
+{
+    return method == METHOD_POST || method == METHOD_PUT || method == METHOD_PATCH;
+}
+
 /* Of the checks in the reference's order, 404 and 405 are here, the others with the handlers.
  * Before all of them stands who asks: a stranger learns not even what there is. */
 static void serve(struct exchange *x)
@@ -108,7 +115,10 @@ static void serve(struct exchange *x)
     x->route = route.place;
     switch (route.kind) {
     case ROUTE_HANDLER:
-        route.handler(x);
+        if (x->request.too_big && !reads_body(x->request.method))
+            respond_too_big(x);
+        else
+            route.handler(x);
         return;
     case ROUTE_OPTIONS:
     case ROUTE_NOT_ALLOWED:

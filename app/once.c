@@ -52,7 +52,8 @@ const char *once_read(const struct request *request, const uint8_t scope[static 
     uint8_t text[ONCE_KEY_BYTES_MAX];
     struct writer key = writer_of(text, sizeof(text));
     if (!read_key(bytes_of_text(request->idempotency_key), &key))
-        return "`Idempotency-Key` must be 1 to 255 visible ASCII characters, in double quotes or "
+        return "`Idempotency-Key` must be 1 to 255 characters of printable ASCII, in double quotes "
+               "or "
                "bare";
     struct writer out = writer_of(store, sizeof(store));
     put_raw(&out, bytes_of(scope, ONCE_SCOPE_BYTES));

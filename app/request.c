@@ -1,5 +1,7 @@
 #include "app/request.h"
 
+#include "app/prescan.h"
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,6 +17,7 @@ enum parameter {
     SERVER_ADDR,
     HTTP_AUTHORIZATION,
     HTTP_IDEMPOTENCY_KEY,
+    HTTP_CONTENT_RANGE,
     SINGLE, /* those before come once, those from here on any number of times */
     HTTP_IF_MATCH = SINGLE,
     HTTP_IF_NONE_MATCH,
@@ -30,7 +33,7 @@ static const struct {
     PARAMETER(REQUEST_METHOD),     PARAMETER(REQUEST_URI),          PARAMETER(CONTENT_TYPE),
     PARAMETER(CONTENT_LENGTH),     PARAMETER(REQUEST_ID),           PARAMETER(SERVER_ADDR),
     PARAMETER(HTTP_AUTHORIZATION), PARAMETER(HTTP_IDEMPOTENCY_KEY), PARAMETER(HTTP_IF_MATCH),
-    PARAMETER(HTTP_IF_NONE_MATCH),
+    PARAMETER(HTTP_IF_NONE_MATCH), PARAMETER(HTTP_CONTENT_RANGE),
 };
 
 /* Which parameter this entry is; PARAMETERS for one that means nothing here. */
@@ -116,18 +119,18 @@ static struct request_id random_id(void)
     return id;
 }
 
-/* CONTENT_LENGTH may be missing or empty, which says nothing; else it must tell the truth. */
-static bool length_agrees(const char *text, size_t body_len)
+/* CONTENT_LENGTH; SIZE_MAX when it is none. Missing or empty it says nothing: `otherwise`. */
+static size_t length_told(const char *text, size_t otherwise)
 {
-    if (text == NULL || *text == '\0')
-        return true;
     size_t value = 0;
+    if (text == NULL || *text == '\0')
+        return otherwise;
     for (; *text != '\0'; text++) {
         if (*text < '0' || *text > '9' || value > SIZE_MAX / 100)
-            return false;
+            return SIZE_MAX;
         value = value * 10 + (size_t)(*text - '0');
     }
-    return value == body_len;
+    return value;
 }
 
 static int fault(struct request_fault *ret_fault, const char *what)
@@ -149,7 +152,10 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     ret_request->method = request.method;
     if (!single)
         return fault(ret_fault, "a header field or parameter of the request came too often");
-    if (!too_big && !length_agrees(values[CONTENT_LENGTH], body.len))
+    size_t told = length_told(values[CONTENT_LENGTH], body.len);
+    if (told > REQUEST_BODY_BYTES_MAX && told != SIZE_MAX)
+        too_big = true; /* nginx does not pass on what it need not read */
+    if (!too_big && told != body.len)
         return fault(ret_fault, "the body is not as long as Content-Length says");
 
     request.path = bytes_of_text(values[REQUEST_URI]);
@@ -164,6 +170,7 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
     request.if_match = lines[HTTP_IF_MATCH - SINGLE];
     request.if_none_match = lines[HTTP_IF_NONE_MATCH - SINGLE];
     request.idempotency_key = values[HTTP_IDEMPOTENCY_KEY];
+    request.partial = values[HTTP_CONTENT_RANGE] != NULL;
     if (values[SERVER_ADDR] != NULL)
         request.address = bytes_of_text(values[SERVER_ADDR]);
     if (values[HTTP_AUTHORIZATION] != NULL)

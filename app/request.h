@@ -39,7 +39,8 @@ struct request {
     struct request_lines if_match, if_none_match;
     const char *idempotency_key; /* as it was sent; NULL for none */
     struct bytes body;
-    bool too_big; /* the body is over its limit; `body` is empty */
+    bool too_big; /* the body is over its limit, or is said to be; `body` is empty */
+    bool partial; /* with Content-Range */
     /*
      * What makes this request one: nginx's, the same when nginx tries it on another worker. Drawn
      * at random when nginx sent none.

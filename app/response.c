@@ -97,6 +97,7 @@ void response_put(struct writer *out, const struct response *r)
     put_text_header(out, "Content-Type", r->content_type);
     put_content_length(out, r);
     put_text_header(out, "Cache-Control", r->cache_control);
+    put_text_header(out, "Vary", r->vary);
     put_text_header(out, "Allow", r->allow);
     put_text_header(out, "Accept", r->accept);
     put_text_header(out, "Accept-Patch", r->accept_patch);

@@ -30,7 +30,7 @@
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
     P(PROBLEM_KEY_REUSED,          422, "idempotency-key-reused",  "Idempotency key reused") \
-    P(PROBLEM_TOO_MANY_REQUESTS,   429, "too-many-requests",       "Too many requests") \
+    P(PROBLEM_TOO_MANY_REQUESTS,   429, "too-many-requests",       "Too Many Requests") \
     P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \
     P(PROBLEM_OUTCOME_UNKNOWN,     504, "outcome-unknown",         "Gateway Timeout")
 /* clang-format on */
@@ -55,6 +55,7 @@ struct response {
     uint64_t length;
     const char *content_type;
     const char *cache_control;
+    const char *vary;
     const char *allow;
     const char *accept;       /* what a POST or PUT takes */
     const char *accept_patch; /* RFC 5789 §3.1 */

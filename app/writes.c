@@ -191,8 +191,7 @@ static bool has_body(struct exchange *x, bool patch)
         return false;
     }
     if (x->request.too_big) {
-        respond_problem(x, PROBLEM_BODY_TOO_LARGE,
-                        "Failed to buffer the request body: length limit exceeded");
+        respond_too_big(x);
         return false;
     }
     return true;
@@ -205,6 +204,10 @@ static bool read_body(struct exchange *x, bool patch, struct body_text *text,
     struct body_fault fault;
     if (!has_body(x, patch))
         return false;
+    if (x->request.partial) { /* RFC 9110 §14.5 */
+        respond_problem(x, PROBLEM_BAD_REQUEST, "a user is written as a whole: no Content-Range");
+        return false;
+    }
     int bad = patch ? body_read_patch(x->request.body, text, ret_user, &fault)
                     : body_read_user(x->request.body, text, ret_user, &fault);
     if (bad != 0)

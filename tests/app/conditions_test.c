@@ -156,7 +156,7 @@ Test(conditions, lookups_and_min_index_reach_the_node_and_go_on_in_the_link)
          "&name=%C3%A9%20%26%22a~>"},
         {"/users?email=A%2Bb@c&limit=2&consistency=stale", CALL_BY_EMAIL, "A+b@c", 0,
          "&email=A%2Bb%40c&consistency=stale>"},
-        {"/users?name=&limit=2&min_index=12", CALL_BY_NAME, "", 12, "&name=>"},
+        {"/users?name=&limit=2&min_index=12", CALL_BY_NAME, "", 12, "&name=&min_index=12>"},
         {"/users/3?min_index=9007199254740991", CALL_BY_ID, "", USER_ID_MAX, ""},
         {"/users?limit=3", CALL_BY_ID, "", 0, "limit=3&after=3>"},
     };

@@ -32,6 +32,7 @@ static const struct {
     {"escaped NUL", "GET /users%00 HTTP/1.1\r\n" H C "\r\n", "400", NULL},
     {"broken escape", "GET /%zz HTTP/1.1\r\n" H C "\r\n", "400", NULL},
     {"nginx's own place", "GET /.problem HTTP/1.1\r\n" H C "\r\n", "404", NULL},
+    {"its other one", "GET /.broken HTTP/1.1\r\n" H C "\r\n", "404", NULL},
     {"HTTP/2.0 in words", "GET /users HTTP/2.0\r\n" H C "\r\n", "505", NULL},
     {"no host", "GET /users HTTP/1.1\r\n" C "\r\n", "400", NULL},
     {"space in a header's name", "GET /users HTTP/1.1\r\n" H "A B: c\r\n" C "\r\n", "400", NULL},
@@ -56,9 +57,22 @@ static const struct {
      "POST /users HTTP/1.1\r\n" H J "Content-Length: 9999999\r\nExpect: 100-continue\r\n" C "\r\n",
      "413", NULL},
     {"no body", "POST /users HTTP/1.1\r\n" H J C "\r\n", "400", NULL},
-    {"too big in another type wins by type",
+    {"another type",
      "POST /users HTTP/1.1\r\n" H "Content-Type: text/plain\r\nContent-Length: 2\r\n" C "\r\n{}",
      "415", NULL},
+    {"too big in another type",
+     "POST /users HTTP/1.1\r\n" H "Content-Type: text/plain\r\nContent-Length: 65537\r\n" C "\r\n",
+     "415", NULL},
+    {"too big by another method",
+     "PUT /users HTTP/1.1\r\n" H J "Content-Length: 65537\r\n" C "\r\n", "405", NULL},
+    {"too big for nothing", "POST /nope HTTP/1.1\r\n" H J "Content-Length: 65537\r\n" C "\r\n",
+     "404", NULL},
+    {"too big where none is wanted",
+     "DELETE /users/1 HTTP/1.1\r\n" H "Content-Length: 65537\r\n" C "\r\n", "413", NULL},
+    {"part of a user",
+     "PUT /users/1 HTTP/1.1\r\n" H J "Content-Range: bytes 0-1/2\r\nContent-Length: 2\r\n" C
+     "\r\n{}",
+     "400", NULL},
 };
 
 static void expect_problem(const char *name, const struct answer *answer, const char *status)
@@ -139,6 +153,10 @@ Test(edge, what_is_too_long_is_refused_by_its_own_status, .timeout = 120)
          "POST /users HTTP/1.1\r\n" H J "Transfer-Encoding: chunked\r\n" C
          "\r\n10001\r\n{\"name\":\"B\",\"x\":\"@\"}\r\n0\r\n\r\n",
          65537 - 19, "413"},
+        {"in chunks and of another type",
+         "POST /users HTTP/1.1\r\n" H "Transfer-Encoding: chunked\r\n" C
+         "\r\n10001\r\n{\"name\":\"B\",\"x\":\"@\"}\r\n0\r\n\r\n",
+         65537 - 19, "415"},
     };
     struct stack stack = stack_start();
 

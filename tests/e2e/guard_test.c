@@ -304,7 +304,8 @@ Test(guard, every_answer_tells_browsers_what_to_leave_alone_once, .timeout = 60)
                        400);
         expect_headers(port, "TRACE /users HTTP/1.1\r\nHost: localhost\r\n\r\n", 405);
         expect_headers(port, "GET /users HTTP/1.0\r\nHost: x.example\r\n\r\n", 421);
-        expect_headers(port, POST_HEAD "Content-Length: 65537\r\n\r\n", 413);
+        expect_headers(
+            port, POST_HEAD "Content-Type: application/json\r\nContent-Length: 65537\r\n\r\n", 413);
     }
     operator_does(&stack, 0, NULL,
                   "kill -QUIT $(cat $N/nginx.pid); while [ -e $N/nginx.pid ]; do sleep 0.05; done");

@@ -1,0 +1,72 @@
+/* What a front makes of nodes that cannot do what they are asked. */
+#include "tests/e2e/http.h"
+#include "tests/e2e/stack.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <string.h>
+
+#define NODES 3
+
+static pid_t raft_of(const struct stack *stack, int node)
+{
+    char file[32];
+
+    snprintf(file, sizeof file, "../node-%d/raft.pid", node);
+    return stack_pid(stack, file);
+}
+
+static struct answer ask(const struct stack *stack, const char *method, const char *path)
+{
+    return http_send(stack->port, &(struct request){.method = method,
+                                                    .path = path,
+                                                    .headers = {"Content-Type: application/json"},
+                                                    .body = bytes_of_text(
+                                                        *method == 'P' ? "{\"name\":\"A\"}" : "")});
+}
+
+static void expect_unavailable(const struct stack *stack, const char *method, const char *path)
+{
+    long began = now_ms();
+    struct answer answer = ask(stack, method, path);
+
+    cr_expect_eq(answer.status, 503, "%s %s: %ld %s", method, path, answer.status, answer.body);
+    cr_expect_str_eq(answer_header(&answer, "Retry-After"), "1", "%s %s", method, path);
+    cr_expect_lt(now_ms() - began, 8000, "%s %s took %ld ms", method, path, now_ms() - began);
+    answer_done(&answer);
+}
+
+/* Every node's workers say so, and not one write was executed: neither was it perhaps. */
+Test(front, passes_on_that_no_node_has_executed_it, .timeout = 120)
+{
+    static const char *const asked[][2] = {
+        {"POST", "/users"}, {"GET", "/users/1"},        {"DELETE", "/users/1"},
+        {"GET", "/users"},  {"GET", "/readyz?verbose"}, {"PUT", "/users/1"},
+    };
+    struct stack stack = stack_start_nodes(NODES);
+
+    for (int node = 1; node <= NODES; node++)
+        stack_kill(raft_of(&stack, node));
+    sleep_ms(6000); /* workers hold what they are asked while a node starts again, so long */
+    for (int round = 0; round < 4; round++)
+        for (size_t i = 0; i < ARRAY_LEN(asked); i++)
+            expect_unavailable(&stack, asked[i][0], asked[i][1]);
+    stack_stop(&stack);
+}
+
+/* Reading leaves nothing behind that could be unknown. */
+Test(front, says_of_a_read_that_it_was_not_executed_however_long_it_waited, .timeout = 120)
+{
+    struct stack stack = stack_start_nodes(NODES);
+    struct answer answer;
+
+    expect_unavailable(&stack, "GET", "/users?min_index=100000");
+    expect_unavailable(&stack, "HEAD", "/users/1?min_index=100000");
+    stack_kill(raft_of(&stack, 2));
+    stack_kill(raft_of(&stack, 3));
+    expect_unavailable(&stack, "GET", "/users/1");
+    answer = ask(&stack, "POST", "/users");
+    cr_expect(answer.status == 503 || answer.status == 504, "%ld", answer.status);
+    answer_done(&answer);
+    stack_stop(&stack);
+}
