@@ -132,25 +132,6 @@ static bool begins_with(struct bytes text, const char *start)
     return text.len >= len && memcmp(text.at, start, len) == 0;
 }
 
-enum token_role access_role_needed(const struct request *request)
-{
-    static const struct {
-        const char *path;
-        enum token_role role;
-    } named[] = {
-        {"/livez", TOKEN_NONE},    {"/readyz", TOKEN_NONE},   {"/cluster", TOKEN_ADMIN},
-        {"/metrics", TOKEN_ADMIN}, {"/problems", TOKEN_NONE},
-    };
-    for (size_t i = 0; i < ARRAY_LEN(named); i++)
-        if (bytes_equal(request->path, bytes_of_text(named[i].path)))
-            return named[i].role;
-    if (begins_with(request->path, "/problems/"))
-        return TOKEN_NONE;
-    bool reads = request->method == METHOD_GET || request->method == METHOD_HEAD ||
-                 request->method == METHOD_OPTIONS;
-    return reads ? TOKEN_READ : TOKEN_WRITE;
-}
-
 /* By the address that was asked. What is not known is not loopback. */
 static bool is_loopback(struct bytes address)
 {
@@ -184,10 +165,9 @@ static const struct token *find_token(const struct access *access, struct bytes 
     return found;
 }
 
-enum access_verdict access_judge(const struct access *access, const struct request *request,
-                                 struct access_scope *ret_scope)
+enum access_verdict access_judge(const struct access *access, enum token_role needed,
+                                 const struct request *request, struct access_scope *ret_scope)
 {
-    enum token_role needed = access_role_needed(request);
     struct access_scope scope = {0};
     if (needed != TOKEN_NONE && access->path != NULL) {
         struct bytes text;

@@ -55,13 +55,9 @@ void access_done(struct access *access);
  */
 NODISCARD int access_load(struct access *access, struct access_fault *ret_fault);
 
-/* The role that a request needs: /livez, /readyz and what explains problems none, what speaks of
- * the cluster and not of users that of an admin, all else by the method, whether there is anything
- * at the path or not. */
-enum token_role access_role_needed(const struct request *request);
-
-/* *ret_scope is set when access is granted. */
-enum access_verdict access_judge(const struct access *access, const struct request *request,
-                                 struct access_scope *ret_scope);
+/* May it be asked, where this role is needed (route.h says which)? By the request's token and
+ * address alone. *ret_scope is set when access is granted. */
+enum access_verdict access_judge(const struct access *access, enum token_role needed,
+                                 const struct request *request, struct access_scope *ret_scope);
 
 #endif

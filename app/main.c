@@ -55,12 +55,12 @@ static void respond_denied(struct exchange *x, enum problem problem, const char 
 
 #define CHALLENGE "Bearer realm=\"rollcall\""
 
-/* Answers what is not granted, and says whether it was. */
-static bool is_granted(struct exchange *x)
+/* Answers what is not granted to those without this role, and says whether it was. */
+static bool is_granted(struct exchange *x, enum token_role needed)
 {
     char detail[64], challenge[96];
-    const char *role = token_role_text(access_role_needed(&x->request));
-    switch (access_judge(x->service->access, &x->request, &x->scope)) {
+    const char *role = token_role_text(needed);
+    switch (access_judge(x->service->access, needed, &x->request, &x->scope)) {
     case ACCESS_GRANTED:
         return true;
     case ACCESS_NO_TOKEN:
@@ -108,9 +108,9 @@ static void serve(struct exchange *x)
         respond_problem(x, PROBLEM_BAD_REQUEST, fault.what);
         return;
     }
-    if (!is_granted(x))
-        return;
     struct route route = route_find(x->request.method, x->request.path);
+    if (!is_granted(x, route.role))
+        return;
     x->request.user_id = route.user_id;
     x->route = route.place;
     switch (route.kind) {

@@ -1,7 +1,7 @@
 /*
  * GET /problems/{slug}, where the `type` of a problem document leads: what the problem is, whether
  * anything was executed, and what to do. GET /problems lists them. For people, in HTML, and open to
- * all (access.c): who is refused may read why.
+ * all (route.c): who is refused may read why.
  */
 #ifndef ROLLCALL_APP_PROBLEMS_H
 #define ROLLCALL_APP_PROBLEMS_H

@@ -10,8 +10,18 @@
 
 #include <string.h>
 
+/* Who may ask. A resource that does not say so does not compile, and if it did it would be for
+ * admins: what is forgotten is locked. */
+enum door {
+    FOR_ADMINS,
+    FOR_ROLES, /* reading takes the role read, all else write */
+    FOR_ALL,   /* no token */
+};
+_Static_assert(FOR_ADMINS == 0, "zero opens nothing");
+
 struct resource {
     const char *path;
+    enum door door;
     const char *allow;
     void (*get)(struct exchange *x); /* HEAD too: the same answer without its body */
     void (*post)(struct exchange *x);
@@ -20,19 +30,20 @@ struct resource {
     void (*delete)(struct exchange *x);
 };
 
-/* The first are not found by their paths: what stands for {id} and {type} is judged. */
+/* The first are not found by their paths: what stands for {id} and {type} is judged. No row may
+ * leave a column out, and none is written by the columns' names, with which it could. */
 enum { ITEM, PROBLEM, BY_PATH };
 static const struct resource resources[] = {
-    [ITEM] = {"/users/{id}", "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL, handle_replace,
-              handle_patch, handle_delete},
-    [PROBLEM] = {"/problems/{type}", "GET,HEAD", handle_problem, NULL, NULL, NULL, NULL},
-    {"/users", "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
-    {"/livez", "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
-    {"/readyz", "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
-    {"/cluster", "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
-    {"/metrics", "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
-    {"/openapi.json", "GET,HEAD", handle_openapi, NULL, NULL, NULL, NULL},
-    {"/problems", "GET,HEAD", handle_problems, NULL, NULL, NULL, NULL},
+    [ITEM] = {"/users/{id}", FOR_ROLES, "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL,
+              handle_replace, handle_patch, handle_delete},
+    [PROBLEM] = {"/problems/{type}", FOR_ALL, "GET,HEAD", handle_problem, NULL, NULL, NULL, NULL},
+    {"/users", FOR_ROLES, "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
+    {"/livez", FOR_ALL, "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
+    {"/readyz", FOR_ALL, "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
+    {"/cluster", FOR_ADMINS, "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
+    {"/metrics", FOR_ADMINS, "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
+    {"/openapi.json", FOR_ROLES, "GET,HEAD", handle_openapi, NULL, NULL, NULL, NULL},
+    {"/problems", FOR_ALL, "GET,HEAD", handle_problems, NULL, NULL, NULL, NULL},
 };
 _Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");
 
@@ -93,22 +104,57 @@ static bool is_item(struct bytes path, uint64_t *ret_id)
     return id <= USER_ID_MAX;
 }
 
+/* What stands under a resource of which there are many is as open as they are, also where there is
+ * none; everything else is for roles. */
+static enum door door_at(struct bytes path)
+{
+    for (unsigned i = 0; i < BY_PATH; i++) {
+        const char *above = resources[i].path;
+        size_t len = strcspn(above, "{");
+        if (path.len >= len && memcmp(path.at, above, len) == 0)
+            return resources[i].door;
+    }
+    return FOR_ROLES;
+}
+
+static enum token_role role_for(enum door door, enum method method)
+{
+    bool reads = method == METHOD_GET || method == METHOD_HEAD || method == METHOD_OPTIONS;
+    switch (door) {
+    case FOR_ADMINS:
+        return TOKEN_ADMIN;
+    case FOR_ROLES:
+        return reads ? TOKEN_READ : TOKEN_WRITE;
+    case FOR_ALL:
+        return TOKEN_NONE;
+    }
+    UNREACHABLE();
+}
+
+/* Where it is among the resources; after the last when there is nothing at this path. */
+static unsigned place_of(struct bytes path, uint64_t *ret_id)
+{
+    enum problem problem;
+    if (is_item(path, ret_id))
+        return ITEM;
+    if (problems_find(path, &problem))
+        return PROBLEM;
+    unsigned i = BY_PATH;
+    while (i < ARRAY_LEN(resources) && !bytes_equal(path, bytes_of_text(resources[i].path)))
+        i++;
+    return i;
+}
+
 struct route route_find(enum method method, struct bytes path)
 {
     uint64_t id = 0;
-    unsigned i = BY_PATH;
-    enum problem problem;
-    if (is_item(path, &id))
-        i = ITEM;
-    else if (problems_find(path, &problem))
-        i = PROBLEM;
-    else
-        while (i < ARRAY_LEN(resources) && !bytes_equal(path, bytes_of_text(resources[i].path)))
-            i++;
-    if (i == ARRAY_LEN(resources))
-        return (struct route){.kind = ROUTE_NOT_FOUND, .place = ROUTE_ELSEWHERE};
-    struct route route = route_in(&resources[i], method);
-    route.place = i + 1;
+    unsigned i = place_of(path, &id);
+    bool there = i < ARRAY_LEN(resources);
+    struct route route = {.kind = ROUTE_NOT_FOUND};
+    if (there)
+        route = route_in(&resources[i], method);
+    route.role = role_for(there ? resources[i].door : door_at(path), method);
+    route.place = there ? i + 1 : ROUTE_ELSEWHERE;
     route.user_id = id;
     return route;
 }

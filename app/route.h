@@ -6,6 +6,7 @@
 #define ROLLCALL_APP_ROUTE_H
 
 #include "app/handlers.h"
+#include "raft/base/token.h"
 
 enum route_kind {
     ROUTE_HANDLER,
@@ -16,6 +17,7 @@ enum route_kind {
 
 struct route {
     enum route_kind kind;
+    enum token_role role;                /* that whoever asks must have, whatever the kind */
     void (*handler)(struct exchange *x); /* ROUTE_HANDLER only */
     const char *allow;                   /* all but ROUTE_NOT_FOUND */
     const char *accept_patch;            /* ROUTE_OPTIONS of what can be patched; else NULL */

@@ -133,7 +133,8 @@ static void load(struct access *access)
 static enum access_verdict judge(const struct access *access, const struct request *request)
 {
     struct access_scope scope;
-    return access_judge(access, request, &scope);
+    enum token_role needed = route_find(request->method, request->path).role;
+    return access_judge(access, needed, request, &scope);
 }
 
 static char letter_of(enum access_verdict verdict)
