@@ -23,4 +23,11 @@ static inline void *allocate_zeroed(size_t count, size_t size)
     return at;
 }
 
+static inline void *reallocate(void *at, size_t size)
+{
+    at = realloc(at, size);
+    assert(at != NULL && "out of memory");
+    return at;
+}
+
 #endif

@@ -4,286 +4,344 @@
 
 #include "raft/users/allocate.h"
 
-/* What has one hash: one id, or the set of at least two, and then `id` is 0. */
-struct entry {
+struct pair {
     uint64_t hash;
     uint64_t id;
 };
 
-struct bucket {
-    struct tree_part part;
-    uint32_t count, capacity;
-    struct entry *at;  /* ascending by hash */
-    struct tree *sets; /* beside them; NULL while no entry has a set */
+/* What leaves and nodes begin with; their items stand behind it, ascending. */
+struct index_part {
+    uint32_t refs;
+    uint16_t level; /* 0: a leaf, its items are pairs; else children, of the level below */
+    uint16_t count;
 };
 
-/* The ids [64 number, 64 number + 64) of a set. */
-struct bitmap {
-    struct tree_part part;
-    uint64_t bits;
+struct child {
+    struct pair from; /* the first that may be below it; means nothing in a node's first child */
+    struct index_part *part;
 };
 
-#define BUCKET_BEGIN 2u
+/* Memory is taken for a multiple of so many items. */
+#define STEP 8u
 
-/* --- sets of ids ------------------------------------------------------------------------------ */
+_Static_assert(sizeof(struct index_part) % _Alignof(struct child) == 0, "items stand behind it");
 
-static struct bitmap *as_bitmap(const struct tree_part *part)
+/* --- parts and their items -------------------------------------------------------------------- */
+
+static uint32_t most(uint32_t level)
 {
-    return part != NULL ? CONTAINER_OF(part, struct bitmap, part) : NULL;
+    return level == 0 ? INDEX_LEAF_MAX : INDEX_NODE_MAX;
 }
 
-static struct tree_part *bitmap_new(void)
+static size_t width(uint32_t level)
 {
-    struct bitmap *bitmap = allocate_zeroed(1, sizeof(*bitmap));
-    bitmap->part.refs = 1;
-    return &bitmap->part;
+    return level == 0 ? sizeof(struct pair) : sizeof(struct child);
 }
 
-static struct tree_part *bitmap_copy(const struct tree_part *part)
+static size_t size_for(uint32_t level, uint32_t count)
 {
-    struct bitmap *bitmap = allocate(sizeof(*bitmap));
-    *bitmap = *as_bitmap(part);
-    bitmap->part.refs = 1;
-    return &bitmap->part;
+    return sizeof(struct index_part) + (count + STEP - 1) / STEP * STEP * width(level);
 }
 
-static void bitmap_free(struct tree_part *part)
+static void *item(const struct index_part *part, uint32_t i)
 {
-    free(as_bitmap(part));
+    return (uint8_t *)part + sizeof(*part) + i * width(part->level);
 }
 
-static const struct tree_kind set_kind = {bitmap_new, bitmap_copy, bitmap_free};
-
-static void set_add(struct tree *set, uint64_t id)
+static struct pair *pairs_of(const struct index_part *leaf)
 {
-    struct bitmap *bitmap = as_bitmap(tree_edit(set, id / 64));
-    uint64_t bit = UINT64_C(1) << id % 64;
-    assert((bitmap->bits & bit) == 0);
-    bitmap->bits |= bit;
+    assert(leaf->level == 0);
+    return item(leaf, 0);
 }
 
-static void set_remove(struct tree *set, uint64_t id)
+static struct child *children_of(const struct index_part *node)
 {
-    struct bitmap *bitmap = as_bitmap(tree_edit(set, id / 64));
-    uint64_t bit = UINT64_C(1) << id % 64;
-    assert((bitmap->bits & bit) != 0);
-    bitmap->bits &= ~bit;
-    if (bitmap->bits == 0)
-        tree_remove(set, id / 64);
+    assert(node->level > 0);
+    return item(node, 0);
 }
 
-/* The smallest id above `after`, or 0. */
-static uint64_t set_next(const struct tree *set, uint64_t after)
+static bool is_below(struct pair a, struct pair b)
 {
-    uint64_t number = (after + 1) / 64;
-    uint64_t mask = UINT64_MAX << (after + 1) % 64;
-    const struct bitmap *bitmap;
-    for (; (bitmap = as_bitmap(tree_next(set, number, &number))) != NULL; number++) {
-        uint64_t bits = number == (after + 1) / 64 ? bitmap->bits & mask : bitmap->bits;
-        if (bits != 0)
-            return number * 64 + (uint64_t)__builtin_ctzll(bits);
+    return a.hash != b.hash ? a.hash < b.hash : a.id < b.id;
+}
+
+static struct index_part *part_new(uint32_t level, uint32_t count)
+{
+    struct index_part *part = allocate(size_for(level, count));
+    *part = (struct index_part){.refs = 1, .level = (uint16_t)level, .count = (uint16_t)count};
+    return part;
+}
+
+static void hold(struct index_part *part)
+{
+    assert(part->refs > 0 && part->refs < UINT32_MAX);
+    part->refs++;
+}
+
+/* Lets one reference to a part go. As deep as the tree is high. */
+static void drop(struct index_part *part)
+{
+    assert(part->refs > 0);
+    if (--part->refs > 0)
+        return;
+    for (uint32_t i = 0; part->level > 0 && i < part->count; i++)
+        drop(children_of(part)[i].part);
+    free(part);
+}
+
+/* Copies items, children being held once more by their new place. */
+static void copy(struct index_part *to, uint32_t at, const struct index_part *from, uint32_t first,
+                 uint32_t count)
+{
+    memcpy(item(to, at), item(from, first), count * width(to->level));
+    for (uint32_t i = at; to->level > 0 && i < at + count; i++)
+        hold(children_of(to)[i].part);
+}
+
+/* The part in this place is now this version's own: copied, when others hold it too. */
+static struct index_part *own(struct index_part **place)
+{
+    struct index_part *shared = *place;
+    if (shared->refs > 1) {
+        *place = part_new(shared->level, shared->count);
+        copy(*place, 0, shared, 0, shared->count);
+        drop(shared);
     }
-    return 0;
+    return *place;
 }
 
-/* --- buckets ---------------------------------------------------------------------------------- */
-
-static struct bucket *as_bucket(const struct tree_part *part)
+/* Room for so many items: those there are, from the first, stay. */
+static struct index_part *resize(struct index_part **place, uint32_t count)
 {
-    return part != NULL ? CONTAINER_OF(part, struct bucket, part) : NULL;
+    struct index_part *part = *place;
+    assert(part->refs == 1 && count <= most(part->level));
+    size_t size = size_for(part->level, count);
+    if (size != size_for(part->level, part->count))
+        part = reallocate(part, size);
+    part->count = (uint16_t)count;
+    *place = part;
+    return part;
 }
 
-static struct tree_part *bucket_new(void)
+/* The second half becomes a part of its own. */
+static struct index_part *split(struct index_part **place)
 {
-    struct bucket *bucket = allocate_zeroed(1, sizeof(*bucket));
-    bucket->part.refs = 1;
-    return &bucket->part;
+    const uint32_t half = most((*place)->level) / 2;
+    struct index_part *right = part_new((*place)->level, half);
+    memcpy(item(right, 0), item(*place, half), half * width(right->level));
+    resize(place, half);
+    return right;
 }
 
-/* Memory for `capacity` entries, with what is there in front. */
-static void reserve(struct bucket *bucket, uint32_t capacity, const struct bucket *from)
+/* Returns, when there was no room, the part that is now on the right of this one; else NULL. */
+static struct index_part *insert(struct index_part **place, uint32_t i, const void *what)
 {
-    struct entry *at = allocate(capacity * sizeof(*at));
-    struct tree *sets = from->sets != NULL ? allocate_zeroed(capacity, sizeof(*sets)) : NULL;
-    for (uint32_t i = 0; i < from->count; i++) {
-        at[i] = from->at[i];
-        if (sets != NULL)
-            sets[i] = from->sets[i];
+    struct index_part *right = NULL;
+    if ((*place)->count == most((*place)->level)) {
+        right = split(place);
+        if (i > (*place)->count) {
+            i -= (*place)->count;
+            place = &right;
+        }
     }
-    if (bucket == from) {
-        free(bucket->at);
-        free(bucket->sets);
-    }
-    bucket->at = at;
-    bucket->sets = sets;
-    bucket->capacity = capacity;
+    uint32_t behind = (*place)->count - i;
+    struct index_part *part = resize(place, (*place)->count + 1u);
+    memmove(item(part, i + 1), item(part, i), behind * width(part->level));
+    memcpy(item(part, i), what, width(part->level));
+    return right;
 }
 
-static struct tree_part *bucket_copy(const struct tree_part *part)
+static void take_out(struct index_part **place, uint32_t i)
 {
-    const struct bucket *old = as_bucket(part);
-    struct bucket *bucket = as_bucket(bucket_new());
-    bucket->count = old->count;
-    reserve(bucket, old->capacity, old);
-    for (uint32_t i = 0; old->sets != NULL && i < old->count; i++)
-        if (old->at[i].id == 0)
-            bucket->sets[i] = tree_hold(&old->sets[i]);
-    return &bucket->part;
+    struct index_part *part = *place;
+    assert(i < part->count);
+    memmove(item(part, i), item(part, i + 1), (part->count - i - 1) * width(part->level));
+    resize(place, part->count - 1u);
 }
 
-static void bucket_free(struct tree_part *part)
+/*
+ * How many items begin at or below `pair`: where a pair of a leaf belongs, and at least 1 in a
+ * node, the last of them being the child where it belongs.
+ */
+static uint32_t not_above(const struct index_part *part, struct pair pair)
 {
-    struct bucket *bucket = as_bucket(part);
-    for (uint32_t i = 0; bucket->sets != NULL && i < bucket->count; i++)
-        if (bucket->at[i].id == 0)
-            tree_drop(&bucket->sets[i]);
-    free(bucket->at);
-    free(bucket->sets);
-    free(bucket);
-}
-
-static const struct tree_kind kind = {bucket_new, bucket_copy, bucket_free};
-
-static uint64_t number_of(uint64_t hash)
-{
-    return hash >> (64 - INDEX_BUCKET_BITS);
-}
-
-/* The first entry whose hash is not below. */
-static uint32_t place_of(const struct bucket *bucket, uint64_t hash)
-{
-    uint32_t low = 0, high = bucket->count;
+    uint32_t low = part->level > 0, high = part->count;
     while (low < high) {
         uint32_t middle = (low + high) / 2;
-        if (bucket->at[middle].hash < hash)
-            low = middle + 1;
-        else
+        const struct pair *from = item(part, middle);
+        if (is_below(pair, *from))
             high = middle;
+        else
+            low = middle + 1;
     }
     return low;
 }
 
-static bool is_at(const struct bucket *bucket, uint32_t i, uint64_t hash)
+/* --- changes ---------------------------------------------------------------------------------- */
+
+/* As insert() returns. */
+static struct index_part *add(struct index_part **place, struct pair pair)
 {
-    return i < bucket->count && bucket->at[i].hash == hash;
+    struct index_part *part = own(place);
+    uint32_t i = not_above(part, pair);
+    if (part->level == 0) {
+        assert(i == 0 || is_below(pairs_of(part)[i - 1], pair));
+        return insert(place, i, &pair);
+    }
+    struct child more = {.part = add(&children_of(part)[i - 1].part, pair)};
+    if (more.part == NULL)
+        return NULL;
+    more.from = *(const struct pair *)item(more.part, 0);
+    return insert(place, i, &more);
 }
 
-static void insert(struct bucket *bucket, uint32_t i, struct entry entry)
+void index_add(struct index *index, uint64_t hash, uint64_t id)
 {
-    if (bucket->count == bucket->capacity)
-        reserve(bucket, bucket->capacity + bucket->capacity / 2 + BUCKET_BEGIN, bucket);
-    uint32_t behind = bucket->count - i;
-    memmove(&bucket->at[i + 1], &bucket->at[i], behind * sizeof(*bucket->at));
-    bucket->at[i] = entry;
-    if (bucket->sets != NULL)
-        memmove(&bucket->sets[i + 1], &bucket->sets[i], behind * sizeof(*bucket->sets));
-    bucket->count++;
-}
-
-static void take_out(struct bucket *bucket, uint32_t i)
-{
-    uint32_t behind = bucket->count - i - 1;
-    memmove(&bucket->at[i], &bucket->at[i + 1], behind * sizeof(*bucket->at));
-    if (bucket->sets != NULL)
-        memmove(&bucket->sets[i], &bucket->sets[i + 1], behind * sizeof(*bucket->sets));
-    bucket->count--;
-}
-
-/* One id becomes a set of one. */
-static struct tree *set_of(struct bucket *bucket, uint32_t i)
-{
-    struct entry *entry = &bucket->at[i];
-    if (entry->id == 0)
-        return &bucket->sets[i];
-    if (bucket->sets == NULL)
-        bucket->sets = allocate_zeroed(bucket->capacity, sizeof(*bucket->sets));
-    bucket->sets[i] = tree_empty(&set_kind);
-    set_add(&bucket->sets[i], entry->id);
-    entry->id = 0;
-    return &bucket->sets[i];
-}
-
-/* --- the index -------------------------------------------------------------------------------- */
-
-void index_init(struct tree *index)
-{
-    *index = tree_empty(&kind);
-}
-
-void index_add(struct tree *index, uint64_t hash, uint64_t id)
-{
+    const struct pair pair = {hash, id};
     assert(id != 0);
-    struct bucket *bucket = as_bucket(tree_edit(index, number_of(hash)));
-    uint32_t i = place_of(bucket, hash);
-    if (is_at(bucket, i, hash))
-        set_add(set_of(bucket, i), id);
-    else
-        insert(bucket, i, (struct entry){.hash = hash, .id = id});
+    if (index->root == NULL)
+        index->root = part_new(0, 0);
+    struct child right = {.part = add(&index->root, pair)};
+    if (right.part == NULL)
+        return;
+    struct child left = {.part = index->root};
+    right.from = *(const struct pair *)item(right.part, 0);
+    index->root = part_new(left.part->level + 1u, 0);
+    insert(&index->root, 0, &left);
+    insert(&index->root, 1, &right);
 }
 
-void index_remove(struct tree *index, uint64_t hash, uint64_t id)
+/* Makes one part of children i and i + 1 of a node when they have no more than half of one. */
+static bool merge(struct index_part **place, uint32_t i)
 {
-    struct bucket *bucket = as_bucket(tree_edit(index, number_of(hash)));
-    uint32_t i = place_of(bucket, hash);
-    assert(is_at(bucket, i, hash));
-    struct entry *entry = &bucket->at[i];
-    if (entry->id != 0) {
-        assert(entry->id == id);
-        take_out(bucket, i);
-        if (bucket->count == 0)
-            tree_remove(index, number_of(hash));
+    struct child *left = &children_of(*place)[i], *right = left + 1;
+    uint32_t count = left->part->count, more = right->part->count;
+    if (count + more > most(left->part->level) / 2)
+        return false;
+    own(&left->part);
+    resize(&left->part, count + more);
+    copy(left->part, count, right->part, 0, more);
+    drop(right->part);
+    if (left->part->level > 0) { /* its first child is none now, and has a new neighbour */
+        children_of(left->part)[count].from = right->from;
+        merge(&left->part, count - 1);
+    }
+    take_out(place, i + 1);
+    return true;
+}
+
+/* A part may be left empty. */
+static void take_below(struct index_part **place, struct pair pair)
+{
+    struct index_part *part = own(place);
+    uint32_t i = not_above(part, pair);
+    assert(i > 0);
+    i--;
+    if (part->level == 0) {
+        assert(pairs_of(part)[i].hash == pair.hash && pairs_of(part)[i].id == pair.id);
+        take_out(place, i);
         return;
     }
-    struct tree *set = &bucket->sets[i];
-    set_remove(set, id);
-    uint64_t first = set_next(set, 0);
-    assert(first != 0);
-    if (set_next(set, first) == 0) { /* one is left */
-        tree_drop(set);
-        entry->id = first;
+    struct child *child = &children_of(part)[i];
+    take_below(&child->part, pair);
+    if (child->part->count == 0) {
+        drop(child->part);
+        take_out(place, i);
+    } else if (i == 0 || !merge(place, i - 1)) {
+        if (i + 1 < part->count)
+            merge(place, i);
     }
 }
 
-uint64_t index_next(const struct tree *index, uint64_t hash, uint64_t after)
+void index_remove(struct index *index, uint64_t hash, uint64_t id)
 {
-    const struct bucket *bucket = as_bucket(tree_get(index, number_of(hash)));
-    if (bucket == NULL)
-        return 0;
-    uint32_t i = place_of(bucket, hash);
-    if (!is_at(bucket, i, hash))
-        return 0;
-    uint64_t id = bucket->at[i].id;
-    if (id == 0)
-        return set_next(&bucket->sets[i], after);
-    return id > after ? id : 0;
-}
-
-static uint64_t check_set(const struct tree *set, uint32_t versions)
-{
-    uint64_t count = 0, pages = 0, number = 0;
-    const struct bitmap *bitmap;
-    for (; (bitmap = as_bitmap(tree_next(set, number, &number))) != NULL; number++, pages++) {
-        assert(bitmap->bits != 0);
-        for (uint64_t bits = bitmap->bits; bits != 0; bits &= bits - 1)
-            count++;
+    assert(index->root != NULL);
+    take_below(&index->root, (struct pair){hash, id});
+    struct index_part *root = index->root;
+    if (root->count == 0) {
+        drop(root);
+        index->root = NULL;
+    } else if (root->level > 0 && root->count == 1) {
+        index->root = children_of(root)[0].part;
+        hold(index->root);
+        drop(root);
     }
-    assert(count >= 2 && pages == tree_check(set, versions));
-    return count;
 }
 
-uint64_t index_check(const struct tree *index, uint32_t versions)
+/* --- versions --------------------------------------------------------------------------------- */
+
+void index_init(struct index *index)
 {
-    uint64_t count = 0, pages = 0, number = 0;
-    const struct bucket *bucket;
-    for (; (bucket = as_bucket(tree_next(index, number, &number))) != NULL; number++, pages++) {
-        assert(bucket->count > 0 && bucket->count <= bucket->capacity);
-        for (uint32_t i = 0; i < bucket->count; i++) {
-            const struct entry *entry = &bucket->at[i];
-            assert(number_of(entry->hash) == number);
-            assert(i == 0 || bucket->at[i - 1].hash < entry->hash);
-            count += entry->id != 0 ? 1 : check_set(&bucket->sets[i], versions);
+    index->root = NULL;
+}
+
+struct index index_hold(const struct index *index)
+{
+    if (index->root != NULL)
+        hold(index->root);
+    return *index;
+}
+
+void index_drop(struct index *index)
+{
+    if (index->root != NULL)
+        drop(index->root);
+    index->root = NULL;
+}
+
+uint64_t index_next(const struct index *index, uint64_t hash, uint64_t after)
+{
+    const struct pair pair = {hash, after};
+    const struct index_part *part = index->root, *beyond = NULL; /* beyond: the next of any level */
+    if (part == NULL)
+        return 0;
+    uint32_t i = not_above(part, pair);
+    while (part->level > 0) {
+        if (i < part->count)
+            beyond = children_of(part)[i].part;
+        part = children_of(part)[i - 1].part;
+        i = not_above(part, pair);
+    }
+    if (i == part->count) {
+        if (beyond == NULL)
+            return 0;
+        for (part = beyond; part->level > 0;)
+            part = children_of(part)[0].part;
+        i = 0;
+    }
+    const struct pair *found = &pairs_of(part)[i];
+    return found->hash == hash ? found->id : 0;
+}
+
+/* What is below a part is not below `from`, and below `to`; no bound where these are NULL. */
+static uint64_t check_part(const struct index_part *part, uint32_t versions,
+                           const struct pair *from, const struct pair *to)
+{
+    /* One version reaches a part at most once. */
+    assert(part->refs >= 1 && part->refs <= versions);
+    assert(part->count >= 1 && part->count <= most(part->level));
+    uint64_t pairs = 0;
+    for (uint32_t i = 0; i < part->count; i++) {
+        const struct pair *at = part->level > 0 && i == 0 ? from : item(part, i);
+        const struct pair *next = i + 1u < part->count ? item(part, i + 1) : to;
+        assert(at == NULL || from == NULL || !is_below(*at, *from));
+        assert(at == NULL || next == NULL || is_below(*at, *next));
+        if (part->level == 0) {
+            assert(at->id != 0);
+            pairs++;
+            continue;
         }
+        const struct child *child = &children_of(part)[i];
+        assert(child->part->level + 1 == part->level);
+        assert(i == 0 || child[-1].part->count + child->part->count > most(part->level - 1u) / 2);
+        pairs += check_part(child->part, versions, at, next);
     }
-    assert(pages == tree_check(index, versions));
-    return count;
+    return pairs;
+}
+
+uint64_t index_check(const struct index *index, uint32_t versions)
+{
+    const struct index_part *root = index->root;
+    assert(root == NULL || root->level == 0 || root->count >= 2);
+    return root != NULL ? check_part(root, versions, NULL, NULL) : 0;
 }

@@ -16,7 +16,7 @@ enum phase {
 
 struct users {
     struct records records;
-    struct tree names, emails; /* indexes of the records; emails only of those that have one */
+    struct index names, emails; /* indexes of the records; emails only of those that have one */
     struct answers recent, keys;
     uint64_t index;      /* of the last entry; while loading, the largest seen */
     uint64_t changed;    /* of the last change to any user; likewise */
@@ -30,8 +30,9 @@ struct users {
 
 struct users_view {
     struct users *users;
-    struct tree records, names, emails, recent, keys;
-    bool indexed; /* `names` and `emails` are held */
+    struct tree records, recent, keys;
+    struct index names, emails; /* empty unless `indexed` */
+    bool indexed;
     struct users_meta meta;
 };
 
@@ -60,8 +61,8 @@ void users_free(struct users *users)
         return;
     assert(!users->freed);
     records_done(&users->records);
-    tree_drop(&users->names);
-    tree_drop(&users->emails);
+    index_drop(&users->names);
+    index_drop(&users->emails);
     answers_done(&users->recent);
     answers_done(&users->keys);
     users->freed = true;
@@ -419,8 +420,8 @@ struct users_view *users_pin(struct users *users)
 struct users_view *users_pin_indexed(struct users *users)
 {
     struct users_view *view = users_pin(users);
-    view->names = tree_hold(&users->names);
-    view->emails = tree_hold(&users->emails);
+    view->names = index_hold(&users->names);
+    view->emails = index_hold(&users->emails);
     view->indexed = true;
     return view;
 }
@@ -431,10 +432,8 @@ void users_unpin(struct users_view *view)
         return;
     assert(view->users->views > 0);
     tree_drop(&view->records);
-    if (view->indexed) {
-        tree_drop(&view->names);
-        tree_drop(&view->emails);
-    }
+    index_drop(&view->names);
+    index_drop(&view->emails);
     tree_drop(&view->recent);
     tree_drop(&view->keys);
     view->users->views--;
@@ -465,7 +464,7 @@ uint64_t users_view_find(const struct users_view *view, enum users_by by, struct
     *ret_last = true;
     if ((by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX) || after >= USER_ID_MAX)
         return after;
-    const struct tree *index = by == USERS_BY_NAME ? &view->names : &view->emails;
+    const struct index *index = by == USERS_BY_NAME ? &view->names : &view->emails;
     uint64_t hash = by == USERS_BY_NAME ? users_hash(text) : users_hash_ignoring_case(text);
     uint32_t count = 0;
     for (uint64_t id = after; (id = index_next(index, hash, id)) != 0;) {
