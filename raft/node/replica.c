@@ -247,6 +247,7 @@ void replica_step(struct replica *replica, const struct raft_event *event)
     if (replica->stepped_ms < now_ms) /* no clock is worth dying of */
         replica->stepped_ms = now_ms;
     stamped.now_ms = replica->stepped_ms;
+    writes_look_at_time(replica);
     raft_step(replica->raft, &stamped, output);
     carry_persist(replica, &output->persist);
     for (uint32_t i = 0; i < output->sends.count; i++)

@@ -158,9 +158,11 @@ struct replica {
     struct users *users;
     struct entries entries;
     uint64_t applied, committed;
-    uint64_t log_start;   /* the entry before the log's first */
-    uint64_t deadline_ms; /* the core's */
-    uint64_t stepped_ms;  /* the time of its last step */
+    uint64_t log_start;     /* the entry before the log's first */
+    uint64_t deadline_ms;   /* the core's */
+    uint64_t stepped_ms;    /* the time of its last step */
+    uint64_t time_ms;       /* that the state knows, of the clocks in the log, */
+    uint64_t time_since_ms; /* and since when it knows no later one */
     uint64_t wal_tick_ms;
     uint64_t look_ms;
     uint64_t flush_began_ms, flush_away_until_ms, transfer_asked_ms;
@@ -247,6 +249,8 @@ void writes_applied(struct replica *replica, const struct request_id *id, uint64
 void writes_installed(struct replica *replica);
 /* What has waited too long ends; what was sent long ago is sent again. */
 void writes_look(struct replica *replica, uint64_t now_ms);
+/* Notes what the state knows of the time; each turn, so that it is known since when. */
+void writes_look_at_time(struct replica *replica);
 NODISCARD int writes_forwarded(struct replica *replica, raft_node_id from,
                                const struct peer_forward *forward);
 void writes_forward_refused(struct replica *replica, raft_node_id from,

@@ -100,6 +100,31 @@ static void end(struct writes *writes, struct pending *pending)
     free(pending);
 }
 
+/* --- the time in an entry --------------------------------------------------------------------- */
+
+void writes_look_at_time(struct replica *replica)
+{
+    uint64_t time_ms = users_meta(replica->users).time_ms;
+    if (time_ms == replica->time_ms)
+        return;
+    replica->time_ms = time_ms;
+    replica->time_since_ms = replica_now_ms(replica);
+}
+
+/*
+ * The wall clock, but not further beyond what the state knows than twice the time that has passed
+ * since: a clock that was set wrong by a year must not make every Idempotency-Key a year old. At
+ * worst they are kept for half as long as was promised. After a time in which no node ran they are
+ * kept for longer, until as much time again has passed.
+ */
+static uint64_t entry_ms(struct replica *replica)
+{
+    uint64_t wall_ms = replica->options.hooks->wall_ms(replica->options.context);
+    writes_look_at_time(replica);
+    uint64_t most_ms = replica->time_ms + 2 * (replica_now_ms(replica) - replica->time_since_ms);
+    return replica->time_ms == 0 || wall_ms < most_ms ? wall_ms : most_ms;
+}
+
 /* --- asked here ------------------------------------------------------------------------------- */
 
 static bool refusal_for(const struct replica *replica, size_t len, enum call_reason *ret_reason)
@@ -119,7 +144,7 @@ void replica_write(struct replica *replica, struct replica_client client,
 {
     const struct replica_hooks *hooks = replica->options.hooks;
     void *context = replica->options.context;
-    struct users_request entry = {.id = *request, .time_ms = hooks->wall_ms(context)};
+    struct users_request entry = {.id = *request, .time_ms = entry_ms(replica)};
     uint8_t encoded[USERS_REQUEST_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
     if (users_command_decode(command, &entry.command) != 0) {
@@ -172,7 +197,7 @@ int writes_forwarded(struct replica *replica, raft_node_id from, const struct pe
     struct writer out = writer_of(encoded, sizeof(encoded));
     if (users_request_decode(forward->request, &entry) != 0)
         return -EBADMSG;
-    entry.time_ms = replica->options.hooks->wall_ms(replica->options.context);
+    entry.time_ms = entry_ms(replica);
     users_request_put(&out, &entry);
     if (out.bad)
         return -EBADMSG;

@@ -103,6 +103,38 @@ Test(replica, answers_nothing_while_a_flush_hangs)
     rig_free(rig);
 }
 
+static uint64_t time_after_write(struct rig *rig, uint64_t call)
+{
+    rig_write(rig, call);
+    rig_settle(rig);
+    must(rig->request[call].times == 1);
+    return users_meta(replica_users(rig->replica)).time_ms;
+}
+
+/* A year ahead by mistake, for an hour: no key is a year old then, and time is right soon after. */
+Test(replica, does_not_take_a_clock_at_its_word_that_runs_ahead)
+{
+    const uint64_t hour_ms = 3600000, real_ms = 1700000000000;
+    struct rig *rig = ready_rig();
+    uint64_t begin_ms = time_after_write(rig, 1), began_ms = rig->now_ms;
+    cr_assert(le(u64, begin_ms, real_ms + rig->now_ms));
+
+    rig->wall_ahead_ms = 365 * 24 * hour_ms;
+    uint64_t ahead_ms = time_after_write(rig, 2);
+    cr_assert(le(u64, ahead_ms - begin_ms, 2 * (rig->now_ms - began_ms)));
+    rig->now_ms += hour_ms;
+    ahead_ms = time_after_write(rig, 3);
+    cr_assert(ge(u64, ahead_ms - begin_ms, hour_ms));
+    cr_assert(le(u64, ahead_ms - begin_ms, 2 * (rig->now_ms - began_ms)));
+
+    rig->wall_ahead_ms = 0;
+    cr_assert(eq(u64, time_after_write(rig, 4), ahead_ms), "it never goes back");
+    rig->now_ms += 2 * hour_ms;
+    uint64_t asked_ms = real_ms + rig->now_ms;
+    cr_assert(eq(u64, time_after_write(rig, 5), asked_ms), "and then it is right again");
+    rig_free(rig);
+}
+
 Test(replica, says_that_it_does_not_know_when_a_flush_hangs_for_too_long)
 {
     struct rig *rig = ready_rig();

@@ -13,7 +13,8 @@ static uint64_t hook_now_ms(void *context)
 
 static uint64_t hook_wall_ms(void *context)
 {
-    return 1700000000000 + ((struct rig *)context)->now_ms;
+    const struct rig *rig = context;
+    return 1700000000000 + rig->now_ms + rig->wall_ahead_ms;
 }
 
 static void hook_written(void *context, struct replica_client client, uint64_t index,

@@ -32,6 +32,7 @@ struct rig {
     struct snapshots *snapshots; /* NULL: a save waits for the test, in `view` */
     struct replica *replica;
     uint64_t now_ms;
+    uint64_t wall_ahead_ms; /* by how much the wall clock is wrong */
     uint64_t snapshot_entries;
     uint64_t random;
     bool without_store; /* no snapshots are saved or loaded */
