@@ -245,7 +245,7 @@ static int read_members(struct bytes text, struct members *ret_members,
     struct reader in = reader_of(text);
     skip_space(&in);
     if (*in.at != '{')
-        return no_user(ret_fault, "invalid type: %s, expected an object with a `name`",
+        return no_user(ret_fault, "invalid type: %s, expected an object of a user's members",
                        kind_of_value(*in.at));
     in.at++;
     *ret_members = (struct members){.name = {.key = {.len = 0}}};

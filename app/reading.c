@@ -42,7 +42,7 @@ const char *reading_begin(struct exchange *x)
     if (consistency == 0)
         return "`consistency` must be `linearizable` or `stale`, once";
     if (reading_number(&x->request, "min_index", 0, USER_ID_MAX, &min_index) < 0)
-        return "`min_index` must be a number, as in `Raft-Index`, once";
+        return "`min_index` must be a number up to 9007199254740991, as in `Raft-Index`, once";
     x->call.ask = (struct call){
         .kind = CALL_LIST,
         .list = {.consistency = consistency, .min_index = min_index},
