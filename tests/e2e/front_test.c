@@ -3,6 +3,7 @@
 #include "tests/e2e/stack.h"
 
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -68,5 +69,35 @@ Test(front, says_of_a_read_that_it_was_not_executed_however_long_it_waited, .tim
     answer = ask(&stack, "POST", "/users");
     cr_expect(answer.status == 503 || answer.status == 504, "%ld", answer.status);
     answer_done(&answer);
+    stack_stop(&stack);
+}
+
+static void expect_told(int port, const char *method, long status, const char *type)
+{
+    struct answer answer = http_send(
+        port, &(struct request){.method = method,
+                                .path = "/users",
+                                .headers = {"Content-Type: application/json"},
+                                .body = bytes_of_text(*method == 'P' ? "{\"name\":\"A\"}" : "")});
+
+    cr_expect_eq(answer.status, status, "%s: %ld %s", method, answer.status, answer.body);
+    cr_expect_not_null(strstr(answer.body, type), "%s: %s", method, answer.body);
+    answer_done(&answer);
+}
+
+/* Workers that hang: nginx gives up, and knows of a write only that it sent it. */
+Test(front, and_a_node_tell_a_write_that_was_sent_from_a_read, .timeout = 120)
+{
+    struct stack stack = stack_start();
+    pid_t workers[2];
+
+    cr_assert_eq(stack_workers(&stack, workers), 2);
+    for (int i = 0; i < 2; i++)
+        kill(workers[i], SIGSTOP);
+    expect_told(stack.port, "POST", 504, "/problems/outcome-unknown");
+    expect_told(stack.port + 1, "POST", 504, "/problems/outcome-unknown");
+    expect_told(stack.port + 1, "GET", 503, "/problems/unavailable");
+    for (int i = 0; i < 2; i++)
+        kill(workers[i], SIGCONT);
     stack_stop(&stack);
 }
