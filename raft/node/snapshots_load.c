@@ -98,8 +98,9 @@ static void on_answers(void *context, const struct store_reply *reply)
     if (snapshots_take(snapshots, reply) &&
         (reply->kind != STORE_TEXT ||
          snapshots_load_answers(reply->text, &texts, load->users) != 0))
-        snapshots_fail(snapshots, "%s field %.*s is not a list of answers",
-                       snapshots->key[KEY_ANSWERS], (int)field.len, (const char *)field.at);
+        snapshots_fail(snapshots, "%s field %.*s %s", snapshots->key[KEY_ANSWERS], (int)field.len,
+                       (const char *)field.at,
+                       reply->kind == STORE_NIL ? "is missing" : "is not a list of answers");
     load->answers_page++;
     load_pump(snapshots);
 }
