@@ -415,6 +415,7 @@ static int make_peers(struct node *node)
         .listen = config->raft,
         .members = config->member_count,
         .dead_ms = 3 * config->election_ms,
+        .random = uv_hrtime() ^ config->id,
         .hooks = &peers_hooks,
         .context = node,
     };

@@ -1,9 +1,12 @@
 /*
  * The other nodes, over TCP. Each node calls each other one and says what it has to say on that
  * connection; what the other says comes on a connection of its own. The first frame is a HELLO: a
- * stranger, a node of another cluster or of another version is refused, and that is said once.
+ * stranger, a node of another cluster or of another version is refused and told why. Both sides say
+ * so once, and again when the reason changes or after PEERS_SAY_AGAIN_MS.
  *
- * A connection that ends is made again at once, then after ever longer pauses; what was not sent is
+ * A connection that ends is made again at once, then after ever longer pauses. Only a greeting that
+ * was accepted, on a connection that then lasted, makes them short again. All addresses of a name
+ * are tried in turn, then the name is resolved anew. What was not sent is
  * lost (the core sends again what matters). So is what the other side does not take in time: TCP
  * itself would go on trying for minutes on a path that is dead, and after it has healed.
  */
@@ -17,10 +20,21 @@
 
 /* Frames for a peer that are not sent: over it they are lost. */
 #define PEERS_UNSENT_BYTES_MAX (16u << 20)
-/* Connections from others at once. */
-#define PEERS_INLETS_MAX   32u
-#define PEERS_PAUSE_MS_MIN 10u
-#define PEERS_PAUSE_MS_MAX 500u
+/*
+ * Connections from others at once. Those that have not greeted hold few bytes, and the oldest of
+ * them makes way for a newer one: however many are silent, a member's greeting is read. A member
+ * has one connection, and a second while it is found out whether the first still lives.
+ */
+#define PEERS_INLETS_MAX 128u
+#define PEERS_SILENT_MAX 64u
+/* Between tries: of a node that does not answer, and of one that refused this one. Each is drawn
+ * between half of it and all of it. */
+#define PEERS_PAUSE_MS_MIN   10u
+#define PEERS_PAUSE_MS_MAX   500u
+#define PEERS_REFUSED_MS_MAX 5000u
+#define PEERS_LASTED_MS      1000u
+#define PEERS_SAY_AGAIN_MS   600000u
+#define PEERS_ADDRESSES_MAX  8u /* of one name */
 
 struct peers;
 
@@ -44,6 +58,7 @@ struct peers_options {
     uint32_t members;
     struct peers_member member[RAFT_MEMBERS_MAX]; /* this node may be among them */
     uint32_t dead_ms; /* a connection whose other side takes nothing for so long is dead */
+    uint64_t random;  /* for pauses */
     const struct peers_hooks *hooks;
     void *context;
 };
@@ -59,11 +74,19 @@ struct network *peers_network(struct peers *peers);
 /* What had to wait for room is handed in again: once a turn, after it. */
 void peers_resume(struct peers *peers);
 
-/* Whether a connection to this node stands. */
+/* Whether a connection to this node stands, and it accepted the greeting. */
 bool peers_connected(struct peers *peers, raft_node_id id);
 
 /* Bytes for it that are not sent. */
 size_t peers_unsent_bytes(struct peers *peers, raft_node_id id);
+
+/* Since the process began. */
+struct peers_measures {
+    uint64_t refused_frames;    /* of members: they broke a rule, and their connection ended */
+    uint64_t refused_greetings; /* callers that are no member, or not now */
+    uint64_t refused_by;        /* greetings of this node that others refused */
+};
+struct peers_measures peers_measures(const struct peers *peers);
 
 /* Closes all; peers_free after the loop has ended. NULL is fine. */
 void peers_close(struct peers *peers);

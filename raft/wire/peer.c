@@ -71,6 +71,7 @@ static void print_runs(struct writer *out, const char *name, struct raft_runs va
 
 RAFT_MESSAGES(SCHEMA_FAMILY_CODEC)
 SCHEMA_CODEC(peer_hello, PEER_HELLO_FIELDS)
+SCHEMA_CODEC(peer_refused, PEER_REFUSED_FIELDS)
 PEER_NOTES(SCHEMA_FAMILY_CODEC)
 
 void peer_hello_frame(struct writer *out, const struct peer_hello *hello)
@@ -83,12 +84,81 @@ void peer_hello_frame(struct writer *out, const struct peer_hello *hello)
 int peer_hello_decode(struct frame frame, struct peer_hello *ret_hello)
 {
     struct reader in = reader_of(frame.payload);
-    struct peer_hello hello;
-    peer_hello_get(&in, &hello);
-    if (frame.kind != PEER_HELLO || !reader_done(&in))
+    struct reader first = in;
+    struct peer_hello hello = {.version = get_u32(&first)};
+    if (hello.version == PEER_VERSION) {
+        peer_hello_get(&in, &hello);
+    } else { /* this much is the same in all versions, so that each can tell the other */
+        hello.from = get_u64(&first);
+        hello.to = get_u64(&first);
+        in = first;
+    }
+    bool whole = hello.version == PEER_VERSION ? reader_done(&in) : !in.bad;
+    if (frame.kind != PEER_HELLO || !whole)
         return -EBADMSG;
     *ret_hello = hello;
     return 0;
+}
+
+void peer_signal_frame(struct writer *out, uint16_t kind)
+{
+    size_t begin = frame_begin(out);
+    frame_end(out, begin, kind);
+}
+
+bool peer_is_signal(struct frame frame, uint16_t kind)
+{
+    return frame.kind == kind && frame.payload.len == 0;
+}
+
+void peer_refused_frame(struct writer *out, enum peer_refusal reason)
+{
+    struct peer_refused refused = {.reason = (uint8_t)reason};
+    size_t begin = frame_begin(out);
+    peer_refused_put(out, &refused);
+    frame_end(out, begin, PEER_REFUSED);
+}
+
+#define REFUSAL_KNOWN(NAME, number, at_callee, at_caller) \
+    case number:                                          \
+        *ret_reason = PEER_REFUSAL_##NAME;                \
+        return 0;
+#define REFUSAL_AT_CALLEE(NAME, number, at_callee, at_caller) \
+    case PEER_REFUSAL_##NAME:                                 \
+        return at_callee;
+#define REFUSAL_AT_CALLER(NAME, number, at_callee, at_caller) \
+    case PEER_REFUSAL_##NAME:                                 \
+        return at_caller;
+
+int peer_refused_decode(struct frame frame, enum peer_refusal *ret_reason)
+{
+    struct reader in = reader_of(frame.payload);
+    struct peer_refused refused;
+    peer_refused_get(&in, &refused);
+    if (frame.kind != PEER_REFUSED || in.bad)
+        return -EBADMSG;
+    switch (refused.reason) {
+        PEER_REFUSALS(REFUSAL_KNOWN)
+    default:
+        *ret_reason = PEER_REFUSAL_OTHER;
+        return 0;
+    }
+}
+
+const char *peer_refusal_at_callee(enum peer_refusal reason)
+{
+    switch (reason) {
+        PEER_REFUSALS(REFUSAL_AT_CALLEE)
+    }
+    UNREACHABLE();
+}
+
+const char *peer_refusal_at_caller(enum peer_refusal reason)
+{
+    switch (reason) {
+        PEER_REFUSALS(REFUSAL_AT_CALLER)
+    }
+    UNREACHABLE();
 }
 
 bool peer_is_note(uint16_t kind)

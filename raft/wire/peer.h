@@ -13,13 +13,27 @@
 #include "raft/users/command.h"
 #include "raft/wire/frame.h"
 
-#define PEER_VERSION 3u
+#define PEER_VERSION 4u
+
+/*
+ * What is said before anything else, on a connection that a node opened; only the caller's frames
+ * go on after it.
+ *
+ *   HELLO      caller --> callee   who calls, and whom it takes the other for: the first frame
+ *   WELCOME    caller <-- callee   the greeting is accepted; before it the caller sends nothing
+ * else REFUSED    caller <-- callee   it is not, or what came later breaks a rule; the callee
+ * closes PROBE      caller <-- callee   somebody else calls in your name: are you there? PRESENT
+ * caller --> callee   the answer to PROBE
+ */
+#define PEER_PRESENT 60u
+#define PEER_PROBE   61u
+#define PEER_WELCOME 62u
+#define PEER_REFUSED 63u
 
 /*
  * What drivers say to one another beside the core's messages. Tags share the frame's kind with
  * those of the core's messages (core/message.h), and begin above them.
  *
- *   HELLO      the first frame of a connection, from who called
  *   STANDING   the sender's term, and where its log ends: for a node that forgot
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
  *   ENTRIES_PLEASE   entries that are damaged at the sender, by index; ENTRY one of them, if the
@@ -75,6 +89,38 @@
 #define PEER_ENTRY_FIELDS(F)           F(u64, index) F(u64, term) F(u8, kind) F(bytes, payload)
 /* clang-format on */
 
+/*
+ * Why a node is refused: R(NAME, number, what the callee says, what the caller says). Numbers are
+ * on the wire: never reused. A number that a node does not know is OTHER to it.
+ */
+#define PEER_REFUSALS(R)                                                                       \
+    R(OTHER, 1, "it is refused",                                                               \
+      "it refuses this node for a reason that this version does not know")                     \
+    R(NO_GREETING, 2, "what it said first is no greeting of a node, or nothing came in time",  \
+      "it says that what this node said first is no greeting of a node")                       \
+    R(VERSION, 3, "it speaks another version of the protocol between nodes",                   \
+      "it speaks another version of the protocol between nodes")                               \
+    R(OTHER_CLUSTER, 4, "it is a node of another cluster (--cluster)",                         \
+      "it is a node of another cluster (--cluster)")                                           \
+    R(OTHER_CLUSTER_ID, 5, "it is a node of another cluster of the same name",                 \
+      "it is a node of another cluster of the same name")                                      \
+    R(OTHER_NODE, 6,                                                                           \
+      "it takes this node for another one: its --members are not those of this node",          \
+      "it is not the node that --members says is at this address")                             \
+    R(UNKNOWN_MEMBER, 7, "it is not among --members", "this node is not among its --members")  \
+    R(DUPLICATE_ID, 8, "another process has the same id: does a copy of its folder run?",      \
+      "another process has this node's id: does a copy of this folder run?")                   \
+    R(REMOVED, 9, "it was removed from the cluster", "this node was removed from the cluster") \
+    R(BROKE_RULES, 10, "what it sent breaks a rule of the protocol, or is no frame",           \
+      "what this node sent breaks a rule of the protocol, it says")
+
+#define PEER_REFUSAL_ENUM(NAME, number, at_callee, at_caller) PEER_REFUSAL_##NAME = number,
+enum peer_refusal { PEER_REFUSALS(PEER_REFUSAL_ENUM) };
+#define PEER_REFUSAL_NUMBERS   11u /* all are below */
+
+#define PEER_REFUSED_FIELDS(F) F(u8, reason)
+SCHEMA_STRUCT(peer_refused, PEER_REFUSED_FIELDS)
+
 SCHEMA_STRUCT(peer_hello, PEER_HELLO_FIELDS)
 PEER_NOTES(SCHEMA_FAMILY_STRUCT)
 
@@ -99,6 +145,19 @@ _Static_assert(PEER_MESSAGE_BYTES_MAX <= FRAME_PAYLOAD_BYTES_MAX, "a message fit
 
 void peer_hello_frame(struct writer *out, const struct peer_hello *hello);
 NODISCARD int peer_hello_decode(struct frame frame, struct peer_hello *ret_hello);
+
+/* A frame that is only its kind: PRESENT, PROBE, WELCOME. */
+#define PEER_SIGNAL_BYTES FRAME_HEADER_BYTES
+void peer_signal_frame(struct writer *out, uint16_t kind);
+bool peer_is_signal(struct frame frame, uint16_t kind);
+
+#define PEER_REFUSED_BYTES (FRAME_HEADER_BYTES + 1u)
+void peer_refused_frame(struct writer *out, enum peer_refusal reason);
+/* OTHER for a reason that is not known here; what a later version puts after it is ignored. */
+NODISCARD int peer_refused_decode(struct frame frame, enum peer_refusal *ret_reason);
+/* For people. */
+const char *peer_refusal_at_callee(enum peer_refusal reason);
+const char *peer_refusal_at_caller(enum peer_refusal reason);
 
 /* Appends the note as one frame. */
 void peer_note_frame(struct writer *out, const struct peer_note *value);

@@ -322,25 +322,153 @@ Test(peers, refuse_strangers)
     net_free(net);
 }
 
-Test(peers, take_as_many_callers_as_they_can_and_turn_the_rest_away)
+/* Keeps so many silent connections to node 1 open. */
+static void crowd(struct net *net, int *fd, size_t count)
 {
-    struct net *net = net_new();
-    int fd[PEERS_INLETS_MAX + 8];
-    open_side(net, 0, "a");
-    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+    for (size_t i = 0; i < count; i++) {
+        if (fd[i] >= 0 && !is_closed(fd[i]))
+            continue;
+        if (fd[i] >= 0)
+            close(fd[i]);
         fd[i] = call(net, bytes_of_text("x"));
-    turns_for(net, 200);
-    uint32_t closed = 0;
-    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
-        closed += is_closed(fd[i]);
-    cr_assert(eq(u32, closed, 8));
-    for (size_t i = 0; i < ARRAY_LEN(fd); i++)
-        close(fd[i]);
-    turns_for(net, 50);
+    }
+}
+
+Test(peers, hear_a_member_however_many_others_are_silent)
+{
+    enum { CROWD = 3 * PEERS_INLETS_MAX };
+    struct net *net = net_new();
+    int fd[CROWD];
+    for (size_t i = 0; i < CROWD; i++)
+        fd[i] = -1;
+    open_side(net, 0, "a");
+    for (size_t i = 0; i < CROWD; i += 16) {
+        crowd(net, fd + i, 16);
+        turns_for(net, 5);
+    }
+    uint32_t open = 0;
+    for (size_t i = 0; i < CROWD; i++)
+        open += !is_closed(fd[i]);
+    cr_assert(le(u32, open, PEERS_SILENT_MAX + 1), "they are bounded");
     open_side(net, 1, "a");
-    WAIT_FOR(net, net->side[1].up == 1);
+    while (net->side[1].up == 0) { /* new ones all the time */
+        crowd(net, fd, 16);
+        turn(net);
+    }
     say(net, 1, 5);
     WAIT_FOR(net, net->side[0].frames == 1);
+    for (size_t i = 0; i < CROWD; i++)
+        close(fd[i]);
+    net_free(net);
+}
+
+static struct bytes hello_of(uint64_t from, const char *cluster, uint8_t *bytes, size_t size)
+{
+    struct writer out = writer_of(bytes, size);
+    struct peer_hello hello = {
+        .version = PEER_VERSION, .from = from, .to = 1, .cluster = bytes_of_text(cluster)};
+    peer_hello_frame(&out, &hello);
+    return writer_bytes(&out);
+}
+
+/* What node 1 says to this caller before it closes. */
+static enum peer_refusal refusal_of(struct net *net, struct bytes bytes)
+{
+    uint8_t in[PEERS_ADDRESSES_MAX * PEER_REFUSED_BYTES];
+    size_t len = 0;
+    struct frame frame;
+    enum peer_refusal why;
+    int fd = call(net, bytes);
+    for (uint64_t from_ms = now_ms();;) {
+        must(now_ms() - from_ms < PATIENCE_MS);
+        turn(net);
+        ssize_t got = recv(fd, in + len, sizeof(in) - len, MSG_DONTWAIT);
+        if (got == 0)
+            break;
+        must(got > 0 || errno == EAGAIN);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    close(fd);
+    must(frame_decode(bytes_of(in, len), &frame) == (int64_t)len);
+    must(peer_refused_decode(frame, &why) == 0);
+    return why;
+}
+
+Test(peers, tell_who_is_refused_why)
+{
+    uint8_t bytes[256];
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    cr_assert(eq(int, refusal_of(net, hello_of(2, "b", bytes, sizeof(bytes))),
+                 PEER_REFUSAL_OTHER_CLUSTER));
+    cr_assert(eq(int, refusal_of(net, hello_of(3, "a", bytes, sizeof(bytes))),
+                 PEER_REFUSAL_UNKNOWN_MEMBER));
+    cr_assert(eq(int, refusal_of(net, hello_of(1, "a", bytes, sizeof(bytes))),
+                 PEER_REFUSAL_DUPLICATE_ID));
+    cr_assert(eq(u64, peers_measures(net->side[0].peers).refused_greetings, 3));
+    cr_assert(eq(u64, peers_measures(net->side[0].peers).refused_frames, 0));
+    net_free(net);
+}
+
+Test(peers, come_back_ever_more_seldom_where_they_are_refused)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "b");
+    turns_for(net, 1500);
+    uint64_t tries = peers_measures(net->side[1].peers).refused_by;
+    cr_assert(gt(u64, tries, 0));
+    cr_assert(lt(u64, tries, 14), "%llu", (unsigned long long)tries);
+    cr_assert(eq(u32, net->side[0].up + net->side[1].up, 0), "nobody is connected");
+    cr_assert(not(peers_connected(net->side[1].peers, (raft_node_id){1})));
+    net_free(net);
+}
+
+Test(peers, are_not_cut_by_who_calls_in_their_name)
+{
+    uint8_t bytes[256];
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    for (uint64_t i = 1; i <= 20; i++) {
+        cr_assert(eq(int, refusal_of(net, hello_of(2, "a", bytes, sizeof(bytes))),
+                     PEER_REFUSAL_DUPLICATE_ID));
+        say(net, 1, i);
+    }
+    WAIT_FOR(net, net->side[0].frames == 20);
+    cr_assert(eq(u32, net->side[0].lost + net->side[1].lost, 0));
+    cr_assert(eq(u32, net->side[0].up + net->side[1].up, 2));
+    net_free(net);
+}
+
+Test(peers, replace_a_connection_that_does_not_answer)
+{
+    uint8_t bytes[256];
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    int older =
+        call(net, hello_of(2, "a", bytes, sizeof(bytes))); /* of a machine that lost power */
+    turns_for(net, 50);
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[1].up == 1 && is_closed(older));
+    say(net, 1, 7);
+    WAIT_FOR(net, net->side[0].frames == 1);
+    cr_assert(eq(u32, net->side[1].up, 1));
+    close(older);
+    net_free(net);
+}
+
+Test(peers, try_every_address_of_a_name)
+{
+    struct net *net = net_new();
+    char port[8];
+    snprintf(port, sizeof(port), "%s", strrchr(net->side[0].address, ':') + 1);
+    open_side(net, 0, "a");
+    /* As a rule ::1 as well, where nobody listens. */
+    snprintf(net->side[0].address, sizeof(net->side[0].address), "localhost:%s", port);
+    open_side(net, 1, "a");
+    WAIT_FOR(net, net->side[1].up == 1);
     net_free(net);
 }
 

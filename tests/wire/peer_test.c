@@ -117,6 +117,42 @@ Test(peer, greets_with_who_it_is)
     cr_assert_neq(peer_hello_decode(frame, &got), 0);
 }
 
+/* Who speaks another version is told so: its greeting may go on as it likes. */
+Test(peer, reads_of_another_versions_greeting_who_it_is)
+{
+    uint8_t buffer[64];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    put_u32(&out, PEER_VERSION + 1);
+    put_u64(&out, 3);
+    put_u64(&out, 2);
+    put_text(&out, "and more");
+    struct frame frame = {.kind = PEER_HELLO, .payload = writer_bytes(&out)};
+    struct peer_hello got;
+    cr_assert_eq(peer_hello_decode(frame, &got), 0);
+    cr_assert(got.version == PEER_VERSION + 1 && got.from == 3 && got.to == 2);
+    frame.payload.len = 19;
+    cr_assert_neq(peer_hello_decode(frame, &got), 0);
+}
+
+Test(peer, says_why_it_refuses)
+{
+    uint8_t buffer[64];
+    enum peer_refusal why;
+    for (uint8_t i = 1; i < PEER_REFUSAL_NUMBERS; i++) {
+        struct writer out = writer_of(buffer, sizeof(buffer));
+        peer_refused_frame(&out, (enum peer_refusal)i);
+        cr_assert_eq(peer_refused_decode(frame_of(&out), &why), 0);
+        cr_assert_eq((uint8_t)why, i);
+        cr_assert(strlen(peer_refusal_at_callee(why)) > 0 &&
+                  strlen(peer_refusal_at_caller(why)) > 0);
+    }
+    struct frame later = {.kind = PEER_REFUSED, .payload = bytes_of_text("\xc8 and more")};
+    cr_assert_eq(peer_refused_decode(later, &why), 0);
+    cr_assert_eq(why, PEER_REFUSAL_OTHER);
+    later.payload.len = 0;
+    cr_assert_neq(peer_refused_decode(later, &why), 0);
+}
+
 Test(peer, carries_configurations)
 {
     struct raft_configuration c = {.voters = 2,
