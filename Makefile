@@ -34,7 +34,9 @@ ifeq ($(COMPILER),clang)
 WARNINGS += -Wcovered-switch-default -Wno-gnu-zero-variadic-macro-arguments
 endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_release := -O2 -g -flto=auto -D_FORTIFY_SOURCE=2 -fstack-protector-strong
+CFLAGS_release := -O2 -g -flto=auto -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
+                  -fstack-clash-protection -fPIE
+LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 CFLAGS_debug   := -O0 -g3
 CFLAGS_asan    := -O1 -g $(SANITIZE)
 CFLAGS_fuzz    := -O1 -g $(SANITIZE) -fsanitize=fuzzer-no-link
@@ -46,7 +48,7 @@ ifeq ($(filter gcc clang,$(COMPILER)),)
 $(error unknown COMPILER "$(COMPILER)": gcc or clang)
 endif
 CFLAGS_ALL  := -std=c17 $(CPPFLAGS_OWN) $(WARNINGS) $(CFLAGS_VARIANT) $(CPPFLAGS) $(CFLAGS)
-LDFLAGS_ALL := $(CFLAGS_VARIANT) $(LDFLAGS)
+LDFLAGS_ALL := $(CFLAGS_VARIANT) $(LDFLAGS_$(VARIANT)) $(LDFLAGS)
 
 Q := $(if $(V),,@)
 

@@ -18,6 +18,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define LISTEN_FD          STDIN_FILENO /* FastCGI's contract: FCGI_LISTENSOCK_FILENO */
@@ -268,6 +269,8 @@ static void raise_descriptor_limit(void)
 int main(int argc, char **argv)
 {
     struct options options;
+    umask(077);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* it would hold users and tokens */
     switch (options_read(argc, argv, &options)) {
     case OPTIONS_EXIT_0:
         return 0;

@@ -90,6 +90,11 @@ static int copy(struct caller *caller, const struct ctl_arguments *arguments,
     return result;
 }
 
+static const char *why_not(const struct caller *caller, int error)
+{
+    return error == -EMLINK || error == -ENOTTY ? target_text(error) : caller_text(caller, error);
+}
+
 enum ctl_exit ctl_backup(const struct ctl_arguments *arguments)
 {
     struct caller caller;
@@ -98,7 +103,7 @@ enum ctl_exit ctl_backup(const struct ctl_arguments *arguments)
     int result = caller_open(&caller, arguments->socket);
     if (result == 0)
         result = copy(&caller, arguments, &head, &bytes);
-    enum ctl_exit code = result == 0 ? CTL_DONE : failed(arguments, caller_text(&caller, result));
+    enum ctl_exit code = result == 0 ? CTL_DONE : failed(arguments, why_not(&caller, result));
     if (result == 0)
         diag("backup_done",
              "file=%s index=%" PRIu64 " term=%" PRIu64 " users=%" PRIu64 " answers=%" PRIu64

@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 struct command {
     const char *words[2]; /* as they are typed */
@@ -38,7 +40,8 @@ static void show_help(void)
         "                                       for each member of its cluster\n"
         "  backup FILE [--socket PATH]          all that was acknowledged up to now, from a node\n"
         "                                       that runs and has a leader; an older FILE is\n"
-        "                                       replaced when the new one is whole\n"
+        "                                       replaced when the new one is whole; - is standard\n"
+        "                                       output\n"
         "  check FILE                           reads all of a backup and says what it holds\n"
         "  restore FILE --dir DIR --cluster NAME\n"
         "                                       makes DIR, the log of a node of a new cluster,\n"
@@ -146,6 +149,8 @@ int main(int argc, char **argv)
         {"role", required_argument, NULL, 'o'},    {"help", no_argument, NULL, 'h'},
         {"version", no_argument, NULL, 'v'},       {0},
     };
+    umask(077);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* it would hold the directory */
     const char *socket = getenv("ROLLCALL_SOCKET");
     struct ctl_arguments arguments = {
         .socket = socket != NULL ? socket : "/run/rollcall/raft.sock",

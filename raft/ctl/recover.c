@@ -202,7 +202,7 @@ static int keep_record(struct recovery *recovery, const char *description)
     if (len < 0 || (size_t)len >= sizeof(line))
         return -ENAMETOOLONG;
     int file = openat(recovery->directory, RECOVERED_NAME,
-                      O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0640);
+                      O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (file < 0)
         return -errno;
     errno = EIO; /* of a write that was cut short */
@@ -235,7 +235,7 @@ static int save(struct recovery *recovery, const char *description)
     struct target target;
     int result = target_open(&target, recovery->arguments->path);
     if (result != 0)
-        return refuse(recovery, result, strerror(-result));
+        return refuse(recovery, result, target_text(result));
     result = write_backup(recovery, &target);
     if (result == 0)
         result = keep_record(recovery, description);
@@ -243,7 +243,7 @@ static int save(struct recovery *recovery, const char *description)
         result = target_finish(&target);
     else
         target_abandon(&target);
-    return result == 0 ? 0 : refuse(recovery, result, strerror(-result));
+    return result == 0 ? 0 : refuse(recovery, result, target_text(result));
 }
 
 static int recover(struct recovery *recovery, char *ret_description, size_t size)

@@ -48,8 +48,10 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
 static void refuse_address(struct node *node, const char *what, const char *address, int error)
 {
     char text[512];
-    snprintf(text, sizeof(text), "%s %s cannot be used: %s%s", what, address, strerror(-error),
-             error == -EADDRINUSE ? " (another process listens there)" : "");
+    snprintf(text, sizeof(text), "%s %s cannot be used: %s%s", what, address, uv_strerror(error),
+             error == -EADDRINUSE ? " (another process listens there)"
+             : error == -ENOTSOCK ? " (another file has this name; it is left alone)"
+                                  : "");
     node_refuse_start(node, text);
 }
 
@@ -75,7 +77,8 @@ static void start_replica(struct node *node)
         return;
     int result = node->peers != NULL ? peers_start(node->peers) : 0;
     if (result != 0) {
-        refuse_address(node, "the address for other nodes (--raft)", node->config.raft, result);
+        refuse_address(node, "the address for other nodes (--raft)", config_raft(&node->config),
+                       result);
         return;
     }
     result = workers_listen(node->workers, node->config.socket);

@@ -2,12 +2,16 @@
 
 #include "raft/node/peers.h"
 
+#include "raft/node/diag.h"
+
+#include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/un.h>
 
 enum setting_kind { TEXT, NUMBER, NUMBER_32 };
@@ -38,6 +42,8 @@ static const struct setting settings[] = {
      1, CONFIG_CLUSTER_BYTES_MAX},
     {"raft", "ROLLCALL_RAFT", "ADDR:PORT", "", "where other nodes call; empty: as in --members",
      TEXT, PLACE(raft), 0, 255},
+    {"open-raft", "ROLLCALL_OPEN_RAFT", "yes|no", "no",
+     "whether others than this machine may reach --raft", TEXT, PLACE(open_raft), 1, 3},
     {"members", "ROLLCALL_MEMBERS", "1=ADDR:PORT,…", "",
      "all nodes of the cluster; empty: this one", TEXT, PLACE(members), 0, 4000},
     {"pid-file", "ROLLCALL_PID_FILE", "PATH", "", "written at start, removed at stop", TEXT,
@@ -64,7 +70,8 @@ static void show_help(void)
                s->standard);
     }
     printf("  %-28s %s\n  %-28s %s\n\n"
-           "Runs in the foreground until SIGTERM or SIGINT. SIGUSR1 asks for a snapshot now.\n"
+           "Runs in the foreground until SIGTERM, SIGINT or SIGQUIT. SIGUSR1 asks for a snapshot\n"
+           "now; other signals that would end it are ignored, each with a line.\n"
            "Diagnostics go to stderr, one fact a line.\n",
            "--help", "show this", "--version", "show the version");
 }
@@ -176,11 +183,57 @@ static bool read_members(struct config *config)
                 config->raft);
         return false;
     }
-    for (uint32_t i = 0; config->raft[0] == '\0' && i < config->member_count; i++) {
-        if (config->member[i].id == config->id)
-            config->raft = config->member[i].address;
-    }
     return true;
+}
+
+const char *config_raft(const struct config *config)
+{
+    if (config->raft[0] != '\0')
+        return config->raft;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        if (config->member[i].id == config->id)
+            return config->member[i].address;
+    }
+    return "";
+}
+
+bool config_is_loopback(const char *host)
+{
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == 127;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+    return strcasecmp(host, "localhost") == 0;
+}
+
+/* Whoever reaches the address for peers can be one: nothing proves yet who calls. */
+static bool judge_raft(const struct config *config)
+{
+    char host[PEERS_HOST_BYTES];
+    uint16_t port;
+    bool open = strcmp(config->open_raft, "yes") == 0;
+    if (!open && strcmp(config->open_raft, "no") != 0) {
+        fprintf(stderr, "rollcall-node: ROLLCALL_OPEN_RAFT must be yes or no, not \"%s\"\n",
+                config->open_raft);
+        return false;
+    }
+    const char *raft = config_raft(config);
+    if (open || raft[0] == '\0' || peers_address(raft, host, &port) != 0 ||
+        config_is_loopback(host))
+        return true;
+    diag("refused",
+         "raft=%s text=\"other machines can reach this address, and whoever does can "
+         "read and change everything: put it on a network of the nodes' own and set "
+         "ROLLCALL_OPEN_RAFT=yes, or choose a loopback address\"",
+         raft);
+    fprintf(stderr,
+            "rollcall-node: --raft %s can be reached by other machines, and whoever reaches it can "
+            "read and change everything: put it on a network of the nodes' own and set "
+            "ROLLCALL_OPEN_RAFT=yes, or choose a loopback address\n",
+            raft);
+    return false;
 }
 
 /* What no single setting can say of itself. */
@@ -202,7 +255,7 @@ static bool judge(struct config *config)
                 config->election_ms, config->heartbeat_ms);
         return false;
     }
-    return read_members(config);
+    return read_members(config) && judge_raft(config);
 }
 
 static bool set_all(int argc, char **argv, struct config *config, bool *ret_shown)

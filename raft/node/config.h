@@ -17,7 +17,8 @@ struct config {
     const char *socket;    /* where workers call */
     const char *redis;     /* Redis' unix socket */
     const char *cluster;   /* its name: letters, digits, '-', '_' and '.' */
-    const char *raft;      /* address for peers; empty: none */
+    const char *raft;      /* address for peers; empty: as in `members`, see config_raft */
+    const char *open_raft; /* "yes": others than this machine may reach that address */
     const char *members;   /* "1=ADDR:PORT,2=…"; empty: this node alone */
     uint32_t member_count; /* as read from `members`; 0: none */
     struct config_member {
@@ -39,5 +40,13 @@ enum config_result {
 
 /* Texts point into argv and the environment. */
 NODISCARD enum config_result config_read(int argc, char **argv, struct config *ret_config);
+
+/* The address for peers, borrowed from the configuration: --raft, else this node's own among the
+ * members. Empty: none. */
+const char *config_raft(const struct config *config);
+
+/* Whether only this machine can reach what listens on this host, without asking for any name but
+ * localhost. */
+bool config_is_loopback(const char *host);
 
 #endif

@@ -8,12 +8,15 @@
 #include "raft/users/hash.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -77,9 +80,10 @@ static void close_handles(struct node *node)
     uv_close((uv_handle_t *)&node->prepare, NULL);
     uv_close((uv_handle_t *)&node->check, NULL);
     uv_close((uv_handle_t *)&node->timer, NULL);
-    uv_close((uv_handle_t *)&node->sigterm, NULL);
-    uv_close((uv_handle_t *)&node->sigint, NULL);
-    uv_close((uv_handle_t *)&node->sigusr1, NULL);
+    for (int number = 1; number < NODE_SIGNALS_MAX; number++) {
+        if (node->signals[number].data != NULL)
+            uv_close((uv_handle_t *)&node->signals[number], NULL);
+    }
 }
 
 static void stop_when_idle(struct node *node)
@@ -138,6 +142,8 @@ static void on_save(void *context, struct users_view *take_view, raft_term term,
 static void on_ready(void *context)
 {
     const struct node *node = context;
+    if (node->phase == NODE_STOPPING)
+        return; /* it was refused meanwhile, and serves nobody */
     struct replica_status status = replica_status(node->replica);
     struct users_meta meta = users_meta(replica_users(node->replica));
     diag("ready",
@@ -222,10 +228,32 @@ static void on_check(uv_check_t *check)
 static void on_signal(uv_signal_t *signal, int number)
 {
     struct node *node = signal->data;
-    if (number == SIGUSR1)
-        replica_want_snapshot(node->replica);
-    else
+    switch (number) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
         begin_stop(node, 0);
+        return;
+    case SIGUSR1:
+        replica_want_snapshot(node->replica);
+        return;
+    default:
+        diag("signal_ignored", "number=%d text=\"%s means nothing to a node; TERM stops it\"",
+             number, strsignal(number));
+    }
+}
+
+/* Not to be had, of a bug in this process, or without effect by themselves. */
+static bool is_left_alone(int number)
+{
+    static const int alone[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,
+                                SIGABRT, SIGTRAP, SIGSYS,  SIGTSTP, SIGTTIN, SIGTTOU,
+                                SIGCONT, SIGCHLD, SIGURG,  SIGPIPE, SIGXFSZ, SIGWINCH};
+    for (size_t i = 0; i < ARRAY_LEN(alone); i++) {
+        if (number == alone[i])
+            return true;
+    }
+    return number >= 32 && number < SIGRTMIN; /* the C library's own */
 }
 
 static void check_result(int result, const char *what)
@@ -239,6 +267,7 @@ static void check_result(int result, const char *what)
 static void start_loop(struct node *node)
 {
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* the write fails instead, and that is said */
     check_result(uv_loop_init(&node->loop), "event loop");
     check_result(uv_prepare_init(&node->loop, &node->prepare), "event loop");
     check_result(uv_check_init(&node->loop, &node->check), "event loop");
@@ -246,15 +275,13 @@ static void start_loop(struct node *node)
     node->prepare.data = node->check.data = node->timer.data = node;
     check_result(uv_prepare_start(&node->prepare, on_prepare), "event loop");
     check_result(uv_check_start(&node->check, on_check), "event loop");
-    struct {
-        uv_signal_t *handle;
-        int number;
-    } const signals[] = {
-        {&node->sigterm, SIGTERM}, {&node->sigint, SIGINT}, {&node->sigusr1, SIGUSR1}};
-    for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-        check_result(uv_signal_init(&node->loop, signals[i].handle), "signals");
-        signals[i].handle->data = node;
-        check_result(uv_signal_start(signals[i].handle, on_signal, signals[i].number), "signals");
+    for (int number = 1; number < NODE_SIGNALS_MAX; number++) {
+        uv_signal_t *handle = &node->signals[number];
+        if (is_left_alone(number))
+            continue;
+        check_result(uv_signal_init(&node->loop, handle), "signals");
+        handle->data = node;
+        check_result(uv_signal_start(handle, on_signal, number), "signals");
     }
 }
 
@@ -412,7 +439,7 @@ static int make_peers(struct node *node)
         .loop = &node->loop,
         .node = config->id,
         .cluster = config->cluster,
-        .listen = config->raft,
+        .listen = config_raft(config),
         .members = config->member_count,
         .dead_ms = 3 * config->election_ms,
         .random = uv_hrtime() ^ config->id,
@@ -440,31 +467,44 @@ static int open_directory(struct node *node)
     return result;
 }
 
+/* Whether nothing but a number stands there: what else there is belongs to somebody else. */
+static bool holds_a_pid(int file)
+{
+    char text[32];
+    struct stat stat;
+    ssize_t len = read(file, text, sizeof(text));
+    return fstat(file, &stat) == 0 && S_ISREG(stat.st_mode) && len >= 0 && stat.st_size == len &&
+           strspn(memcpy((char[sizeof(text) + 1]){0}, text, (size_t)len), "0123456789\n") ==
+               (size_t)len;
+}
+
 static int write_pid_file(const char *path)
 {
     if (path[0] == '\0')
         return 0;
-    FILE *file = fopen(path, "we");
-    bool written = file != NULL && fprintf(file, "%ld\n", (long)getpid()) > 0;
-    if (file != NULL && fclose(file) != 0)
-        written = false;
-    if (!written) {
-        fprintf(stderr, "rollcall-node: cannot write %s (--pid-file): %s\n", path, strerror(errno));
-        return -EIO;
-    }
-    return 0;
+    char text[32];
+    int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
+    int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
+    bool ours = file >= 0 && holds_a_pid(file);
+    bool written = ours && ftruncate(file, 0) == 0 && pwrite(file, text, (size_t)len, 0) == len;
+    if (!written)
+        fprintf(stderr, "rollcall-node: cannot write %s (--pid-file): %s\n", path,
+                file >= 0 && !ours ? "it holds something else than a pid" : strerror(errno));
+    if (file >= 0)
+        close(file);
+    return written ? 0 : -EIO;
 }
 
 static int start(struct node *node)
 {
     node->started_ms = node_now_ms(NULL);
     node->started_wall_ms = node_wall_ms(NULL);
+    start_loop(node); /* first: from here on signals are handled */
     int result = open_directory(node);
     if (result == 0)
         result = write_pid_file(node->config.pid_file);
     if (result != 0)
         return result;
-    start_loop(node);
     check_result(runner_threads_init(&node->runner, &node->loop), "threads");
     result = said(make_peers(node));
     if (result == 0)
@@ -480,7 +520,7 @@ static int start(struct node *node)
         .replica = node->replica,
         .node = node->config.id,
         .cluster = node->config.cluster,
-        .address = node->config.raft,
+        .address = config_raft(&node->config),
         .address_of = address_of,
         .connected = connected,
         .snapshot_state = boot_snapshot_state,
@@ -509,6 +549,8 @@ static void tidy_up(struct node *node)
 int main(int argc, char **argv)
 {
     static struct node node;
+    umask(077);
+    (void)setrlimit(RLIMIT_CORE, &(struct rlimit){0}); /* it would hold the directory */
     switch (config_read(argc, argv, &node.config)) {
     case CONFIG_RUN:
         break;

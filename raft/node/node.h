@@ -12,6 +12,8 @@
 #include "raft/node/snapshots.h"
 #include "raft/node/workers.h"
 
+#define NODE_SIGNALS_MAX 65 /* Linux has 64, from 1 on */
+
 enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
 
 /* A first start from a backup: boot_restore.c. */
@@ -33,8 +35,8 @@ struct node {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t timer;
-    uint64_t timer_ms; /* when it fires; 0: not set */
-    uv_signal_t sigterm, sigint, sigusr1;
+    uint64_t timer_ms;                     /* when it fires; 0: not set */
+    uv_signal_t signals[NODE_SIGNALS_MAX]; /* by number; those without data are not handled */
     struct disk_posix disk;
     struct runner_threads runner;
     struct redis *redis;

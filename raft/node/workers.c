@@ -215,10 +215,15 @@ static void on_connection(uv_stream_t *listener, int status)
         end_connection(connection, uv_strerror(result));
 }
 
-/* A socket file that nobody listens on is left from a crash. */
+/* A socket file that nobody listens on is left from a crash. Whatever else there is stays. */
 static int remove_stale(const char *path)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct stat stat;
+    if (lstat(path, &stat) != 0)
+        return errno == ENOENT ? 0 : -errno;
+    if (!S_ISSOCK(stat.st_mode))
+        return -ENOTSOCK;
     memcpy(address.sun_path, path, strlen(path) + 1);
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (fd < 0)
@@ -254,7 +259,7 @@ int workers_listen(struct workers *workers, const char *path)
     workers->listening = true;
     workers->listener.data = workers;
     result = uv_pipe_bind(&workers->listener, path);
-    if (result == 0 && chmod(path, 0660) != 0)
+    if (result == 0 && chmod(path, 0600) != 0)
         result = -errno;
     if (result == 0)
         result = uv_listen((uv_stream_t *)&workers->listener, BACKLOG, on_connection);

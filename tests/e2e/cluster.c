@@ -25,7 +25,8 @@ static void *up(void *context)
     char command[512];
 
     snprintf(command, sizeof command,
-             "\"$ROOT/deploy/node\" up --id %d --dir $D/node-%d --http 127.0.0.1:%d --raft %s:7000 "
+             "ROLLCALL_OPEN_RAFT=yes \"$ROOT/deploy/node\" up --id %d --dir $D/node-%d --http "
+             "127.0.0.1:%d --raft %s:7000 "
              "--cluster 1=%s:7000,2=%s:7000,3=%s:7000",
              upping->node, upping->node, CLUSTER_PORT, net_address(upping->node), net_address(1),
              net_address(2), net_address(3));

@@ -90,8 +90,10 @@ Test(config, takes_every_option_with_its_limits)
         {"--members", "1=127.0.0.1:7001", "", NULL},
         {"--members", "2=[::1]:7001,1=host.example:7001", "", NULL},
         {"--pid-file", "/x", "", NULL},
+        {"--open-raft", "yes", "no", NULL},
     };
     struct config config;
+    setenv("ROLLCALL_OPEN_RAFT", "yes", 1); /* "a:1" may be anywhere */
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         cr_assert(eq(int, read_one(rows[i].option, rows[i].good, &config), CONFIG_RUN), "%s",
                   rows[i].option);
@@ -152,6 +154,13 @@ Test(config, refuses_what_is_no_good_wherever_it_comes_from)
         {"--members", "ROLLCALL_MEMBERS", "4711=a:1,1=a:2,2=a:3,3=a:4,4=a:5,5=a:6,6=a:7,7=a:8"},
         {"--raft", "ROLLCALL_RAFT", "127.0.0.1"},
         {"--raft", "ROLLCALL_RAFT", "127.0.0.1:x"},
+        {"--raft", "ROLLCALL_RAFT", "10.0.0.1:7000"},
+        {"--raft", "ROLLCALL_RAFT", "0.0.0.0:7000"},
+        {"--raft", "ROLLCALL_RAFT", "[::]:7000"},
+        {"--raft", "ROLLCALL_RAFT", "[::ffff:10.0.0.1]:7000"},
+        {"--raft", "ROLLCALL_RAFT", "127.example:7000"},
+        {"--raft", "ROLLCALL_RAFT", "localhost.example:7000"},
+        {"--open-raft", "ROLLCALL_OPEN_RAFT", "ja"},
         {"--pid-file", "ROLLCALL_PID_FILE", long_text},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -164,6 +173,28 @@ Test(config, refuses_what_is_no_good_wherever_it_comes_from)
         unsetenv(rows[i].environment);
         cr_assert(eq(u64, config.id, 4711), "untouched");
     }
+}
+
+/* The configuration was copied since: what it says must not lie in the copy's source. */
+Test(config, finds_its_own_address_among_the_members_wherever_it_is_copied_to)
+{
+    struct config config, copy;
+    cr_assert(eq(int, read_one("--members", "2=127.0.0.1:2,1=127.0.0.1:1", &config), CONFIG_RUN));
+    copy = config;
+    memset(&config, 'x', sizeof(config));
+    cr_assert(eq(str, (char *)config_raft(&copy), "127.0.0.1:1"));
+    cr_assert(config_raft(&copy) >= (char *)&copy && config_raft(&copy) < (char *)(&copy + 1));
+}
+
+Test(config, lets_a_loopback_address_be_and_any_other_when_it_is_told_to)
+{
+    static const char *const here[] = {"127.0.0.1:1", "127.9.9.9:1", "[::1]:1",
+                                       "localhost:1", "LOCALHOST:1", "[::ffff:127.0.0.1]:1"};
+    struct config config;
+    for (size_t i = 0; i < ARRAY_LEN(here); i++)
+        cr_assert(eq(int, read_one("--raft", here[i], &config), CONFIG_RUN), "%s", here[i]);
+    setenv("ROLLCALL_OPEN_RAFT", "yes", 1);
+    cr_assert(eq(int, read_one("--raft", "10.0.0.1:7000", &config), CONFIG_RUN));
 }
 
 Test(config, refuses_what_is_no_option)

@@ -387,6 +387,17 @@ Test(workers, find_a_node_that_replaced_a_stale_socket_but_never_a_living_one)
     too_long[sizeof(too_long) - 1] = '\0';
     cr_assert(eq(int, workers_listen(second, too_long), -ENAMETOOLONG));
     cr_assert(eq(int, workers_listen(second, stale), 0));
+
+    /* What is no socket is somebody else's, a link to a socket too. */
+    char other[160];
+    snprintf(other, sizeof(other), "%s/file", rig->directory);
+    FILE *file = fopen(other, "w");
+    must(file != NULL && fclose(file) == 0);
+    cr_assert(eq(int, workers_listen(second, other), -ENOTSOCK));
+    cr_assert(eq(int, unlink(other), 0));
+    must(symlink(stale, other) == 0);
+    cr_assert(eq(int, workers_listen(second, other), -ENOTSOCK));
+    cr_assert(eq(int, unlink(other), 0));
     workers_close(second);
     for (int i = 0; i < 5; i++)
         workers_rig_turn(rig);
