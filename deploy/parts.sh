@@ -3,8 +3,7 @@
 # `here`, NAME and the tables PID_FILE, SIGN and STOP_SIGNAL.
 # shellcheck shell=bash disable=SC2154
 
-UP_SECONDS=${ROLLCALL_UP_SECONDS-60}     # a part that starts
-DOWN_SECONDS=${ROLLCALL_DOWN_SECONDS-20} # a part that stops, before it is killed
+umask 077 # what a directory of people leaves on a disk is nobody else's
 
 say() { printf 'rollcall: %s%s\n' "${NAME-}" "$*" >&2; }
 fail() {
@@ -13,6 +12,33 @@ fail() {
 }
 
 # --- arguments -----------------------------------------------------------------------------------
+
+# What the environment or a file says is a text until this has judged it: arithmetic runs commands.
+set_seconds() { # variable, setting, default
+    local value=${!2-$3}
+    [[ $value =~ ^(0|[1-9][0-9]{0,4})$ ]] || fail "$2=$value: a number of seconds from 0 to 99999 is needed"
+    printf -v "$1" %s "$value"
+}
+set_seconds UP_SECONDS ROLLCALL_UP_SECONDS 60     # a part that starts
+set_seconds DOWN_SECONDS ROLLCALL_DOWN_SECONDS 20 # a part that stops, before it is killed
+
+# A folder that others own or may write to can hold anything under these names: links, pids, numbers.
+# Root becomes who owns it.
+check_owner() { # folder, this command…
+    local owner group mode folder=$1
+    shift
+    [ -d "$folder" ] || return 0
+    read -r owner group mode < <(stat -c '%u %g %a' -- "$folder")
+    [ "$((8#$mode & 8#22))" -eq 0 ] ||
+        fail "others may write to $folder (mode $mode), so nothing in it can be believed: chmod go-w $folder, if all in it is yours"
+    [ "$owner" != "$EUID" ] || return 0
+    [ "$EUID" -eq 0 ] ||
+        fail "$folder belongs to $(stat -c %U -- "$folder") and not to $(id -un): do this as that user, or choose another --dir"
+    exec setpriv --reuid "$owner" --regid "$group" --init-groups -- "$@"
+}
+
+# Whether only this machine can reach an address:port.
+is_loopback() { [[ $1 =~ ^(127\.[0-9]+\.[0-9]+\.[0-9]+|localhost|\[::1\]):[0-9]+$ ]]; }
 
 # The folder of a node stands in nginx.conf, in socket addresses and in command lines.
 check_dir() {
@@ -30,7 +56,8 @@ check_address() { # option, value
 }
 
 make_dir() {
-    mkdir -p "$1" 2>/dev/null && [ -w "$1" ] || fail "cannot write to $1: choose another --dir"
+    mkdir -p "$1" 2>/dev/null && [ -w "$1" ] && chmod 700 "$1" ||
+        fail "cannot write to $1: choose another --dir"
 }
 
 # --- programs ------------------------------------------------------------------------------------
@@ -116,15 +143,22 @@ find_tokens() {
 
 # Whoever reaches an address that is not this machine's alone must say who may ask there.
 check_access() { # address:port
-    case ${1%:*} in 127.* | localhost | '[::1]') return ;; esac
+    ! is_loopback "$1" || return 0
     [ -n "${ROLLCALL_TOKENS-}" ] || [ "${ROLLCALL_OPEN_ACCESS-}" = yes ] ||
         fail "--http $1 can be reached from elsewhere, and nothing says who may ask: put lines of \`rollcallctl token\` into $dir/tokens (or name another file by ROLLCALL_TOKENS), or set ROLLCALL_OPEN_ACCESS=yes to let everybody in"
+}
+
+# The same for other nodes, of whom nothing proves yet that they are.
+check_raft() { # address:port
+    is_loopback "$1" || [ "${ROLLCALL_OPEN_RAFT-}" = yes ] ||
+        fail "--raft $1 can be reached by other machines, and whoever reaches it can read and change everything: put it on a network of the nodes' own and set ROLLCALL_OPEN_RAFT=yes, or choose a loopback address"
 }
 
 # --- one at a time -------------------------------------------------------------------------------
 
 lock() {
-    exec 9>"$1/.lock" || fail "cannot write to $1"
+    [ ! -L "$1/.lock" ] || fail "$1/.lock is a link: remove it"
+    exec 9>>"$1/.lock" || fail "cannot write to $1"
     flock -w "$UP_SECONDS" 9 || fail "another deploy command works on $1; try again when it is done"
 }
 
@@ -146,18 +180,29 @@ part_pid() {
     local pid=
     { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
     [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
-    is_part "$1" "$pid" && echo "$pid"
+    is_part "$1" "$pid" && is_program "$1" "$pid" && echo "$pid"
+}
+
+# Whether a process is ours and runs the program of a part, whatever its command line says.
+is_program() { # part, pid
+    local exe
+    [ -O "/proc/$2" ] && exe=$(readlink "/proc/$2/exe") || return 1
+    exe=${exe% (deleted)} exe=${exe##*/}
+    # shellcheck disable=SC2053 # the right side is a pattern
+    [[ $exe == ${PROGRAM[$1]} ]]
 }
 
 is_part() { # part, pid
     # shellcheck disable=SC2053 # the right side is a pattern
-    [[ $(command_line "$2") == ${SIGN[$1]} ]]
+    [ -O "/proc/$2" ] && [[ $(command_line "$2") == ${SIGN[$1]} ]]
 }
 
-# Processes of the session that the dead leader `pid` left behind: workers whose master was killed.
-# The kernel gives no number out again while a session has its name, so they are its and no one's.
-orphans() {
-    local stat rest file
+# Processes that the dead leader `pid` of a session left behind: workers whose master was killed. A pid
+# file may be of before a reboot and its number be anybody's since: they are ours only if they run the
+# part's program as this user with a file of this very folder open.
+orphans() { # part, pid
+    local stat rest file part=$1
+    shift
     for file in /proc/[0-9]*/stat; do
         { read -r stat <"$file"; } 2>/dev/null || continue
         rest=${stat##*) }
@@ -165,6 +210,8 @@ orphans() {
         set -- "$1" $rest
         [ "$5" = "$1" ] && [ "$2" != Z ] || continue
         file=${file%/stat}
+        is_program "$part" "${file#/proc/}" &&
+            [ -n "$(find "$file/fd" -lname "$dir/*" -print -quit 2>/dev/null)" ] || continue
         echo "${file#/proc/}"
     done
 }
@@ -175,7 +222,7 @@ sweep() {
     { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
     if [[ $pid =~ ^[1-9][0-9]*$ ]] && ! lives "$pid"; then
         local left
-        left=$(orphans "$pid")
+        left=$(orphans "$1" "$pid")
         if [ -n "$left" ]; then
             say "$1 was gone and left workers behind: ending $(echo $left)"
             # shellcheck disable=SC2086
@@ -190,8 +237,8 @@ sweep() {
     fi
     rm -f "$dir/${PID_FILE[$1]}"
     case $1 in
-    app) rm -f "$dir/app.sock" "$dir/app.pid" ;;
-    redis | raft) rm -f "$dir/$1.sock" ;;
+    app) rm -f "$dir/app.pid" ;;&
+    app | redis | raft) [ ! -S "$dir/$1.sock" ] || rm -f "$dir/$1.sock" ;;
     esac
 }
 
@@ -227,13 +274,17 @@ stop_part() {
             kill -KILL "$pid" 2>/dev/null
             sleep 0.1
             # shellcheck disable=SC2046
-            kill -KILL $(orphans "$pid") 2>/dev/null
+            kill -KILL $(orphans "$1" "$pid") 2>/dev/null
         fi
         for ((i = 0; i < 100; i++)); do
             is_part "$1" "$pid" || break
             sleep 0.05
         done
         ! is_part "$1" "$pid" || { say "$1 (pid $pid) cannot be stopped"; return 1; }
+    elif { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null && [[ $pid =~ ^[1-9][0-9]*$ ]] &&
+        lives "$pid" && is_program "$1" "$pid"; then
+        say "$1 (pid $pid) of $dir/${PID_FILE[$1]} was not started from this folder and is left alone: $(command_line "$pid")"
+        return 1
     fi
     sweep "$1"
 }
@@ -297,8 +348,12 @@ port_free() { # address:port, the option that chooses it
 
 # Whether a listener on the kernel's hexadecimal address keeps us from listening on `host`.
 same_host() {
-    [[ $1 =~ ^([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)$ ]] || return 0
     local ours
+    case $1 in # an IPv6 address has 32 digits there, and shares no port with an IPv4 one
+    '[::1]') [[ $2 =~ ^0{32}$ || $2 = 00000000000000000000000001000000 ]]; return ;;
+    '['*) [ ${#2} -eq 32 ]; return ;;
+    esac
+    [[ $1 =~ ^([0-9]+)\.([0-9]+)\.([0-9]+)\.([0-9]+)$ ]] || return 0
     printf -v ours %02X%02X%02X%02X "${BASH_REMATCH[4]}" "${BASH_REMATCH[3]}" "${BASH_REMATCH[2]}" "${BASH_REMATCH[1]}"
     [ "$ours" = 00000000 ] || [[ $2 =~ ^0+$ ]] || [[ $2 == *"$ours" ]]
 }
