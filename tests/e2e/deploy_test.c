@@ -3,6 +3,7 @@
  * and what they leave behind.
  */
 #include "tests/e2e/http.h"
+#include "tests/e2e/operator.h"
 #include "tests/e2e/stack.h"
 
 #include <arpa/inet.h>
@@ -90,6 +91,8 @@ Test(deploy, bad_options_are_refused_by_name, .timeout = 60)
     expect_failure(&stack, LOCAL "up --dir $D --port 99999", "--port 99999");
     expect_failure(&stack, LOCAL "up --dir $D --port x", "--port x");
     expect_failure(&stack, LOCAL "up --dir $D --nodes 0", "--nodes 0");
+    expect_failure(&stack, LOCAL "up --dir $D --nodes 8", "a number from 1 to 7");
+    expect_failure(&stack, "ROLLCALL_UP_SECONDS=x " LOCAL "up --dir $D", "ROLLCALL_UP_SECONDS=x");
     expect_failure(&stack, LOCAL "up --dir", "--dir needs a value");
     expect_failure(&stack, LOCAL "sideways", "say up, run, down, status or config");
     expect_failure(&stack, NODE "up --id 1", "--dir is missing");
@@ -184,5 +187,127 @@ Test(deploy, up_twice_changes_nothing_and_down_twice_is_no_error, .timeout = 60)
     stack_down(&stack);
     expect_nothing_runs(&stack);
     stack_down(&stack);
+    stack_stop(&stack);
+}
+
+Test(deploy, what_is_well_runs_when_a_part_or_a_node_does_not_start, .timeout = 120)
+{
+    struct stack stack = stack_start_nodes(3);
+
+    operator_enrols(stack.port, 1, 3);
+    stack_down(&stack);
+    /* One byte of one node's Redis file. */
+    operator_does(&stack, 0, NULL,
+                  "printf X | dd of=$(ls $D/node-2/redis/appendonlydir/*.incr.aof) bs=1 seek=0 "
+                  "conv=notrunc 2>/dev/null");
+    operator_does(&stack, 3, "node 2: redis did not start", LOCAL "up --dir $D --port $P");
+    operator_enrols(stack.port, 4, 5);
+    operator_does(&stack, 1, "node 2: redis  stopped", LOCAL "status --dir $D");
+    /* And a node that does not start at all. */
+    operator_does(&stack, 0, NULL,
+                  NODE "down --dir $D/node-3; mv $D/node-3/wal $D/wal; echo none >$D/node-3/wal");
+    operator_does(&stack, 3, "node 3 did not start; the others serve",
+                  LOCAL "up --dir $D --port $P");
+    operator_enrols(stack.port, 6, 7);
+    stack_stop(&stack);
+}
+
+Test(deploy, what_files_and_the_environment_say_is_not_executed, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+    static const char *const commands[] = {
+        "echo \"$EVIL\" >$D/nodes; " LOCAL "up --dir $D --port $P",
+        "echo \"$EVIL\" >$D/nodes; " LOCAL "status --dir $D",
+        "rm $D/nodes; ROLLCALL_DOWN_SECONDS=$EVIL " LOCAL "down --dir $D",
+        "ROLLCALL_UP_SECONDS=$EVIL " LOCAL "up --dir $D --port $P",
+        LOCAL "up --dir $D --port \"$EVIL\"",
+        NODE "up --dir $N --id \"$EVIL\"",
+    };
+
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        char command[512];
+
+        snprintf(command, sizeof command, "EVIL='a[$(touch $D/executed)]'; %s", commands[i]);
+        expect_failure(&stack, command, "a[$(touch");
+    }
+    operator_does(&stack, 0, NULL, "[ ! -e $D/executed ]");
+    stack_stop(&stack);
+}
+
+Test(deploy, a_folder_that_others_may_write_to_is_refused, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    operator_does(&stack, 0, NULL, "mkdir -m 777 $D/open; echo kept >$D/kept");
+    expect_failure(&stack, LOCAL "up --dir $D/open --port $P", "chmod go-w");
+    expect_failure(&stack, NODE "down --dir $D/open", "chmod go-w");
+    operator_does(&stack, 0, NULL, "ln -s $D/kept $D/.lock");
+    expect_failure(&stack, LOCAL "up --dir $D --port $P", "is a link");
+    operator_does(&stack, 0, "kept", "cat $D/kept; rm $D/.lock");
+    stack_stop(&stack);
+}
+
+/* After a reboot the pid of a leader may be that of any session. */
+Test(deploy, strangers_in_the_session_of_a_stale_pid_file_are_left_alone, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    operator_does(&stack, 0, NULL,
+                  "mkdir $N; setsid bash -c 'sleep 60 >/dev/null 2>&1 & echo $! >$D/stranger; echo "
+                  "$$ >$D/leader'; "
+                  "while kill -0 $(cat $D/leader) 2>/dev/null; do sleep 0.1; done; "
+                  "for f in redis raft app-master nginx; do cp $D/leader $N/$f.pid; done");
+    operator_does(&stack, 0, NULL, NODE "down --dir $N");
+    operator_does(&stack, 0, NULL, "kill $(cat $D/stranger)");
+    stack_stop(&stack);
+}
+
+Test(deploy, all_files_are_private, .timeout = 60)
+{
+    struct stack stack = stack_start();
+
+    operator_enrols(stack.port, 1, 2);
+    operator_does(&stack, 0, NULL,
+                  "left=$(find $D -perm /077 ! -type l); echo \"$left\"; [ -z \"$left\" ]");
+    stack_stop(&stack);
+}
+
+Test(deploy, an_address_for_nodes_that_others_reach_is_refused_until_that_is_wanted, .timeout = 60)
+{
+    struct stack stack = stack_prepare();
+
+    for (int i = 0; i < 4; i++) {
+        static const char *const addresses[] = {"0.0.0.0", "[::]", "10.0.0.1", "127.example"};
+        char command[256];
+
+        snprintf(command, sizeof command,
+                 NODE "up --id 1 --dir $N --http 127.0.0.1:$P --raft %s:7000", addresses[i]);
+        expect_failure(&stack, command, "ROLLCALL_OPEN_RAFT=yes");
+    }
+    stack_stop(&stack);
+}
+
+Test(deploy, a_folder_that_was_moved_while_it_ran_is_not_said_to_be_down, .timeout = 60)
+{
+    struct stack stack = stack_start();
+
+    operator_does(&stack, 0, NULL, "cp -r $N $D/copy");
+    operator_does(&stack, 1, "was not started from this folder", NODE "down --dir $D/copy");
+    stack_stop(&stack);
+}
+
+Test(deploy, signals_that_mean_nothing_do_not_end_a_node, .timeout = 60)
+{
+    struct stack stack = stack_start();
+
+    operator_does(&stack, 0, NULL,
+                  "P=$(cat $N/raft.pid); for s in HUP USR2 ALRM VTALRM PROF IO PWR XCPU RTMIN+3 "
+                  "RTMAX; do kill -$s $P; done; "
+                  "until [ $(grep -c event=signal_ignored $N/log/raft.log) -ge 10 ]; do sleep 0.1; "
+                  "done; kill -0 $P");
+    operator_enrols(stack.port, 1, 2);
+    operator_does(&stack, 0, NULL,
+                  "P=$(cat $N/raft.pid); kill -QUIT $P; while kill -0 $P 2>/dev/null; do sleep "
+                  "0.1; done; grep 'event=stopped exit=0' $N/log/raft.log");
     stack_stop(&stack);
 }
