@@ -183,7 +183,7 @@ Test(runbook, the_log_of_one_node_of_three_does_not_open, .timeout = 120)
     operator_does(&stack, 0, NULL, ROT);
     operator_does(&stack, 3, "damaged_bytes=", CTL "wal dump $N/wal");
     operator_does(&stack, 0, NULL, "rm -r $N/wal && cp -r $D/node-2/wal $N/wal");
-    operator_does(&stack, 1, "is another node's", UP);
+    operator_does(&stack, 3, "is another node's", UP);
     operator_does(&stack, 0, NULL,
                   NODE "down --dir $N; mv $N/wal $D/damaged-wal && mv $N/redis $D/damaged-redis");
     operator_does(&stack, 0, NULL, UP);
