@@ -60,7 +60,7 @@ obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c user_json.c) \
         raft/wire/frame.c raft/wire/call.c
-PROCESS := $(addprefix raft/node/,main.c boot.c boot_restore.c)
+PROCESS := $(addprefix raft/node/,main.c boot.c boot_members.c boot_restore.c)
 NODE := $(filter-out $(PROCESS),$(call src,raft/node))
 CTL  := $(filter-out raft/ctl/main.c,$(call src,raft/ctl))
 # The driver and what it stands on: all of the node that knows no libuv and no sockets.

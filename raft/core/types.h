@@ -22,6 +22,27 @@ typedef struct raft_node_id {
     uint64_t n;
 } raft_node_id;
 
+/* A cluster, told from all others: 128 random bits, drawn once; zeros while it is not known. */
+struct raft_cluster_id {
+    uint64_t high, low;
+};
+
+static inline bool cluster_id_known(struct raft_cluster_id a)
+{
+    return (a.high | a.low) != 0;
+}
+
+static inline bool cluster_id_equal(struct raft_cluster_id a, struct raft_cluster_id b)
+{
+    return a.high == b.high && a.low == b.low;
+}
+
+/* Both are known, and they are two. */
+static inline bool cluster_id_differ(struct raft_cluster_id a, struct raft_cluster_id b)
+{
+    return cluster_id_known(a) && cluster_id_known(b) && !cluster_id_equal(a, b);
+}
+
 static inline bool term_equal(raft_term a, raft_term b)
 {
     return a.n == b.n;

@@ -114,7 +114,13 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     struct recovery *recovery = context;
     struct users_request request;
     recovery->term = term;
-    if (kind != RAFT_COMMAND || users_request_decode(payload, &request) != 0) {
+    if (kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) {
+        snprintf(recovery->text, sizeof(recovery->text),
+                 "entry %" PRIu64 " was written by a newer version of Rollcall: recover with that",
+                 index.n);
+        return -EPROTONOSUPPORT;
+    }
+    if (kind != RAFT_COMMAND) {
         users_skip(recovery->users, index.n);
         return 0;
     }

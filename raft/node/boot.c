@@ -88,6 +88,7 @@ static void start_replica(struct node *node)
     }
     diag("started", "node=%" PRIu64 " cluster=%s members=%" PRIu32 " socket=%s", node->config.id,
          node->config.cluster, node->config.member_count, node->config.socket);
+    boot_members_keep(node);
 }
 
 /* The log alone holds everything: no snapshot is needed to start. */
@@ -101,6 +102,16 @@ static void new_state(struct node *node)
     if (node->loading != NULL)
         users_free(node->loading);
     node->loading = users_new(USERS_ANSWERS_MAX);
+}
+
+/* The log is new, or was lost, and the snapshot says whose it was. */
+static void learn_cluster(struct node *node)
+{
+    struct raft_cluster_id id = snapshots_loaded_cluster_id(node->snapshots);
+    if (!cluster_id_known(id) || cluster_id_known(replica_identity(node->replica).cluster))
+        return;
+    replica_identify(node->replica, id);
+    snapshots_identify(node->snapshots, id);
 }
 
 static void on_loaded(void *context, enum snapshots_found found, const char *text)
@@ -123,6 +134,7 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         start_replica(node);
         return;
     case SNAPSHOTS_LOADED:
+        learn_cluster(node);
         diag("snapshot_loaded", "index=%" PRIu64 " users=%" PRIu64 " ms=%" PRIu64,
              users_meta(node->loading).index, users_meta(node->loading).users,
              node_now_ms(NULL) - node->started_ms);
@@ -168,6 +180,7 @@ static const struct snapshots_hooks snapshots_hooks = {
 void boot_look(struct node *node)
 {
     uint64_t now_ms = node_now_ms(NULL);
+    boot_members_keep(node);
     if (now_ms < node->look_ms || !redis_connected(node->redis))
         return;
     node->look_ms = now_ms + SNAPSHOTS_LOOK_MS;
@@ -238,5 +251,8 @@ int boot_open(struct node *node)
         return -ENOMEM;
     node->snapshots = snapshots_new(redis_store(node->redis), node->config.cluster, node->config.id,
                                     &snapshots_hooks, node);
-    return node->snapshots != NULL ? 0 : -ENOMEM;
+    if (node->snapshots == NULL)
+        return -ENOMEM;
+    snapshots_identify(node->snapshots, replica_identity(node->replica).cluster);
+    return 0;
 }

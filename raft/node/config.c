@@ -236,6 +236,13 @@ static bool judge_raft(const struct config *config)
     return false;
 }
 
+bool config_take_members(struct config *config, const char *members)
+{
+    config->members = members;
+    config->member_count = 0;
+    return read_members(config) && judge_raft(config);
+}
+
 /* What no single setting can say of itself. */
 static bool judge(struct config *config)
 {

@@ -39,6 +39,10 @@ enum config_result {
 };
 
 /* Texts point into argv and the environment. */
+/* The members are these, whatever was read: the list is borrowed for good. False: it is no good,
+ * which was printed. */
+NODISCARD bool config_take_members(struct config *config, const char *members);
+
 NODISCARD enum config_result config_read(int argc, char **argv, struct config *ret_config);
 
 /* The address for peers, borrowed from the configuration: --raft, else this node's own among the

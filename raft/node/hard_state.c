@@ -87,6 +87,8 @@ static int read_all(struct hard_state_file *file, uint64_t node)
         struct record_hard_state state;
         int result = read_block(file, i, &state);
         cut_short = cut_short || result == -ENODATA;
+        if (result == -EPROTONOSUPPORT)
+            return result;
         if (result != 0) {
             file->damaged++;
             continue;

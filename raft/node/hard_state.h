@@ -40,6 +40,7 @@ struct hard_state_file {
  * Reads; changes nothing. What was read may be of a write that was never synced, or whose sync
  * failed and which the kernel takes for clean nevertheless: hard_state_write must be called before
  * anything is built upon it. -EBADMSG: it is another node's.
+ * -EPROTONOSUPPORT: another version of this program wrote it.
  */
 NODISCARD int hard_state_open(struct disk *disk, uint64_t node, struct hard_state_file *ret_file);
 

@@ -136,6 +136,7 @@ static void on_save(void *context, struct users_view *take_view, raft_term term,
 {
     struct node *node = context;
     node->saving_since_ms = node_now_ms(NULL);
+    snapshots_identify(node->snapshots, replica_identity(node->replica).cluster);
     snapshots_save(node->snapshots, take_view, term, configuration);
 }
 
@@ -163,7 +164,10 @@ static void on_failed(void *context, const char *what, int error)
 {
     const struct node *node = context;
     char text[512];
-    snprintf(text, sizeof(text),
+    if (error == -EPROTONOSUPPORT)
+        snprintf(text, sizeof(text), "%s failed. Nothing was changed", what);
+    else
+        snprintf(text, sizeof(text),
              "%s failed: %s. What was acknowledged is on disk; what was not may be or not. See to "
              "the disk of %s, then start again",
              what, strerror(-error), node->config.dir);
@@ -324,7 +328,9 @@ static int open_log(struct node *node)
 {
     const struct config *config = &node->config;
     uint64_t random;
-    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random))
+    struct raft_cluster_id drawn;
+    if (getrandom(&random, sizeof(random), 0) != (ssize_t)sizeof(random) ||
+        getrandom(&drawn, sizeof(drawn), 0) != (ssize_t)sizeof(drawn))
         return said(-errno);
     struct replica_options options = {
         .node = config->id,
@@ -334,6 +340,7 @@ static int open_log(struct node *node)
         .snapshot_entries = config->snapshot_entries,
         .scrub_bytes_per_s = config->scrub_kib_per_s << 10,
         .random = random,
+        .drawn = drawn,
         .segment_bytes = WAL_SEGMENT_BYTES,
         .answers_max = USERS_ANSWERS_MAX,
         .flush_here_while_quick = true,
@@ -361,6 +368,7 @@ static int open_log(struct node *node)
         diag(recovered->cut_bytes > 0 ? "log_cut" : "log_damaged",
              "cut_bytes=%" PRIu64 " repaired=%" PRIu32 " holes=%" PRIu32 " text=\"%s\"",
              recovered->cut_bytes, recovered->repaired, recovered->holes, recovered->text);
+    boot_members_judge(node);
     diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64 " unsure=%d",
          recovered->fresh, recovered->hard.term.n, recovered->start.n, recovered->last.n,
          recovered->hard.unsure);
@@ -385,7 +393,14 @@ static void peer_lost(void *context, raft_node_id peer)
     replica_peer_lost(node->replica, peer);
 }
 
+static struct record_identity identity(void *context)
+{
+    const struct node *node = context;
+    return replica_identity(node->replica);
+}
+
 static const struct peers_hooks peers_hooks = {
+    .identity = identity,
     .received = received,
     .up = peer_up,
     .lost = peer_lost,
@@ -506,7 +521,9 @@ static int start(struct node *node)
     if (result != 0)
         return result;
     check_result(runner_threads_init(&node->runner, &node->loop), "threads");
-    result = said(make_peers(node));
+    result = boot_members_read(node);
+    if (result == 0)
+        result = said(make_peers(node));
     if (result == 0)
         result = boot_restore_find(node);
     if (result == 0)

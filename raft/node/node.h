@@ -26,6 +26,8 @@ struct restore {
 
 struct node {
     struct config config;
+    char members[4096]; /* the list of the file "members" */
+    bool members_kept;  /* it is there, or nothing is to be done for it in this life */
     enum node_phase phase;
     uint64_t started_ms;
     uint64_t started_wall_ms;
@@ -68,6 +70,15 @@ void boot_without_redis(struct node *node);
 /* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
 void boot_look(struct node *node);
 enum call_snapshot boot_snapshot_state(void *context);
+
+/* --- boot_members.c */
+
+/* Takes the list of members from the directory, when it has one. */
+NODISCARD int boot_members_read(struct node *node);
+/* Once the cluster is known: keeps the list. */
+void boot_members_keep(struct node *node);
+/* After the log was opened: says when the options are ignored. */
+void boot_members_judge(struct node *node);
 
 /* --- boot_restore.c: in this order, unless there is nothing to restore */
 NODISCARD int boot_restore_find(struct node *node);  /* before the log is opened, or made */

@@ -14,6 +14,7 @@
 #define ROLLCALL_NODE_PEERS_H
 
 #include "raft/node/network.h"
+#include "raft/wire/record.h"
 #include "raft/wire/frame.h"
 
 #include <uv.h>
@@ -48,6 +49,8 @@ struct peers_hooks {
     int (*received)(void *context, raft_node_id from, struct frame frame);
     void (*up)(void *context, raft_node_id peer);
     void (*lost)(void *context, raft_node_id peer);
+    /* What this node's directory knows of itself. */
+    struct record_identity (*identity)(void *context);
 };
 
 struct peers_options {

@@ -123,6 +123,11 @@ static bool belongs_here(const struct peers *peers, const struct peer_hello *hel
         *ret_why = PEER_REFUSAL_VERSION;
     else if (!bytes_equal(hello->cluster, bytes_of_text(options->cluster)))
         *ret_why = PEER_REFUSAL_OTHER_CLUSTER;
+    else if (cluster_id_differ((struct raft_cluster_id){hello->cluster_high, hello->cluster_low},
+                               options->hooks->identity(options->context).cluster))
+        *ret_why = PEER_REFUSAL_OTHER_CLUSTER_ID;
+    else if (hello->format_least > PEER_FORMAT || hello->format_most < PEER_FORMAT)
+        *ret_why = PEER_REFUSAL_VERSION;
     else if (hello->to != options->node)
         *ret_why = PEER_REFUSAL_OTHER_NODE;
     else if (hello->from == options->node)

@@ -115,7 +115,13 @@ static void greet(struct link *link)
         .from = options->node,
         .to = link->id.n,
         .cluster = bytes_of_text(options->cluster),
+        .format_least = PEER_FORMAT,
+        .format_most = PEER_FORMAT,
     };
+    struct record_identity identity = options->hooks->identity(options->context);
+    hello.cluster_high = identity.cluster.high;
+    hello.cluster_low = identity.cluster.low;
+    hello.disk = identity.disk;
     if (outbox_writer(&link->outbox, PEER_NOTE_BYTES_MAX, &out) != 0) {
         go_down(link, UV_ENOMEM);
         return;

@@ -2,6 +2,8 @@
 #include "raft/node/replica_state.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 /* A flush that takes so long holds the loop up: for a while the next ones go off it. */
@@ -152,6 +154,20 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
 
 /* --- apply ------------------------------------------------------------------------------------ */
 
+/*
+ * Every entry was decoded before it was proposed, so a newer version wrote it. To pass over it would
+ * make another state of this node than of those that can read it: the process ends.
+ */
+static void unreadable(struct replica *replica, raft_index index)
+{
+    static char text[160];
+    snprintf(text, sizeof(text),
+             "reading entry %" PRIu64 ", which was written by a newer version (this is "
+             ROLLCALL_VERSION "; start the version that wrote it)",
+             index.n);
+    replica_failed(replica, text, -EPROTONOSUPPORT);
+}
+
 static int apply(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                  struct bytes payload)
 {
@@ -159,8 +175,12 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     struct users_request request;
     (void)term;
     assert(index.n == replica->applied + 1);
+    if (kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) {
+        unreadable(replica, index);
+        return -EPROTONOSUPPORT;
+    }
     replica->applied = index.n;
-    if (kind != RAFT_COMMAND || users_request_decode(payload, &request) != 0) {
+    if (kind != RAFT_COMMAND) {
         users_skip(replica->users, index.n); /* the same on every replica */
         return 0;
     }
@@ -183,6 +203,8 @@ static void apply_batch(struct replica *replica)
     if (index_less(first, held)) { /* from before the start: they are only on disk */
         raft_index to = index_min(last, (raft_index){held.n - 1});
         int result = wal_read(replica->wal, first, to, apply, replica);
+        if (result == -EPROTONOSUPPORT)
+            return; /* said, and the process ends */
         if (result != 0 && !repair_blocks_apply(replica)) {
             replica_failed(replica, "reading the log back", result);
             return;
@@ -196,7 +218,8 @@ static void apply_batch(struct replica *replica)
         struct bytes payload;
         if (!entries_get(&replica->entries, i, &kind, &payload))
             UNREACHABLE(); /* dropped only when applied */
-        (void)apply(replica, i, (raft_term){0}, kind, payload);
+        if (apply(replica, i, (raft_term){0}, kind, payload) != 0)
+            return;
     }
     raft_index kept = spent(replica);
     uint64_t keep = replica_alone(replica) ? 0 : ENTRIES_KEPT;

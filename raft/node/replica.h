@@ -71,12 +71,15 @@ struct replica_hooks {
 struct replica_options {
     uint64_t node;
     const char *cluster;
-    uint32_t members; /* this node among them; 0: it is alone */
+    /* With whom a cluster is founded, this node among them; 0: alone. A directory that knows its
+     * cluster knows its members, too, and these are not looked at. */
+    uint32_t members;
     raft_node_id member[RAFT_MEMBERS_MAX];
     uint32_t election_ms, heartbeat_ms; /* see raft_options */
     uint64_t snapshot_entries;          /* log entries between snapshots */
     uint64_t answers_max;               /* USERS_ANSWERS_MAX */
     uint64_t random;                    /* for timeouts, and as generation of a new log */
+    struct raft_cluster_id drawn;       /* of a cluster that is founded; zeros: from `random` */
     uint32_t segment_bytes;             /* WAL_SEGMENT_BYTES */
     uint32_t scrub_bytes_per_s;         /* of the log, read through in the background; 0: not */
     /* Flush on the calling thread as long as that is quick, not only for a lone write; a leader
@@ -103,6 +106,13 @@ struct replica_options {
  */
 NODISCARD int replica_open(const struct replica_options *options, struct replica **ret_replica,
                            struct wal_recovered *ret_recovered);
+/* Which cluster and which members the directory knows: zeros for a new one among others. */
+struct record_identity replica_identity(const struct replica *replica);
+/* options.members are others than those that the directory knows, and were ignored. */
+bool replica_members_ignored(const struct replica *replica);
+/* Before replica_start, when the directory knows no cluster: the loaded snapshot is of this one. */
+void replica_identify(struct replica *replica, struct raft_cluster_id cluster);
+
 void replica_close(struct replica *replica); /* not while replica_busy; NULL is fine */
 
 /*

@@ -1,7 +1,8 @@
 /*
  * A node that is unsure and does not know how far its log must reach (core/raft.h, UNSURE NODES)
  * asks every other member where its log ends and which term it is in; when all have answered it
- * asks them all once more. The furthest of all these ends is its floor.
+ * asks them all once more. The furthest of all these ends is its floor. A node that does not know
+ * its cluster learns it from these answers first (replica_identity.c).
  *
  * Why twice: what this node acknowledged and forgot may be counted by a leader still. If that
  * leader leads when it first answers, its log has the entry. If it leads no more, others may have
@@ -38,13 +39,16 @@ static uint64_t question(const struct replica *replica)
 static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t of_question)
 {
     struct raft_status status = raft_status(replica->raft);
+    struct raft_cluster_id cluster = wal_identity(replica->wal).cluster;
     struct peer_note note = {
         .kind = PEER_STANDING,
         .standing = {.asks = asks,
                      .question = of_question,
                      .term = status.term.n,
                      .last = status.last.n,
-                     .last_term = raft_entry_term(replica->raft, status.last).n},
+                     .last_term = raft_entry_term(replica->raft, status.last).n,
+                     .cluster_high = cluster.high,
+                     .cluster_low = cluster.low},
     };
     replica_send_note(replica, to, &note);
 }
@@ -122,7 +126,12 @@ static void take(struct admission *admission, const struct peer_standing *standi
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)
 {
     struct admission *admission = &replica->admission;
+    struct raft_cluster_id theirs = {standing->cluster_high, standing->cluster_low};
     uint32_t place = place_of(replica, from);
+    if (cluster_id_differ(theirs, wal_identity(replica->wal).cluster))
+        return; /* refused by its greeting, too */
+    if (place < replica->options.members && identity_heard(replica, theirs))
+        begin_round(admission, 0);
     if (standing->asks) {
         say_standing(replica, from, false, standing->question);
         return;
@@ -135,6 +144,11 @@ void admit_heard(struct replica *replica, raft_node_id from, const struct peer_s
     take(admission, standing);
     if (admission->heard_count + 1 < replica->options.members)
         return;
+    if (!identity_known(replica)) { /* nobody knows which cluster this is */
+        (void)identity_found(replica);
+        begin_round(admission, 0);
+        return; /* all are asked anew, soon */
+    }
     begin_round(admission, admission->round + 1);
     if (admission->round < ROUNDS)
         ask(replica, replica_now_ms(replica));

@@ -61,6 +61,8 @@ int replica_open(const struct replica_options *options, struct replica **ret_rep
     };
     if (result == 0)
         result = wal_open(&wal_options, &replica->wal, ret_recovered);
+    if (result == 0)
+        result = identity_open(replica, ret_recovered);
     if (result != 0) {
         replica_close(replica);
         return result;

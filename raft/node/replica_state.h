@@ -171,6 +171,7 @@ struct replica {
     raft_index unflushed_first; /* the first entry among it */
     uint64_t flush_needed_until_ms;
     bool flush_wanted; /* and it must not wait */
+    bool members_ignored; /* the options named others than the directory knows */
     bool ready;
     bool stopping;
     bool unsure; /* when it last looked */
@@ -298,6 +299,16 @@ void install_give_up(struct replica *replica);
 void admit_peer_up(struct replica *replica, raft_node_id peer);
 void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);
 void admit_look(struct replica *replica, uint64_t now_ms);
+
+/* --- replica_identity.c ----------------------------------------------------------------------- */
+
+/* After wal_open. -EBADMSG: the members are known and cannot be reached; the text says so. */
+NODISCARD int identity_open(struct replica *replica, struct wal_recovered *recovered);
+bool identity_known(const struct replica *replica);
+/* Another member says which cluster this is. True when it was news. */
+bool identity_heard(struct replica *replica, struct raft_cluster_id theirs);
+/* All others have answered, and none knows the cluster. True when it was founded now. */
+bool identity_found(struct replica *replica);
 
 /* --- replica_repair.c ------------------------------------------------------------------------- */
 

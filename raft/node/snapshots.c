@@ -140,6 +140,36 @@ bool snapshots_field(const struct store_reply *hash, const char *name, struct by
     return false;
 }
 
+void snapshots_identify(struct snapshots *snapshots, struct raft_cluster_id cluster)
+{
+    snapshots->cluster_id = cluster;
+}
+
+void snapshots_put_cluster_id(struct raft_cluster_id id, char ret_text[33])
+{
+    int len = snprintf(ret_text, 33, "%016" PRIx64 "%016" PRIx64, id.high, id.low);
+    assert(len == 32);
+}
+
+static bool hex_number(const uint8_t *digits, uint64_t *ret_value)
+{
+    *ret_value = 0;
+    for (int i = 0; i < 16; i++) {
+        uint8_t c = digits[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        *ret_value = *ret_value << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    return true;
+}
+
+bool snapshots_cluster_id(const struct store_reply *meta, struct raft_cluster_id *ret_id)
+{
+    struct bytes text;
+    return snapshots_field(meta, "cluster_id", &text) && text.len == 32 &&
+           hex_number(text.at, &ret_id->high) && hex_number(text.at + 16, &ret_id->low);
+}
+
 void snapshots_digest(uint64_t digest, char ret_text[17])
 {
     int len = snprintf(ret_text, 17, "%016" PRIx64, digest);
@@ -150,6 +180,7 @@ const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS] = {
     "format",        "cluster",      "node",       "index",     "term",
     "configuration", "users",        "next_id",    "changed",   "time_ms",
     "answers_first", "answers_next", "keys_first", "keys_next", "digest",
+    "cluster_id",
 };
 
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9])
@@ -198,8 +229,10 @@ bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_vie
 bool snapshots_meta_is_ours(const struct snapshots *snapshots, const struct store_reply *meta)
 {
     struct bytes cluster, text;
+    struct raft_cluster_id id;
     uint64_t node;
-    return snapshots_field(meta, "cluster", &cluster) &&
+    return snapshots_cluster_id(meta, &id) && !cluster_id_differ(id, snapshots->cluster_id) &&
+           snapshots_field(meta, "cluster", &cluster) &&
            bytes_equal(cluster, bytes_of_text(snapshots->cluster)) &&
            snapshots_field(meta, "node", &text) && snapshots_number(text, &node) &&
            node == snapshots->node;

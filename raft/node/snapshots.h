@@ -9,7 +9,8 @@
  *                     users/command.h for the other answers; and "k" sequence / 64 → lines of those
  *                     under an Idempotency-Key, "SEQUENCE KEY FINGERPRINT TIME-MS INDEX created …"
  *     meta     hash   format cluster node index term configuration users next_id changed time_ms
- *                     answers_first answers_next keys_first keys_next digest checksum
+ *                     answers_first answers_next keys_first keys_next digest
+ *                     cluster_id checksum
  *
  * The configuration is "1,2,3", the voters; then "/1,2" while joint, the outgoing ones; then "+4",
  * the learners.
@@ -66,12 +67,15 @@ struct snapshots_hooks {
 /* NULL: no memory. The store outlives it. */
 struct snapshots *snapshots_new(struct store *store, const char *cluster, uint64_t node,
                                 const struct snapshots_hooks *hooks, void *context);
+/* Which cluster's it must be, and is from now on; until then, and with zeros, any that is there. */
+void snapshots_identify(struct snapshots *snapshots, struct raft_cluster_id cluster);
 void snapshots_free(struct snapshots *snapshots);
 
 /* Loads into a fresh state; ends in hooks.loaded. */
 void snapshots_load(struct snapshots *snapshots, struct users *users);
 
 /* What was loaded, beside the users: after LOADED. */
+struct raft_cluster_id snapshots_loaded_cluster_id(const struct snapshots *snapshots);
 raft_term snapshots_loaded_term(const struct snapshots *snapshots);
 struct raft_configuration snapshots_loaded_configuration(const struct snapshots *snapshots);
 

@@ -249,7 +249,8 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
         return false;
     }
     if (!snapshots_meta_is_ours(snapshots, hash)) {
-        snapshots_fail(snapshots, "%s is of another node or cluster", snapshots->key[KEY_META]);
+        snapshots_fail(snapshots, "%s is of another node or cluster (its cluster, cluster_id or node differ)",
+                       snapshots->key[KEY_META]);
         return false;
     }
     return meta_number(snapshots, hash, "index", &meta->index) &&
@@ -263,6 +264,7 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
            meta_number(snapshots, hash, "answers_next", &meta->answers_next) &&
            meta_number(snapshots, hash, "keys_first", &meta->keys_first) &&
            meta_number(snapshots, hash, "keys_next", &meta->keys_next) &&
+           snapshots_cluster_id(hash, &snapshots->load.cluster_id) &&
            meta_digest(snapshots, hash, &meta->digest);
 }
 
@@ -316,6 +318,11 @@ void snapshots_load(struct snapshots *snapshots, struct users *users)
     snapshots->failed = snapshots->away = false;
     snapshots->load = (struct snapshots_load){.users = users};
     ask_meta(snapshots);
+}
+
+struct raft_cluster_id snapshots_loaded_cluster_id(const struct snapshots *snapshots)
+{
+    return snapshots->load.cluster_id;
 }
 
 raft_term snapshots_loaded_term(const struct snapshots *snapshots)

@@ -111,7 +111,8 @@ static void write_meta(struct snapshots *snapshots)
 {
     struct users_meta meta = snapshots->save.meta;
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
-    char digest[17];
+    char digest[17], cluster_id[33];
+    snapshots_put_cluster_id(snapshots->cluster_id, cluster_id);
     uint8_t nodes[SNAPSHOTS_CONFIGURATION_BYTES];
     struct writer configuration = writer_of(nodes, sizeof(nodes));
     snapshots_digest(meta.digest, digest);
@@ -132,6 +133,7 @@ static void write_meta(struct snapshots *snapshots)
         snapshots_decimal(&scratch, meta.keys_first),
         snapshots_decimal(&scratch, meta.keys_next),
         bytes_of_text(digest),
+        bytes_of_text(cluster_id),
     };
     char checksum[9];
     snapshots_checksum(value, checksum);

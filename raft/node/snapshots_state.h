@@ -5,7 +5,7 @@
 #include "raft/node/snapshots.h"
 #include "raft/users/user_json.h"
 
-#define SNAPSHOTS_FORMAT "2"
+#define SNAPSHOTS_FORMAT "3"
 
 /* Commands under way while pages are written or read. */
 #define SNAPSHOTS_WINDOW 16u
@@ -72,6 +72,7 @@ struct snapshots_load {
     struct users *users;
     struct users_meta meta;
     raft_term term;
+    struct raft_cluster_id cluster_id;
     struct raft_configuration configuration;
     uint64_t next_page; /* to ask for: of users, then of answers */
     bool users_asked, answers_asked;
@@ -97,6 +98,7 @@ struct snapshots {
     void *context;
     char key[SNAPSHOTS_KEYS][SNAPSHOTS_KEY_BYTES];
     char cluster[64];
+    struct raft_cluster_id cluster_id; /* zeros while it is not known */
     uint64_t node;
 
     struct users_view *base;    /* what Redis held last, whole; */
@@ -147,7 +149,7 @@ bool snapshots_field(const struct store_reply *hash, const char *name, struct by
 void snapshots_digest(uint64_t digest, char ret_text[17]);
 
 /* What meta says of itself, in this order; then comes the checksum of these. */
-#define SNAPSHOTS_META_FIELDS 15u
+#define SNAPSHOTS_META_FIELDS 16u
 extern const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS];
 /* Of the values, in the order of the names: 8 hexadecimal digits and a NUL. */
 void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char ret_text[9]);
@@ -156,6 +158,9 @@ void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char re
 bool snapshots_meta_is_whole(const struct store_reply *meta);
 /* It is whole and says that this version is what Redis holds. */
 bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_view *view);
+void snapshots_put_cluster_id(struct raft_cluster_id id, char ret_text[33]);
+/* False: the record has none, or it is no id. */
+bool snapshots_cluster_id(const struct store_reply *meta, struct raft_cluster_id *ret_id);
 /* It says that it is of this node, of this cluster. */
 bool snapshots_meta_is_ours(const struct snapshots *snapshots, const struct store_reply *meta);
 /* What it says, for people: "that of entry 7", or what else it is. */

@@ -203,6 +203,18 @@ void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard)
     wal->gathered->hard = *hard;
 }
 
+struct record_identity wal_identity(const struct wal *wal)
+{
+    return wal->identity;
+}
+
+void wal_identify(struct wal *wal, const struct record_identity *identity)
+{
+    wal->identity = *identity;
+    wal->gathered->identify = true;
+    wal->gathered->identity = *identity;
+}
+
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
                 struct bytes payload)
 {
@@ -283,9 +295,12 @@ static void flush_run(struct job *job)
     struct wal_flush_job *flush = CONTAINER_OF(job, struct wal_flush_job, job);
     struct wal *wal = flush->wal;
     struct wal_batch *batch = wal->in_flight;
-    if (batch->hard_state) {
+    if (batch->hard_state || batch->identify) {
         struct record_hard_state state = wal->hard_state.now;
-        state.hard = batch->hard;
+        if (batch->hard_state)
+            state.hard = batch->hard;
+        if (batch->identify)
+            state.identity = batch->identity;
         flush->what = "writing term and vote";
         flush->error = hard_state_write(&wal->hard_state, &state);
     }
@@ -337,7 +352,7 @@ static void flush_done(struct job *job)
 void wal_flush(struct wal *wal, bool now)
 {
     struct wal_batch *batch = wal->gathered;
-    if (wal->flushing || wal->failed || (batch->parts == 0 && !batch->hard_state))
+    if (wal->flushing || wal->failed || (batch->parts == 0 && !batch->hard_state && !batch->identify))
         return;
     close_part(wal);
     wal->flushing = true;

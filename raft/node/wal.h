@@ -51,6 +51,7 @@
 #include "raft/base/metric.h"
 #include "raft/node/disk.h"
 #include "raft/node/runner.h"
+#include "raft/wire/record.h"
 
 #define WAL_SEGMENT_BYTES   (8u << 20)
 #define WAL_BATCH_BYTES_MAX (1u << 20)
@@ -128,6 +129,10 @@ size_t wal_entry_bytes(size_t payload_len);
 
 /* Gathering: in the order in which it shall be durable, within wal_room. */
 void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard);
+/* Whose directory this is: durable before, or with, what is gathered after it. */
+void wal_identify(struct wal *wal, const struct record_identity *identity);
+/* The newest, durable or not. */
+struct record_identity wal_identity(const struct wal *wal);
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
                 struct bytes payload);
 /* Entries from `first_gone` on go; the one before them has `term_before`. */

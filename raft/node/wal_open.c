@@ -87,10 +87,21 @@ static int read_hard_state(struct opening *opening)
     if (result == -EBADMSG)
         wal_complain(opening->recovered, "the file " HARD_STATE_FILE
                                          " is another node's: check --id, --cluster and --dir");
+    if (result == -EPROTONOSUPPORT)
+        wal_complain(opening->recovered,
+                     "the file " HARD_STATE_FILE
+                     " was written by a version of Rollcall whose format this one does not read: "
+                     "start it with that version");
+    if (result == -EPROTONOSUPPORT)
+        result = -EBADMSG;
     if (result != 0)
         return result;
+    if (file->now.identity.members > 0) /* the directory knows better than the options */
+        wal->options.alone = file->now.identity.members == 1;
     opening->hard = file->now;
     opening->recovered->damaged_hard_state_blocks = file->damaged;
+    if (opening->hard.identity.disk == 0)
+        opening->hard.identity.disk = file->now.identity.disk = wal->options.generation;
     if (file->health == HARD_STATE_NONE && opening->listing->count == 0)
         return hard_state_make(wal->disk, &file->now, file);
     if ((file->health == HARD_STATE_NONE || file->health == HARD_STATE_LOST) && wal->options.alone)
@@ -453,6 +464,7 @@ static int recover(struct opening *opening)
         result = decide(opening);
         result = result == 0 ? act(opening) : result;
     }
+    wal->identity = wal->hard_state.now.identity;
     wal->synced = wal->sequence;
     recovered->last = wal->last;
     recovered->hard = wal->hard_state.now.hard;

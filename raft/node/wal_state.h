@@ -69,6 +69,8 @@ struct wal_part {
 struct wal_batch {
     bool hard_state;
     struct raft_hard_state hard;
+    bool identify;
+    struct record_identity identity;
     uint32_t parts;
     struct wal_part part[2];
     uint8_t *buffer; /* WAL_BATCH_BYTES_MAX */
@@ -107,6 +109,7 @@ struct wal {
     struct disk *disk;
     char cluster[64];
     struct hard_state_file hard_state;
+    struct record_identity identity; /* as it is to be: the file's, or newer */
 
     /* Where the next record goes, after all that was gathered. */
     int file;

@@ -540,6 +540,15 @@ int users_load_answer(struct users *users, const struct users_past *past)
     return 0;
 }
 
+bool users_begin_life(struct users *users)
+{
+    if (users->next_id > USER_ID_MAX - USERS_LIFE || users->index > USER_ID_MAX - USERS_LIFE)
+        return false;
+    users->next_id += USERS_LIFE;
+    users->index += USERS_LIFE;
+    return true;
+}
+
 int users_load_done(struct users *users, const struct users_meta *meta)
 {
     load_begin(users);

@@ -147,6 +147,14 @@ NODISCARD int users_load_user(struct users *users, const struct user *user);
 NODISCARD int users_load_answer(struct users *users, const struct users_past *past);
 NODISCARD int users_load_done(struct users *users, const struct users_meta *meta);
 
+/*
+ * Moves index and next id so far up that nothing this state's past life may have handed out after it
+ * was saved is handed out again: USERS_LIFE entries and ids are left out. For a state that begins
+ * another cluster. False: the ids do not suffice; nothing is changed.
+ */
+#define USERS_LIFE (UINT64_C(1) << 40)
+NODISCARD bool users_begin_life(struct users *users);
+
 /* Asserts every invariant, at the cost of a walk over everything: for tests. Not while loading. */
 void users_check(const struct users *users);
 

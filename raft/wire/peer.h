@@ -4,7 +4,10 @@
  * from each node to each other; who calls sends, the answers go over the other's own connection.
  *
  * The greeting says which protocol, cluster and node this is, and whom it takes the other for:
- * a stranger, or a node of another cluster, is told nothing.
+ * a stranger, or a node of another cluster, is told nothing. `cluster_high` and `cluster_low` are the
+ * cluster's id, zeros while the node does not know it; `disk` and `start` are the directory's and the
+ * count of starts on it; `format_least` to `format_most` the formats of entries that the node reads
+ * and writes.
  */
 #ifndef ROLLCALL_WIRE_PEER_H
 #define ROLLCALL_WIRE_PEER_H
@@ -20,10 +23,10 @@
  * go on after it.
  *
  *   HELLO      caller --> callee   who calls, and whom it takes the other for: the first frame
- *   WELCOME    caller <-- callee   the greeting is accepted; before it the caller sends nothing
- * else REFUSED    caller <-- callee   it is not, or what came later breaks a rule; the callee
- * closes PROBE      caller <-- callee   somebody else calls in your name: are you there? PRESENT
- * caller --> callee   the answer to PROBE
+ *   WELCOME    caller <-- callee   it is accepted; before that the caller sends nothing else
+ *   REFUSED    caller <-- callee   it is not, or what came later breaks a rule; the callee closes
+ *   PROBE      caller <-- callee   somebody else calls in your name: are you there?
+ *   PRESENT    caller --> callee   the answer to PROBE
  */
 #define PEER_PRESENT 60u
 #define PEER_PROBE   61u
@@ -53,8 +56,11 @@
  * A position is a user id (users above it) and a number of an answer (from there on; packed.h).
  */
 #define PEER_HELLO 64u
+#define PEER_FORMAT 1u /* of entries: the only one there is */
 /* clang-format off */
-#define PEER_HELLO_FIELDS(F) F(u32, version) F(u64, from) F(u64, to) F(bytes, cluster)
+#define PEER_HELLO_FIELDS(F) F(u32, version) F(u64, from) F(u64, to) F(bytes, cluster) \
+    F(u64, cluster_high) F(u64, cluster_low) F(u64, disk) F(u64, start) \
+    F(u32, format_least) F(u32, format_most)
 
 #define PEER_NOTES(M) \
     M(PEER_STANDING,        peer_standing,        standing,        65) \
@@ -70,7 +76,7 @@
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
 #define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
-    F(u64, last_term)
+    F(u64, last_term) F(u64, cluster_high) F(u64, cluster_low)
 #define PEER_FORWARD_FIELDS(F)         F(bytes, request)
 /* `reason`: enum call_reason, or 0 when the receiver does not lead. */
 #define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)

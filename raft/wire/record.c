@@ -7,7 +7,8 @@
 
 #define RECORD_MAGIC     0x4c415752u                  /* "RWAL" */
 #define UNUSED_MAGIC     UINT64_C(0x6465737520746f6e) /* "not used" */
-#define HARD_STATE_MAGIC 0x32535248u                  /* "HRS2" */
+#define HARD_STATE_MAGIC 0x33535248u                  /* "HRS3" */
+#define HARD_STATE_NAME  0x00535248u                  /* "HRS", and the format's digit */
 
 void record_head_put(struct writer *out, struct record *record)
 {
@@ -152,6 +153,29 @@ int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner)
     return 0;
 }
 
+static void put_identity(struct writer *out, const struct record_identity *identity)
+{
+    put_u64(out, identity->cluster.high);
+    put_u64(out, identity->cluster.low);
+    put_u64(out, identity->disk);
+    put_u32(out, identity->members);
+    for (uint32_t i = 0; i < RAFT_MEMBERS_MAX; i++)
+        put_u64(out, i < identity->members ? identity->member[i] : 0);
+}
+
+static struct record_identity get_identity(struct reader *in)
+{
+    struct record_identity identity = {.cluster.high = get_u64(in)};
+    identity.cluster.low = get_u64(in);
+    identity.disk = get_u64(in);
+    identity.members = get_u32(in);
+    for (uint32_t i = 0; i < RAFT_MEMBERS_MAX; i++)
+        identity.member[i] = get_u64(in);
+    if (identity.members > RAFT_MEMBERS_MAX)
+        in->bad = true;
+    return identity;
+}
+
 void record_hard_state_put(struct writer *out, const struct record_hard_state *state)
 {
     uint8_t block[RECORD_HARD_STATE_BYTES] = {0};
@@ -168,9 +192,19 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u64(&w, state->hard.floor.term.n);
     put_u64(&w, state->segment);
     put_u64(&w, state->cut);
+    put_u64(&w, state->start);
+    put_identity(&w, &state->identity);
     struct writer crc = writer_of(block, 4);
     put_u32(&crc, crc32c(0, bytes_of(block + 4, sizeof(block) - 4)));
     put_raw(out, bytes_of(block, sizeof(block)));
+}
+
+/* Format 2 had half as many bytes under its checksum; a later one is taken to have as many. */
+static bool is_other_format(struct bytes bytes, uint32_t crc, uint32_t magic)
+{
+    size_t len = magic == HARD_STATE_MAGIC - (1u << 24) ? bytes.len / 2 : bytes.len;
+    return magic != HARD_STATE_MAGIC && (magic & 0xffffffu) == HARD_STATE_NAME &&
+           crc32c(0, bytes_of(bytes.at + 4, len - 4)) == crc;
 }
 
 int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_state)
@@ -178,8 +212,10 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     if (bytes.len != RECORD_HARD_STATE_BYTES)
         return -EBADMSG;
     struct reader in = reader_of(bytes);
-    uint32_t crc = get_u32(&in);
-    if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc || get_u32(&in) != HARD_STATE_MAGIC)
+    uint32_t crc = get_u32(&in), magic = get_u32(&in);
+    if (is_other_format(bytes, crc, magic))
+        return -EPROTONOSUPPORT;
+    if (crc32c(0, bytes_of(bytes.at + 4, bytes.len - 4)) != crc || magic != HARD_STATE_MAGIC)
         return -EBADMSG;
     struct record_hard_state state;
     state.sequence = get_u64(&in);
@@ -193,6 +229,10 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     state.hard.floor.term.n = get_u64(&in);
     state.segment = get_u64(&in);
     state.cut = get_u64(&in);
+    state.start = get_u64(&in);
+    state.identity = get_identity(&in);
+    if (in.bad)
+        return -EBADMSG;
     *ret_state = state;
     return 0;
 }

@@ -31,7 +31,7 @@
  *
  * The payload of a SEGMENT record says whose log it is and which segment: see struct record_owner.
  *
- * A hard state block is 128 bytes, its checksum first; hard_state.h says where it lies.
+ * A hard state block is 256 bytes, its checksum first; hard_state.h says where it lies.
  */
 #ifndef ROLLCALL_WIRE_RECORD_H
 #define ROLLCALL_WIRE_RECORD_H
@@ -107,19 +107,32 @@ struct record_owner {
 void record_owner_put(struct writer *out, const struct record_owner *owner);
 NODISCARD int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner);
 
+/*
+ * Who this directory belongs to. Written when the node learns its cluster, before it votes or its
+ * acknowledgements count; from then on no option changes it.
+ */
+struct record_identity {
+    struct raft_cluster_id cluster;
+    uint64_t disk;    /* drawn when the directory was first used: tells it from a new one */
+    uint32_t members; /* of the cluster, as founded; 0 while the cluster is not known */
+    uint64_t member[RAFT_MEMBERS_MAX];
+};
+
 struct record_hard_state {
     uint64_t sequence; /* counts writes; the highest that can be read counts */
     uint64_t node;
     struct raft_hard_state hard;
     uint64_t segment; /* the newest one with records that were called durable; 0: none yet */
     uint64_t cut;     /* the log ends before the record of this sequence; 0: as it is found */
+    uint64_t start;   /* counts the starts of this node on this directory */
+    struct record_identity identity;
 };
 
-#define RECORD_HARD_STATE_BYTES 128u
+#define RECORD_HARD_STATE_BYTES 256u
 
 /* Writes exactly RECORD_HARD_STATE_BYTES. */
 void record_hard_state_put(struct writer *out, const struct record_hard_state *state);
-/* -EBADMSG: damaged, or of a format that this program does not know. */
+/* -EBADMSG: damaged. -EPROTONOSUPPORT: whole, but of a format that this program does not read. */
 NODISCARD int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_state);
 
 #endif

@@ -91,7 +91,7 @@ Test(snapshots, can_be_read_by_a_person)
                  "0 ab0102030405060708090a0b0c0d0eef 12 created 1 12\n"));
     static const struct {
         const char *field, *value;
-    } meta[] = {{"format", "2"},      {"changed", "12"},   {"keys_first", "0"},
+    } meta[] = {{"format", "3"},      {"changed", "12"},   {"keys_first", "0"},
                 {"keys_next", "0"},   {"cluster", "test"}, {"node", "1"},
                 {"index", "12"},      {"term", "3"},       {"configuration", "1"},
                 {"users", "1"},       {"next_id", "2"},    {"answers_first", "0"},

@@ -234,6 +234,13 @@ static void call_later(struct world *world, uint32_t from, uint32_t to, uint64_t
                                   .life = world->machine[from].life});
 }
 
+/* What the greeting compares (peers.c). */
+static bool is_of_one_cluster(const struct machine *caller, const struct machine *called)
+{
+    return !cluster_id_differ(replica_identity(caller->replica).cluster,
+                              replica_identity(called->replica).cluster);
+}
+
 void net_connect(struct world *world, const struct sim_event *event)
 {
     struct net *net = &world->net;
@@ -241,7 +248,8 @@ void net_connect(struct world *world, const struct sim_event *event)
     struct machine *caller = &world->machine[from];
     if (caller->life != event->life || net->up[from][to] || !machine_up(caller))
         return;
-    bool answers = machine_up(&world->machine[to]) && !net->cut[from][to] && !net->cut[to][from];
+    bool answers = machine_up(&world->machine[to]) && is_of_one_cluster(caller, &world->machine[to]) &&
+                   !net->cut[from][to] && !net->cut[to][from];
     if (!answers || machine_frozen(caller)) {
         call_later(world, from, to, CONNECT_US + world_below(world, CONNECT_US));
         return;
