@@ -72,10 +72,12 @@ static void lost(void *context, raft_node_id peer)
     side->lost++;
 }
 
+#define FORMAT .format_least = PEER_FORMAT, .format_most = PEER_FORMAT
+
 static struct record_identity identity(void *context)
 {
     (void)context;
-    return (struct record_identity){.members = 0};
+    return (struct record_identity){.cluster = {.low = 7}};
 }
 
 static const struct peers_hooks hooks = {
@@ -300,9 +302,9 @@ Test(peers, refuse_a_node_of_another_cluster)
 Test(peers, refuse_strangers)
 {
     static const struct peer_hello rows[] = {
-        {.version = PEER_VERSION + 1, .from = 2, .to = 1}, /* another version */
-        {.version = PEER_VERSION, .from = 2, .to = 3},     /* it wants another node */
-        {.version = PEER_VERSION, .from = 3, .to = 1},     /* no member */
+        {.version = PEER_VERSION + 1, .from = 2, .to = 1, FORMAT}, /* another version */
+        {.version = PEER_VERSION, .from = 2, .to = 3, FORMAT},     /* it wants another node */
+        {.version = PEER_VERSION, .from = 3, .to = 1, FORMAT},     /* no member */
         {.version = PEER_VERSION, .from = 1, .to = 1},     /* this node itself */
     };
     struct net *net = net_new();
@@ -373,7 +375,7 @@ static struct bytes hello_of(uint64_t from, const char *cluster, uint8_t *bytes,
 {
     struct writer out = writer_of(bytes, size);
     struct peer_hello hello = {
-        .version = PEER_VERSION, .from = from, .to = 1, .cluster = bytes_of_text(cluster)};
+        .version = PEER_VERSION, .from = from, .to = 1, .cluster = bytes_of_text(cluster), FORMAT};
     peer_hello_frame(&out, &hello);
     return writer_bytes(&out);
 }

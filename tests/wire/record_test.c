@@ -212,7 +212,12 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
                                                .voted = true,
                                                .vote = {2},
                                                .unsure = true,
-                                               .floor = {true, {9}, {7}}}},
+                                               .floor = {true, {9}, {7}}},
+                                      .start = 4,
+                                      .identity = {.cluster = {11, 12},
+                                                   .disk = 13,
+                                                   .members = 2,
+                                                   .member = {1, 3}}},
                              back;
     record_hard_state_put(&out, &state);
     cr_assert(eq(sz, writer_len(&out), RECORD_HARD_STATE_BYTES));
@@ -225,6 +230,11 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
     cr_assert(back.hard.floor.known);
     cr_assert(eq(u64, back.hard.floor.index.n, 9));
     cr_assert(eq(u64, back.hard.floor.term.n, 7));
+    cr_assert(eq(u64, back.start, 4));
+    cr_assert(cluster_id_equal(back.identity.cluster, state.identity.cluster));
+    cr_assert(eq(u64, back.identity.disk, 13));
+    cr_assert(eq(u32, back.identity.members, 2));
+    cr_assert(eq(u64, back.identity.member[1], 3));
     for (size_t bit = 0; bit < sizeof(at) * 8; bit++) {
         at[bit / 8] ^= (uint8_t)(1 << bit % 8);
         cr_assert(eq(int, record_hard_state_decode(bytes_of(at, sizeof(at)), &back), -EBADMSG));
