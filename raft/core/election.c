@@ -308,3 +308,36 @@ void damage_found(struct raft *raft, struct raft_output *out)
     if (raft->role != RAFT_FOLLOWER)
         become_follower(raft, false, (raft_node_id){0}, out);
 }
+
+/*
+ * What it acknowledged is at least so much: a floor that says less is raised. A node that waits for
+ * all others to say where its log must reach goes on waiting, it knows already that it forgot.
+ */
+void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+{
+    const struct raft_forgot *forgot = &m->forgot;
+    bool has = !index_less(raft->durable, forgot->index) &&
+               (!index_less(raft->commit, forgot->index) ||
+                term_equal(log_term(&raft->log, forgot->index), forgot->index_term));
+    if (has || term_less(m->term, forgot->index_term) || (raft->unsure && !raft->floor.known))
+        return;
+    if (raft->unsure &&
+        !log_end_less(raft->floor.index, raft->floor.term, forgot->index, forgot->index_term))
+        return;
+    if (!raft->unsure) {
+        struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
+        verdict->rolled_back.node = raft->options.self;
+        verdict->rolled_back.floor = forgot->index;
+        verdict->rolled_back.has = raft->log.last;
+    }
+    if (raft->role != RAFT_FOLLOWER)
+        become_follower(raft, false, (raft_node_id){0}, out);
+    raft->unsure = true;
+    raft->floor = (struct raft_floor){true, forgot->index, forgot->index_term};
+    if (!raft->voted) { /* perhaps it had: it gives no vote in this term any more */
+        raft->voted = true;
+        raft->vote = raft->options.self;
+    }
+    out->persist.hard_state = true;
+    want_persist(raft, out);
+}

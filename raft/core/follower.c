@@ -95,6 +95,40 @@ static bool take_entry(struct raft *raft, raft_index index, raft_term term, uint
     return true;
 }
 
+/* What is committed here must be the leader's, too, as far as the log still knows (raft.h). */
+static bool contradicts(struct raft *raft, raft_index index, raft_term term,
+                        struct raft_output *out)
+{
+    bool comparable = !index_less(raft->commit, index) && !index_less(index, raft->log.start) &&
+                      !index_less(raft->log.last, index);
+    if (!comparable || term_equal(log_term(&raft->log, index), term))
+        return false;
+    raft->diverged = true;
+    struct raft_verdict *verdict = add_verdict(out, RAFT_DIVERGED);
+    verdict->diverged.node = raft->options.self;
+    verdict->diverged.other = raft->follower.leader;
+    verdict->diverged.index = index;
+    verdict->diverged.term = log_term(&raft->log, index);
+    verdict->diverged.other_term = term;
+    return true;
+}
+
+static bool append_contradicts(struct raft *raft, const struct raft_append *a,
+                               struct raft_output *out)
+{
+    raft_index index = a->prev;
+    if (contradicts(raft, index, a->prev_term, out))
+        return true;
+    for (uint32_t i = 0; i < a->entries.runs && index_less(index, raft->commit); i++) {
+        for (uint32_t j = 0; j < a->entries.at[i].count; j++) {
+            index = index_next(index);
+            if (contradicts(raft, index, a->entries.at[i].term, out))
+                return true;
+        }
+    }
+    return false;
+}
+
 /* The last index of the log that is now known to be the leader's. */
 static raft_index take_entries(struct raft *raft, const struct raft_received *received,
                                struct raft_output *out)
@@ -106,7 +140,7 @@ static raft_index take_entries(struct raft *raft, const struct raft_received *re
         for (uint32_t j = 0; j < a->entries.at[i].count; j++, place++) {
             index = index_next(index);
             if (!index_less(raft->commit, index))
-                continue; /* committed: every leader has the same */
+                continue; /* committed, and compared: append_contradicts */
             if (!take_entry(raft, index, a->entries.at[i].term, received->bytes[place],
                             received->configuration, out))
                 return (raft_index){index.n - 1};
@@ -132,6 +166,8 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
     if (new_round)
         f->round = a->round;
 
+    if (raft->diverged || append_contradicts(raft, a, out))
+        return; /* nothing of it is promised: to the leader this node is down */
     bool known = !index_less(raft->commit, a->prev) ||
                  (!index_less(raft->log.last, a->prev) &&
                   term_equal(log_term(&raft->log, a->prev), a->prev_term));
@@ -202,7 +238,7 @@ static void begin_after(struct raft *raft, const struct raft_snapshot_installed 
 void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
                         struct raft_output *out)
 {
-    if (!index_less(raft->commit, installed->index))
+    if (!index_less(raft->commit, installed->index) || raft->diverged)
         return;
     if (raft->role == RAFT_LEADER || term_less(raft->term, installed->term))
         return; /* no leader is behind what it sent, and no snapshot is of a term to come */

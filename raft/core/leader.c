@@ -177,24 +177,57 @@ static void push_transfer(struct raft *raft, struct raft_output *out)
     add_send(raft, to->id, RAFT_CAMPAIGN_NOW, out)->campaign_now.transfer = true;
 }
 
+/*
+ * It verified more than this log has: what it verified without being sent it, it has committed. An
+ * answer is of this term, in which this log only grew.
+ */
+static void has_committed_more(struct raft *raft, struct raft_progress *peer, raft_index index,
+                               struct raft_output *out)
+{
+    if (peer->said_diverged)
+        return;
+    peer->said_diverged = true;
+    struct raft_verdict *verdict = add_verdict(out, RAFT_DIVERGED);
+    verdict->diverged.node = peer->id;
+    verdict->diverged.other = raft->options.self;
+    verdict->diverged.index = index;
+    verdict->diverged.term = verdict->diverged.other_term = (raft_term){0};
+}
+
+/* What an answer that is believed says of its sender. */
+static void take_answer(struct raft_progress *peer, const struct raft_append_give *give)
+{
+    if (give->accepted && !give->unsure && !index_less(give->match, peer->floor))
+        peer->forgot = false; /* it has again what it had */
+    peer->unsure = give->unsure || peer->forgot;
+    if (peer->unsure)
+        return;
+    peer->round = peer->round < give->round ? give->round : peer->round;
+    if (give->accepted)
+        peer->counted = index_max(peer->counted, give->match);
+}
+
 void on_append_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     struct raft_leader *leader = as_leader(raft);
     const struct raft_append_give *give = &m->append_give;
     struct raft_progress *peer = find_progress(leader, m->from);
-    if (peer == NULL || index_less(raft->log.last, give->match) || give->round > leader->round)
+    if (peer == NULL || give->round > leader->round)
         return; /* nobody we know, or nothing we ever sent */
-    peer->heard_ms = raft->now_ms;
-    peer->unsure = give->unsure;
-    if (!give->unsure) {
-        peer->round = peer->round < give->round ? give->round : peer->round;
-        if (give->accepted)
-            peer->counted = index_max(peer->counted, give->match);
+    if (give->accepted && index_less(raft->log.last, give->match)) {
+        has_committed_more(raft, peer, give->match, out);
+        return;
     }
+    peer->heard_ms = raft->now_ms;
+    if (give->round < peer->believed_from)
+        return; /* perhaps from before it forgot */
+    take_answer(peer, give);
     if (give->accepted)
         progress_accepted(raft, peer, give->match);
     else
-        progress_rejected(raft, peer, give);
+        progress_rejected(raft, peer, give, out);
+    if (peer->forgot && !give->unsure)
+        progress_tell_that_it_forgot(raft, peer, out);
     advance_commit(raft, out);
     if (raft->role != RAFT_LEADER)
         return;
@@ -235,7 +268,8 @@ static uint64_t heard_of(const void *context, raft_node_id id)
         const struct raft_progress *peer = &raft->leader.peer[i];
         if (node_id_equal(peer->id, id))
             return node_id_equal(id, raft->options.self) ||
-                   (!peer->unsure && raft->now_ms - peer->heard_ms < raft->options.election_ms);
+                   ((!peer->unsure || peer->forgot) &&
+                    raft->now_ms - peer->heard_ms < raft->options.election_ms);
     }
     UNREACHABLE();
 }

@@ -35,7 +35,8 @@ struct raft_runs {
     M(RAFT_APPEND_GIVE,   raft_append_give,   append_give,   6) \
     M(RAFT_READ_ASK,      raft_read_ask,      read_ask,      7) \
     M(RAFT_READ_GIVE,     raft_read_give,     read_give,     8) \
-    M(RAFT_CAMPAIGN_NOW,  raft_campaign_now,  campaign_now,  9)
+    M(RAFT_CAMPAIGN_NOW,  raft_campaign_now,  campaign_now,  9) \
+    M(RAFT_FORGOT,        raft_forgot,        forgot,        10)
 
 /* Would you vote for me in `term` (thesis §9.6)? The message's own term is the sender's. */
 #define RAFT_PRE_VOTE_ASK_FIELDS(F)  F(term, next_term) F(index, last) F(term, last_term)
@@ -68,6 +69,9 @@ struct raft_runs {
 
 /* Leadership is handed to you: campaign without waiting (thesis §3.10). */
 #define RAFT_CAMPAIGN_NOW_FIELDS(F) F(u8, transfer)
+
+/* You acknowledged a log up to this entry, and do not have it any more (raft.h, ROLLED BACK). */
+#define RAFT_FORGOT_FIELDS(F) F(index, index) F(term, index_term)
 /* clang-format on */
 
 RAFT_MESSAGES(SCHEMA_FAMILY_STRUCT)

@@ -141,6 +141,7 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
 {
     if (index_less(peer->match, match)) {
         peer->match = match;
+        peer->match_round = as_leader(raft)->round;
         peer->moved_ms = raft->now_ms;
     }
     if (!index_less(peer->match, peer->next))
@@ -156,9 +157,35 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
     }
 }
 
-void progress_rejected(struct raft *raft, struct raft_progress *peer,
-                       const struct raft_append_give *give)
+void progress_forgot(struct raft *raft, struct raft_progress *peer, raft_index floor,
+                     raft_index has, struct raft_output *out)
 {
+    struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
+    verdict->rolled_back.node = peer->id;
+    verdict->rolled_back.floor = floor;
+    verdict->rolled_back.has = has;
+    peer->forgot = peer->unsure = true;
+    peer->floor = floor;
+    peer->match = peer->counted = (raft_index){0};
+    peer->believed_from = ++as_leader(raft)->round;
+}
+
+void progress_tell_that_it_forgot(struct raft *raft, const struct raft_progress *peer,
+                                  struct raft_output *out)
+{
+    struct raft_forgot *forgot = &add_send(raft, peer->id, RAFT_FORGOT, out)->forgot;
+    forgot->index = index_max(peer->floor, raft->log.start);
+    forgot->index_term = log_term(&raft->log, forgot->index);
+}
+
+void progress_rejected(struct raft *raft, struct raft_progress *peer,
+                       const struct raft_append_give *give, struct raft_output *out)
+{
+    bool had_it = !give->unsure && peer->match.n > 0 && !index_less(peer->match, give->prev);
+    if (had_it && give->round > peer->match_round)
+        progress_forgot(raft, peer, peer->match, give->hint, out);
+    else if (had_it && as_leader(raft)->round == peer->match_round)
+        as_leader(raft)->round++; /* late, or true: what it answers to this round tells */
     if (give->unsure && index_less(give->hint, peer->match) && !index_less(peer->match, give->prev))
         peer->match = (raft_index){0}; /* it forgot what it had: begin where it says */
     bool stale = !index_less(peer->match, give->prev) || !index_less(give->prev, peer->next);

@@ -122,7 +122,7 @@ bool term_is_durable(const struct raft *raft)
 
 bool is_unsound(const struct raft *raft)
 {
-    return raft->unsure || raft->damaged;
+    return raft->unsure || raft->damaged || raft->diverged;
 }
 
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
@@ -241,6 +241,10 @@ static void on_received(struct raft *raft, const struct raft_received *received,
         if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
             on_campaign_now(raft, out);
         return;
+    case RAFT_FORGOT:
+        if (is_current(raft, m, out))
+            on_forgot(raft, m, out);
+        return;
     }
     UNREACHABLE();
 }
@@ -357,6 +361,7 @@ struct raft_status raft_status(const struct raft *raft)
         .unsure = raft->unsure,
         .floor = raft->floor,
         .damaged = raft->damaged,
+        .diverged = raft->diverged,
         .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2 ||
                    raft->configurations > RAFT_CONFIGURATIONS_MAX / 2,
         .stuck = raft->log.runs == RAFT_TERM_RUNS_MAX,
@@ -410,7 +415,8 @@ static void check_leader(const struct raft *raft, const struct raft_leader *lead
             assert(index_less(peer->match, peer->next) && peer->next.n <= raft->log.last.n + 1);
             assert(!index_less(raft->log.last, peer->counted));
         }
-        assert(peer->round <= leader->round);
+        assert(peer->round <= leader->round && peer->believed_from <= leader->round);
+        assert(!peer->forgot || (peer->unsure && peer->counted.n == 0));
     }
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < leader->batches; i++) {

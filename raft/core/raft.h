@@ -41,6 +41,25 @@
  * is restored whole. The node votes by it, does not lead, and decides nothing else, until the
  * driver has had the payloads from others and steps REPAIRED. DAMAGED tells of it while running.
  *
+ * ROLLED BACK NODES. A disk that was put back to an earlier copy forgot acknowledgements and votes
+ * without knowing it. A leader can prove it: a refusal of an entry at or below `match`, in a round
+ * that began after `match` was acknowledged. Rounds make the proof (thesis §6.4): the refusal was
+ * sent after an append of that round had come, the append after the leader had the acknowledgement.
+ * So no late, doubled or reordered refusal is one; where a refusal might be, the leader begins
+ * another round and looks at its answer. With a proof it
+ *   1. says ROLLED_BACK, and counts nothing that the node said before a round that begins now;
+ *   2. sends FORGOT, again with each answer that is not unsure: the node becomes unsure, its old
+ *      match as floor, and votes no more in the current term;
+ *   3. sends it the log, and counts it again when it has, as one that is sure, all up to the floor.
+ * Until then its answers keep the leader, which is no promise about a log: so a leader and a rolled
+ * back node alone are not held up by an election.
+ *
+ * DIVERGED NODES. What is committed is the same everywhere (State Machine Safety), so a leader that
+ * has another term at or below this node's commit index proves that promises were broken: by disks
+ * that were put back, votes and all. The node says DIVERGED, takes nothing, decides nothing, and
+ * stays so until its process ends. A leader says it of a follower that has committed more than the
+ * leader's log holds, and does not count it.
+ *
  * The core cannot fail. What it will not do it refuses, and a refusal is data.
  */
 #ifndef ROLLCALL_CORE_RAFT_H
@@ -244,6 +263,8 @@ enum raft_verdict_kind {
     RAFT_READ_READY,       /* reads of this round are linearizable once `index` is applied */
     RAFT_READ_REFUSED,
     RAFT_SEND_SNAPSHOT, /* this peer needs entries that are gone: send it one, then SNAPSHOT_SENT */
+    RAFT_ROLLED_BACK,   /* this node, or another, forgot what it acknowledged: see there */
+    RAFT_DIVERGED,      /* this node, or another, has committed another history: see there */
 };
 
 struct raft_verdict {
@@ -268,11 +289,21 @@ struct raft_verdict {
         struct {
             raft_node_id to;
         } send_snapshot;
+        struct {
+            raft_node_id node;
+            raft_index floor; /* what it acknowledged, and has to get again */
+            raft_index has;   /* its log may agree up to here */
+        } rolled_back;
+        struct {
+            raft_node_id node, other; /* who has committed it, and who has something else */
+            raft_index index;
+            raft_term term, other_term; /* 0: it has no such entry */
+        } diverged;
     };
 };
 
 #define RAFT_SENDS_MAX    (RAFT_PEERS_MAX * (RAFT_APPENDS_PER_STEP + 1u) + RAFT_READ_ROUNDS_MAX)
-#define RAFT_VERDICTS_MAX (2 * RAFT_READ_ROUNDS_MAX + RAFT_PEERS_MAX + 2u)
+#define RAFT_VERDICTS_MAX (2 * RAFT_READ_ROUNDS_MAX + RAFT_PEERS_MAX + 3u)
 
 struct raft_output {
     struct raft_persist persist;
@@ -306,11 +337,12 @@ struct raft_status {
     raft_index commit, last, durable;
     bool unsure; /* its storage forgot something: see UNSURE NODES */
     struct raft_floor floor;
-    bool damaged; /* see DAMAGED NODES */
-    bool settled; /* leader, and an entry of its term is committed */
-    bool crowded; /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a snapshot
-                     should shorten the log soon, without room entries are turned away */
-    bool stuck;   /* no term to spare: no leader can open a term with this log */
+    bool damaged;  /* see DAMAGED NODES */
+    bool diverged; /* see DIVERGED NODES */
+    bool settled;  /* leader, and an entry of its term is committed */
+    bool crowded;  /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a snapshot
+                      should shorten the log soon, without room entries are turned away */
+    bool stuck;    /* no term to spare: no leader can open a term with this log */
 };
 struct raft_status raft_status(const struct raft *raft);
 

@@ -56,7 +56,8 @@ void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
             refuse(token, RAFT_BUSY, out);
         return;
     }
-    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known || !term_is_durable(raft)) {
+    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known || raft->diverged ||
+        !term_is_durable(raft)) {
         refuse(token, RAFT_NOT_LEADER, out);
         return;
     }

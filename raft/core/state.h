@@ -3,7 +3,8 @@
  *
  * Invariants, asserted by raft_check:
  *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
- *   unsure     or damaged: a follower, always; who is sure has no floor
+ *   unsure     damaged or diverged: a follower, always; who is sure has no floor
+ *   forgot     a peer that forgot is not counted; a peer that is counted has what it is counted for
  *   marks      durable ≤ last; log.start ≤ commit ≤ last
  *   durability a leader's own match is what its storage has
  *   leader     its entry `first` opens its term: below it terms are less; it voted for itself
@@ -68,6 +69,11 @@ struct raft_progress {
     uint64_t heard_ms;      /* it last answered */
     uint64_t moved_ms;      /* match last grew, or nothing was under way */
     uint64_t round;         /* the highest that it confirmed */
+    uint64_t match_round;   /* the leader's when match last grew: what a proof must be newer than */
+    uint64_t believed_from; /* what it says in an earlier round may be of before it forgot */
+    bool forgot;            /* see raft.h, ROLLED BACK; until it has its floor again */
+    raft_index floor;       /* meaningful while it forgot */
+    bool said_diverged;     /* once is enough */
 };
 
 /* Proposals that are not committed: entries up to `last` (after the batch before), of `bytes`. */
@@ -116,6 +122,7 @@ struct raft {
     bool unsure; /* and not in Figure 2: see raft.h */
     struct raft_floor floor;
     bool damaged;
+    bool diverged;
     struct raft_log log;
     /* The configurations in the log, and before them the one in effect at its start. */
     uint32_t configurations;
@@ -155,7 +162,7 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out);
 void want_persist(struct raft *raft, struct raft_output *out);
 /* Storage has the current term: what says it may leave. */
 bool term_is_durable(const struct raft *raft);
-/* Unsure or damaged: what it says of its log decides nothing (raft.h). */
+/* Unsure, damaged or diverged: what it says of its log decides nothing (raft.h). */
 bool is_unsound(const struct raft *raft);
 struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
                               struct raft_output *out);
@@ -203,6 +210,7 @@ void floor_known(struct raft *raft, const struct raft_floor_known *known, struct
 /* When the durable log reaches the floor. */
 void become_sure(struct raft *raft, struct raft_output *out);
 void damage_found(struct raft *raft, struct raft_output *out);
+void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out);
 
 /* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
 
@@ -232,7 +240,12 @@ void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
                   struct raft_output *out);
 void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index match);
 void progress_rejected(struct raft *raft, struct raft_progress *peer,
-                       const struct raft_append_give *give);
+                       const struct raft_append_give *give, struct raft_output *out);
+/* It acknowledged entries up to `floor` and lacks some of them: see raft.h, ROLLED BACK NODES. */
+void progress_forgot(struct raft *raft, struct raft_progress *peer, raft_index floor,
+                     raft_index has, struct raft_output *out);
+void progress_tell_that_it_forgot(struct raft *raft, const struct raft_progress *peer,
+                                  struct raft_output *out);
 void progress_probe(struct raft_progress *peer);
 
 /* --- follower.c: §5.3 from the follower's side ------------------------------------------------ */

@@ -72,6 +72,17 @@ static void put_raft(struct writer *out, const struct replica_status *status,
                    measures->elections);
     metric_counter(out, "rollcall_raft_leader_changes_total",
                    "Terms in which this node came to know a leader.", measures->leader_changes);
+    metric_gauge(
+        out, "rollcall_raft_recovering",
+        "1 while this node's disk is known to have forgotten something: it does not count.",
+        raft->unsure);
+    metric_counter(
+        out, "rollcall_rolled_back_total",
+        "Times that this node saw a disk put back to an earlier copy, its own or another.",
+        measures->rolled_back);
+    metric_counter(out, "rollcall_diverged_total",
+                   "Times that this node saw two nodes with different histories or states.",
+                   measures->diverged);
     put_duration(out, "rollcall_commit_duration_seconds",
                  "From the arrival of a write at this node until it is committed and applied here.",
                  &measures->commit);

@@ -241,6 +241,32 @@ static void apply_committed(struct replica *replica)
 
 /* --- a step ----------------------------------------------------------------------------------- */
 
+static void note_rolled_back(struct replica *replica, const struct raft_verdict *verdict)
+{
+    char text[320];
+    uint64_t node = verdict->rolled_back.node.n;
+    replica->measures.rolled_back++;
+    snprintf(text, sizeof(text),
+             "node %" PRIu64 " acknowledged entries up to %" PRIu64 " and has them up to %" PRIu64
+             " at most: its disk was put back to an earlier copy; it does not vote and is not "
+             "counted until it has them again",
+             node, verdict->rolled_back.floor.n, verdict->rolled_back.has.n);
+    replica->options.hooks->note(replica->options.context, "log_rolled_back", text);
+}
+
+static void note_diverged(struct replica *replica, const struct raft_verdict *verdict)
+{
+    char text[400];
+    replica->measures.diverged++;
+    snprintf(text, sizeof(text),
+             "entry %" PRIu64 " is committed at node %" PRIu64 " (term %" PRIu64
+             ") and is not what node %" PRIu64 " has there (term %" PRIu64
+             "): the two have different histories; see the runbook, \"Nodes that differ\"",
+             verdict->diverged.index.n, verdict->diverged.node.n, verdict->diverged.term.n,
+             verdict->diverged.other.n, verdict->diverged.other_term.n);
+    replica->options.hooks->note(replica->options.context, "log_diverged", text);
+}
+
 static void carry_verdict(struct replica *replica, const struct raft_verdict *verdict)
 {
     switch (verdict->kind) {
@@ -257,6 +283,12 @@ static void carry_verdict(struct replica *replica, const struct raft_verdict *ve
         return;
     case RAFT_SEND_SNAPSHOT:
         (void)offers_begin(replica, verdict->send_snapshot.to, true);
+        return;
+    case RAFT_ROLLED_BACK:
+        note_rolled_back(replica, verdict);
+        return;
+    case RAFT_DIVERGED:
+        note_diverged(replica, verdict);
         return;
     }
     UNREACHABLE();
@@ -554,7 +586,8 @@ struct replica_status replica_status(const struct replica *replica)
     struct raft_status status = raft_status(replica->raft);
     return (struct replica_status){
         .raft = status,
-        .ready = replica->ready && status.leader_known && !replica_lacks_state(replica) &&
+        .ready = replica->ready && status.leader_known && !status.diverged &&
+                 !replica_lacks_state(replica) &&
                  replica->committed - replica->applied < APPLY_PER_TURN,
         .applied = replica->applied,
         .snapshot_index = replica->saved_index,

@@ -193,8 +193,10 @@ struct replica_measures {
     uint64_t elections;      /* in which this node stood */
     uint64_t leader_changes; /* terms whose leader it has known */
     uint64_t scrubbed_bytes;
-    uint64_t damage;   /* damaged places that scrubbing found */
-    uint64_t repaired; /* damaged places mended in place, and entries had from others */
+    uint64_t rolled_back; /* times that this node, or another, was found to have forgotten */
+    uint64_t diverged;    /* times that two nodes were found to have different histories */
+    uint64_t damage;      /* damaged places that scrubbing found */
+    uint64_t repaired;    /* damaged places mended in place, and entries had from others */
 };
 struct replica_measures replica_measures(const struct replica *replica);
 

@@ -322,6 +322,10 @@ void cluster_step(struct cluster *c, struct node *n, const struct raft_event *ev
         case RAFT_SEND_SNAPSHOT:
             start_snapshot(c, n, v->send_snapshot.to.n);
             break;
+        case RAFT_ROLLED_BACK: /* no disk is put back here: whoever says so is wrong */
+        case RAFT_DIVERGED:
+            assert(false);
+            break;
         }
     }
     check_leader_of(c, n);

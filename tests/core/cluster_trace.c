@@ -82,6 +82,9 @@ static void tell_message(FILE *to, const struct raft_message *m)
     case RAFT_CAMPAIGN_NOW:
         fprintf(to, "campaign now");
         return;
+    case RAFT_FORGOT:
+        fprintf(to, "you forgot up to %llu@%llu", N(m->forgot.index), N(m->forgot.index_term));
+        return;
     }
 }
 

@@ -297,6 +297,10 @@ static bool verdicts_equal(const struct raft_verdict *a, const struct raft_verdi
                a->read_refused.why == b->read_refused.why;
     case RAFT_SEND_SNAPSHOT:
         return node_id_equal(a->send_snapshot.to, b->send_snapshot.to);
+    case RAFT_ROLLED_BACK:
+        return node_id_equal(a->rolled_back.node, b->rolled_back.node);
+    case RAFT_DIVERGED:
+        return node_id_equal(a->diverged.node, b->diverged.node);
     }
     return false;
 }

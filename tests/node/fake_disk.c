@@ -331,6 +331,28 @@ void fake_disk_done(struct fake_disk *disk)
     disk->writes = 0;
 }
 
+void fake_disk_copy(struct fake_disk *ret_copy, const struct fake_disk *from)
+{
+    fake_disk_init(ret_copy);
+    ret_copy->room = from->room;
+    ret_copy->names = ret_copy->durable_names = from->durable_names;
+    memcpy(ret_copy->name, from->durable_name, sizeof(from->durable_name));
+    memcpy(ret_copy->durable_name, from->durable_name, sizeof(from->durable_name));
+    for (int i = 0; i < from->durable_names; i++) {
+        const struct fake_file *file = &from->file[from->durable_name[i].file];
+        struct fake_file *copy = &ret_copy->file[from->durable_name[i].file];
+        copy->used = true;
+        copy->now_size = copy->durable_size = file->durable_size;
+        if (file->durable_size == 0)
+            continue;
+        copy->now = malloc((size_t)file->durable_size);
+        copy->durable = malloc((size_t)file->durable_size);
+        assert(copy->now != NULL && copy->durable != NULL);
+        memcpy(copy->now, file->durable, (size_t)file->durable_size);
+        memcpy(copy->durable, file->durable, (size_t)file->durable_size);
+    }
+}
+
 void fake_disk_crash(struct fake_disk *disk, uint64_t *random)
 {
     for (int i = 0; i < disk->writes; i++) {

@@ -61,6 +61,9 @@ void fake_disk_done(struct fake_disk *disk);
 /* What the machine finds after a loss of power. */
 void fake_disk_crash(struct fake_disk *disk, uint64_t *random);
 
+/* What is durable on `from`, as a copy of its folder has it. `ret_copy` is a disk of its own. */
+void fake_disk_copy(struct fake_disk *ret_copy, const struct fake_disk *from);
+
 /* The bytes of a file as they are now, for damaging them; NULL where there is none. */
 uint8_t *fake_disk_bytes(struct fake_disk *disk, const char *name, uint64_t *ret_size);
 

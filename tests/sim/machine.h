@@ -55,6 +55,8 @@ struct machine {
     struct machine_clock clock;
 
     struct fake_disk disk;
+    struct fake_disk *disk_past; /* a copy of it, or NULL; and of the store at that time: */
+    struct fake_db disk_past_store;
     uint32_t disk_us;       /* what a sync takes, about */
     uint64_t disk_stall_us; /* nothing is done before this time */
     uint64_t disk_syncs;    /* when the call into the node began */
@@ -111,6 +113,10 @@ void machine_pause(struct machine *machine, uint64_t us);
 void machine_resume(struct machine *machine);
 /* All that it had is gone, its store's too perhaps. Only while it is down. */
 void machine_wipe(struct machine *machine, bool store_too);
+
+/* Its disk and its store are copied; are put back as they were copied, while it is down. */
+void machine_copy(struct machine *machine);
+void machine_roll_back(struct machine *machine);
 
 bool machine_up(const struct machine *machine); /* its replica runs */
 bool machine_frozen(const struct machine *machine);

@@ -357,6 +357,38 @@ void machine_wipe(struct machine *machine, bool store_too)
     rules_wiped(machine->world, machine->id);
 }
 
+static void drop_copy(struct machine *machine)
+{
+    if (machine->disk_past == NULL)
+        return;
+    fake_disk_done(machine->disk_past);
+    free(machine->disk_past);
+    machine->disk_past = NULL;
+}
+
+void machine_copy(struct machine *machine)
+{
+    drop_copy(machine);
+    TELL(machine->world, machine->id, "its disk and its store are copied");
+    machine->disk_past = malloc(sizeof(*machine->disk_past));
+    assert(machine->disk_past != NULL);
+    fake_disk_copy(machine->disk_past, &machine->disk);
+    fake_db_copy(&machine->disk_past_store, &machine->store.db);
+}
+
+void machine_roll_back(struct machine *machine)
+{
+    assert(machine->phase == MACHINE_DOWN && machine->disk_past != NULL);
+    machine->world->counts.rolled_back++;
+    TELL(machine->world, machine->id, "its disk and its store are put back to the copy");
+    fake_disk_done(&machine->disk);
+    fake_disk_copy(&machine->disk, machine->disk_past);
+    fake_store_restore(&machine->store, &machine->disk_past_store);
+    machine->saved_index = 0;
+    machine->disk_damaged = machine->store_damaged = true;
+    rules_wiped(machine->world, machine->id);
+}
+
 void machine_init(struct machine *machine, struct world *world, uint32_t id,
                   const struct machine_settings *settings)
 {
@@ -382,4 +414,6 @@ void machine_done(struct machine *machine)
     fake_disk_done(&machine->disk);
     fake_store_done(&machine->store);
     fake_db_clear(&machine->store_past);
+    fake_db_clear(&machine->disk_past_store);
+    drop_copy(machine);
 }

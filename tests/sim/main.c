@@ -149,9 +149,10 @@ static void print_counts(double seconds)
            tally->passed + tally->failed, (double)tally->us / 3.6e9, seconds, c->steps,
            (double)c->steps / (seconds > 0 ? seconds : 1));
     printf("%" PRIu64 " elections, %" PRIu64 " deaths, %" PRIu64 " starts (%" PRIu64 " refused), "
-           "%" PRIu64 " pauses, %" PRIu64 " cuts, %" PRIu64 " damages, %" PRIu64 " wipes\n",
+           "%" PRIu64 " pauses, %" PRIu64 " cuts, %" PRIu64 " damages, %" PRIu64 " wipes, %" PRIu64
+           " rolled back\n",
            c->elections, c->crashes, c->starts, c->refused_to_start, c->pauses, c->cuts, c->damages,
-           c->wipes);
+           c->wipes, c->rolled_back);
     printf("%" PRIu64 " frames (%" PRIu64 " lost), %" PRIu64 " snapshots, %" PRIu64 " installed\n",
            c->frames, c->frames_lost, c->snapshots, c->installs);
     printf("%" PRIu64 " asks: %" PRIu64 " written, %" PRIu64 " read, %" PRIu64 " refused, "

@@ -28,6 +28,8 @@
  *     resume NODES
  *     wipe NODES                    a node that is down has an empty disk, and store
  *     disk N ok | slow MS | stall MS | fail | full | crash K      (at its Kth write from now)
+ *     disk N copy                   what its disk and its store hold is kept, and
+ *     disk N back                   put back, while it is down
  *     rot N                         a sector of its log is not what it was
  *     rot N INDEX                   this entry's payload is not
  *     clock N jump MS | drift PERCENT
@@ -56,6 +58,8 @@
  *     expect has NAME at NODES
  *     expect lacks NAME at NODES
  *     expect same NODES             one state
+ *     expect rolled-back NODES      they have seen a node that forgot, itself or another
+ *     expect diverged NODES         they have seen two that differ
  *     expect commit NODES >= N | < N
  *     expect log NODES >= N | < N          the last entry of the log
  *     expect start NODES >= N | < N        the entry that it begins after

@@ -194,6 +194,21 @@ static bool all_whole(const struct scenario *scenario, uint32_t nodes)
     return true;
 }
 
+static bool all_noticed(struct scenario *scenario, uint32_t nodes, bool diverged)
+{
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct machine *machine = &scenario->world->machine[id];
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (!machine_up(machine))
+            return false;
+        struct replica_measures measures = replica_measures(machine->replica);
+        if ((diverged ? measures.diverged : measures.rolled_back) == 0)
+            return false;
+    }
+    return true;
+}
+
 static bool all_up(struct scenario *scenario, struct words *words, bool wanted)
 {
     uint32_t nodes = scenario_nodes(scenario, words);
@@ -240,6 +255,10 @@ static bool is_so(struct scenario *scenario, struct words words)
         return indexes_are(scenario, &words, INDEX_SNAPSHOT);
     if (words_take(&words, "same"))
         return one_state(scenario, scenario_nodes(scenario, &words));
+    if (words_take(&words, "rolled-back"))
+        return all_noticed(scenario, scenario_nodes(scenario, &words), false);
+    if (words_take(&words, "diverged"))
+        return all_noticed(scenario, scenario_nodes(scenario, &words), true);
     if (words_take(&words, "up"))
         return all_up(scenario, &words, true);
     if (words_take(&words, "whole"))

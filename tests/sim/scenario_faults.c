@@ -26,6 +26,13 @@ void scenario_disk(struct scenario *scenario, struct words *words)
         disk->fail_error = -EIO;
     } else if (words_take(words, "full")) {
         disk->room = 0;
+    } else if (words_take(words, "copy")) {
+        machine_copy(machine);
+    } else if (words_take(words, "back")) {
+        if (machine->phase == MACHINE_DOWN && machine->disk_past != NULL)
+            machine_roll_back(machine);
+        else
+            scenario_fail(scenario, "there is no copy, or the node runs");
     } else if (words_take(words, "crash")) {
         disk->crash_at = disk->operations + scenario_number(scenario, words);
     } else {

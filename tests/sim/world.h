@@ -21,7 +21,8 @@
 struct world_counts {
     uint64_t events;
     uint64_t steps; /* of drivers: a turn, a frame, a job, a reply of the store */
-    uint64_t elections, crashes, starts, pauses, cuts, wipes, damages, snapshots, installs;
+    uint64_t elections, crashes, starts, pauses, cuts, wipes, rolled_back, damages, snapshots,
+        installs;
     uint64_t frames, frames_lost;
     uint64_t asked, written, refused, unknown, reads;
     uint64_t refused_to_start;

@@ -54,7 +54,7 @@ Test(peer, carries_an_append_with_its_entries)
 Test(peer, carries_every_kind_of_message)
 {
     struct peer_message *got = calloc(1, sizeof(*got));
-    for (uint16_t kind = RAFT_PRE_VOTE_ASK; kind <= RAFT_CAMPAIGN_NOW; kind++) {
+    for (uint16_t kind = RAFT_PRE_VOTE_ASK; kind <= RAFT_FORGOT; kind++) {
         uint8_t buffer[1024], text[512];
         struct writer out = writer_of(buffer, sizeof(buffer));
         struct raft_message m = {.from = {1}, .to = {2}, .term = {kind}};
