@@ -440,6 +440,7 @@ static void put_metrics(void *context, struct writer *out)
         .snapshot_state = boot_snapshot_state(node),
         .saves = &node->saves,
         .started_wall_ms = node->started_wall_ms,
+        .dir = node->config.dir,
         .connected = connected,
         .unsent_bytes = unsent_bytes,
         .context = node,

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <stdio.h>
 #include <sys/resource.h>
+#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -173,6 +174,18 @@ static void put_peers(struct writer *out, const struct metrics_source *source)
 
 /* --- log, snapshots, state, what waits -------------------------------------------------------- */
 
+/* What others write to the disk counts, too: the log needs room whoever takes it. */
+static void put_disk(struct writer *out, const char *dir)
+{
+    struct statvfs disk;
+    if (dir == NULL || statvfs(dir, &disk) != 0)
+        return;
+    metric_gauge(out, "rollcall_disk_free_bytes", "Bytes that the log's disk has left for it.",
+                 (uint64_t)disk.f_bavail * disk.f_frsize);
+    metric_gauge(out, "rollcall_disk_size_bytes", "Bytes that the log's disk has.",
+                 (uint64_t)disk.f_blocks * disk.f_frsize);
+}
+
 static void put_log(struct writer *out, const struct replica_status *status,
                     const struct replica_measures *measures)
 {
@@ -299,6 +312,7 @@ void metrics_put(struct writer *out, const struct metrics_source *source)
     metric_sample(out, info, who, ARRAY_LEN(who), 1);
     put_raft(out, &status, &measures);
     put_peers(out, source);
+    put_disk(out, source->dir);
     put_log(out, &status, &measures);
     put_snapshots(out, source, &status);
     put_state_and_queues(out, source, &status);
