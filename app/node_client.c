@@ -21,6 +21,7 @@ struct node_client {
     struct node_call *first, *last; /* open, by deadline */
     struct node_call *queue_first, **queue_end;
     unsigned open, generation;
+    unsigned paused, ahead; /* among the open ones: NODE_CALL_PAUSED; call->ahead */
     struct node_call *slots[NODE_CALLS_MAX];
     uint16_t free_slots[NODE_CALLS_MAX];
 };
@@ -98,14 +99,23 @@ static void unqueue(struct node_client *client, struct node_call *call)
         client->queue_end = at;
 }
 
+static void no_longer_ahead(struct node_client *client, struct node_call *call)
+{
+    client->ahead -= call->ahead;
+    call->ahead = false;
+}
+
 /* Takes the call out of everything; its owner may use it anew. */
 static void close_call(struct node_client *client, struct node_call *call)
 {
     assert(call->state != NODE_CALL_CLOSED && client->open > 0);
     if (call->state == NODE_CALL_QUEUED)
         unqueue(client, call);
-    if (call->state != NODE_CALL_PAUSED)
+    if (call->state == NODE_CALL_PAUSED)
+        client->paused--;
+    else
         open_remove(client, call);
+    no_longer_ahead(client, call);
     call->state = NODE_CALL_CLOSED;
     uint16_t slot = (uint16_t)call->number;
     client->slots[slot] = NULL;
@@ -288,7 +298,9 @@ static void on_users(struct node_client *client, const struct call_users *users)
         return;
     }
     open_remove(client, call);
+    no_longer_ahead(client, call);
     call->state = NODE_CALL_PAUSED;
+    client->paused++;
     call->in_stream = true;
     call->on_answer(call, &answer);
 }
@@ -402,7 +414,11 @@ int node_client_ask(struct node_client *client, struct node_call *call)
         return -ENOTCONN;
     bool answers = !away && now - client->answered_ms <= NODE_ANSWERS_MS;
     bool of_users = call->ask.kind == CALL_WRITE || call->ask.kind == CALL_LIST;
-    if (of_users && client->open >= (answers ? NODE_BUSY : NODE_WAITING_MAX))
+    bool ahead = call->ask.kind == CALL_LIST && call->ask.list.min_index > client->index;
+    unsigned waiting = client->open - client->paused - client->ahead;
+    if (of_users && !ahead && waiting >= (answers ? NODE_BUSY : NODE_WAITING_MAX))
+        return -EBUSY;
+    if (ahead && client->ahead == NODE_AHEAD_MAX)
         return -EBUSY;
     if (client->open == NODE_CALLS_MAX)
         return -EBUSY;
@@ -411,6 +427,8 @@ int node_client_ask(struct node_client *client, struct node_call *call)
     call->number = (uint64_t)++client->generation << 16 | slot;
     set_number(&call->ask, call->number);
     call->in_doubt = call->in_stream = false;
+    call->ahead = ahead;
+    client->ahead += ahead;
     open_append(client, call);
     if (away)
         call->state = NODE_CALL_HELD;
@@ -422,6 +440,7 @@ int node_client_ask(struct node_client *client, struct node_call *call)
 void node_client_more(struct node_client *client, struct node_call *call)
 {
     assert(call->state == NODE_CALL_PAUSED);
+    client->paused--;
     if (is_known_there(client, call)) {
         open_append(client, call);
         enqueue(client, call);

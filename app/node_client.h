@@ -15,9 +15,12 @@
  * has been away for longer than the deadline, is refused at once. While the node does answer, and
  * NODE_BUSY calls wait all the same, it is asked for more than it can do: what comes then is
  * refused at once too, so that those who wait do not wait for longer. (An election is no such
- * time: no answers come, and the queue is let grow.) Every call has the same deadline
- * from when it was asked, so that the open ones form a queue in order of deadline and one timer
- * serves them all.
+ * time: no answers come, and the queue is let grow.) The number is half of the requests a second
+ * times the seconds that each takes on a good day, for two workers. Not among those that wait are
+ * lists whose reader is slow (PAUSED), and lists of an index that this node has not reached: they
+ * wait for somebody else than the node, for as long as a client likes, and of the latter there may
+ * be NODE_AHEAD_MAX. Every call has the same deadline from when it was asked, so that the open ones
+ * form a queue in order of deadline and one timer serves them all.
  *
  * A write is in doubt when it went out on a connection that broke before its answer came: whatever
  * is said of it later but its result, it may have been executed.
@@ -30,7 +33,8 @@
 #include <uv.h>
 
 #define NODE_WAITING_MAX 1024u
-#define NODE_BUSY        256u
+#define NODE_BUSY        128u
+#define NODE_AHEAD_MAX   512u
 /* It answers, when the last answer is not older. */
 #define NODE_ANSWERS_MS 50u
 /* Open calls; a call's slot is the low 16 bits of its number. */
@@ -74,6 +78,7 @@ struct node_call {
     enum node_call_state state;
     bool in_doubt;  /* a write that may have been executed, whatever is answered from now on */
     bool in_stream; /* a list whose first chunk has come */
+    bool ahead;     /* a list of an index that the node had not reached */
     uint64_t number;
     uint64_t deadline_ms;
     uint64_t session;              /* the connection on which it was sent last */

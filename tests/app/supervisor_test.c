@@ -253,12 +253,12 @@ Test(supervisor, loses_nothing_and_doubles_nothing_when_workers_are_killed_under
     stage_stop(stage);
 }
 
-/* Kept connections must not starve those beyond them: 300 that wait, and others get through. */
+/* Kept connections must not starve those beyond them: 120 that wait, and others get through. */
 Test(supervisor, lets_no_request_starve_behind_those_that_wait)
 {
     struct stage *stage = stage_start((struct stage_options){.workers = 2, .nginx = true});
     fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
-    static int fds[240]; /* a worker takes them all (NODE_BUSY), however they fall */
+    static int fds[120]; /* a worker takes them all (NODE_BUSY), however they fall */
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         fds[i] = fcgi_connect(stage);
         fcgi_send(fds[i], &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
