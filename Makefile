@@ -253,7 +253,7 @@ UNITS := $(DESTDIR)$(PREFIX)/lib/systemd/system
 .PHONY: install clean help
 install: all ## into DESTDIR and PREFIX
 	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(PROGRAMS)
-	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/packages
+	install -D -m 755 -t $(SHARE)/deploy deploy/local deploy/node deploy/rotate deploy/packages
 	install -D -m 644 -t $(SHARE)/deploy deploy/parts.sh $(wildcard deploy/*.conf) \
 	  deploy/alerts.yml deploy/grafana.json
 	install -D -m 644 -t $(SHARE) nginx.conf

@@ -100,10 +100,10 @@ nginx_command() { # configuration, log, option…
 # --- nginx.conf, front.conf ------------------------------------------------------------------------
 
 # Writes such a file for this folder and address, beside what it includes. A tls.conf that stands in
-# the folder switches TLS on; names are the address's own and ROLLCALL_NAMES, and beside this machine
-# ROLLCALL_WATCHERS may ask how it is.
+# the folder switches TLS on; names are the address's own and ROLLCALL_NAMES, beside this machine
+# ROLLCALL_WATCHERS may ask how it is, and ROLLCALL_FRONTS are believed about requests.
 write_edge() { # template, file in dir, address:port, further sed script
-    local tls='' names='' name watchers='' watcher own=${3%:*}
+    local tls='' names='' name watchers='' watcher fronts='' front own=${3%:*}
     [ ! -e "$dir/tls.conf" ] || tls='s|# include tls.conf;|include tls.conf;|'
     # shellcheck disable=SC2086
     for name in $(printf '%s\n' "${3%:*}" ${ROLLCALL_NAMES-} | tr '[:upper:]' '[:lower:]' | sort -u); do
@@ -118,14 +118,28 @@ write_edge() { # template, file in dir, address:port, further sed script
             fail "ROLLCALL_WATCHERS: $watcher is no address and no network: 10.0.0.5 and 10.1.0.0/16 are"
         watchers="$watchers\nallow $watcher;"
     done
+    for front in ${ROLLCALL_FRONTS-}; do
+        [[ $front =~ ^[0-9]+(\.[0-9]+){3}$|^[0-9a-f]*:[0-9a-f:]+$ ]] ||
+            fail "ROLLCALL_FRONTS: $front is no address as nginx writes it: 10.0.0.5 and 2001:db8::5 are"
+        fronts="$fronts\\n    $front 1;"
+    done
     mkdir -p "$dir/tmp" "$dir/log" &&
-        cp "$here/problems.conf" "$here/headers.conf" "$dir" &&
-        sed "s|^    localhost 0;|&$names|" "$here/guard.conf" >"$dir/guard.conf" &&
+        cp "$here"/{problems,headers,log}.conf "$dir" &&
+        sed "s|^    localhost 0;|&$names|; s|^    \"unix:\" 1;|&$fronts|" "$here/guard.conf" >"$dir/guard.conf" &&
         sed "s|^allow ::1;|&$watchers|" "$here/watchers.conf" >"$dir/watchers.conf" &&
         sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
              ${4-}" "$1" >"$dir/$2" &&
         nginx_command "$dir/$2" "$dir/log/${2%.conf}.log" -t -q
 }
+
+# --- small logs --------------------------------------------------------------------------------------
+
+start_rotate() {
+    setsid "$here/rotate" "$dir" </dev/null >>"$dir/log/rotate.log" 2>&1 9>&- &
+    started=$!
+    wait_until rotate_is_up rotate
+}
+rotate_is_up() { part_pid rotate >/dev/null; }
 
 # --- who may ask -----------------------------------------------------------------------------------
 
@@ -239,6 +253,7 @@ sweep() {
     case $1 in
     app) rm -f "$dir/app.pid" ;;&
     app | redis | raft) [ ! -S "$dir/$1.sock" ] || rm -f "$dir/$1.sock" ;;
+    nginx) [ ! -S "$dir/front.sock" ] || rm -f "$dir/front.sock" ;;
     esac
 }
 

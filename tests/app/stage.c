@@ -213,7 +213,7 @@ static void start_nginx(struct stage *stage)
     stage->port = free_port();
     snprintf(command, sizeof(command),
              "mkdir -p %s/log %s/tmp && cp deploy/guard.conf deploy/watchers.conf "
-             "deploy/headers.conf deploy/problems.conf %s/ && "
+             "deploy/headers.conf deploy/problems.conf deploy/log.conf %s/ && "
              "sed 's|/var/lib/rollcall|%s|g; s|127.0.0.1:8080|127.0.0.1:%d|g; "
              "s|^worker_processes.*|worker_processes 2;|' nginx.conf > %s/nginx.conf",
              stage->dir, stage->dir, stage->dir, stage->dir, stage->port, stage->dir);

@@ -69,7 +69,7 @@ static void restore_into(struct stack *first, const char *users, const char *onc
     char *all, expected[64];
 
     operator_expects(&second, users);
-    cr_expect_str_eq(operator_tries(second.port + nodes, "Once"), once);
+    cr_expect_str_eq(operator_tries(&second, nodes, "Once"), once);
     operator_expects(&second, users);
     operator_does(&second, 0, NULL, "! ls $D/node-*/wal/restore");
     operator_enrols(second.port, 1000, 1010);
@@ -93,7 +93,7 @@ Test(backup, restored_into_clusters_of_one_and_three_it_keeps_ids_and_answers, .
     setenv("ROLLCALL_SNAPSHOT_ENTRIES", "50", 1);
     first = stack_start();
     operator_enrols(first.port, 1, 200);
-    snprintf(once, sizeof once, "%s", operator_tries(first.port + 1, "Once"));
+    snprintf(once, sizeof once, "%s", operator_tries(&first, 1, "Once"));
     users = operator_lists(first.port);
     operator_does(&first, 0, "users=201 answers=201", BACKUP);
     restore_into(&first, users, once, 1);

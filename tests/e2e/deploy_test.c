@@ -4,7 +4,6 @@
  */
 #include "tests/e2e/http.h"
 #include "tests/e2e/operator.h"
-#include "tests/e2e/stack.h"
 
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -309,5 +308,39 @@ Test(deploy, signals_that_mean_nothing_do_not_end_a_node, .timeout = 60)
     operator_does(&stack, 0, NULL,
                   "P=$(cat $N/raft.pid); kill -QUIT $P; while kill -0 $P 2>/dev/null; do sleep "
                   "0.1; done; grep 'event=stopped exit=0' $N/log/raft.log");
+    stack_stop(&stack);
+}
+
+static bool both_have_been_asked(void *stack)
+{
+    return stack_shell(stack, "[ -s $D/log/front-access.log ] && [ -s $N/log/access.log ]", NULL,
+                       0) == 0;
+}
+
+/* Logs lie on the disk of the log that counts, and clients decide how much there is to write. */
+Test(deploy, keeps_every_log_below_a_size_and_loses_none_that_is_written_later, .timeout = 120)
+{
+    struct stack stack = stack_start();
+    struct answer answer = http_get(stack.port, "/users");
+
+    answer_done(&answer);
+    cr_assert(wait_for(both_have_been_asked, &stack, 20));
+    operator_does(&stack, 0, NULL,
+                  "for d in $D $N; do kill -0 $(cat $d/rotate.pid) && "
+                  "ROLLCALL_LOG_BYTES=1 \"$ROOT/deploy/rotate\" $d --once || exit 1; done; "
+                  "for f in $D/log/front-access.log $N/log/access.log $N/log/raft.log; do "
+                  "[ -s $f.1 ] || { echo $f; exit 1; }; done; [ ! -s $N/log/raft.log ]");
+    for (int i = 0; i < 100 && !both_have_been_asked(&stack); i++) {
+        answer = http_get(stack.port, "/users");
+        cr_expect_eq(answer.status, 200);
+        answer_done(&answer);
+        sleep_ms(100);
+    }
+    cr_expect(both_have_been_asked(&stack), "nginx did not open its log anew");
+    operator_does(&stack, 0, NULL, "kill $(cat $N/rotate.pid); sleep 0.5");
+    stack_up(&stack);
+    operator_does(&stack, 0, NULL, "kill -0 $(cat $N/rotate.pid)");
+    operator_does(&stack, 2, "ROLLCALL_LOG_BYTES=many",
+                  "ROLLCALL_LOG_BYTES=many \"$ROOT/deploy/rotate\" $N --once");
     stack_stop(&stack);
 }

@@ -7,6 +7,7 @@
 #include "tests/e2e/operator.h"
 
 #include <criterion/criterion.h>
+#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,13 +151,17 @@ Test(guard, a_client_that_asks_too_often_is_told_to_wait_and_no_neighbour_is, .t
         answer_done(&answer);
     }
     free(requests);
+    sleep_ms(1500); /* nginx keeps lines for a second */
+    operator_does(&stack, 0, NULL,
+                  "for f in $D/log/front-access.log $N/log/access.log; do "
+                  "[ $(grep -c '\"status\":429' $f) -lt 60 ] || { wc $f; exit 1; }; done");
     stack_stop(&stack);
 }
 
 static const char refusal[] = "{\"type\":\"/problems/unavailable\","
                               "\"title\":\"Service Unavailable\",\"status\":503,"
-                              "\"detail\":\"too many requests are under way, of this client or "
-                              "of all; the request was not executed\"}";
+                              "\"detail\":\"too many requests of this client are under way; "
+                              "the request was not executed\"}";
 
 /* POSTs whose bodies do not come. */
 static void hold(int *fds, size_t count, const char *from, int port)
@@ -210,19 +215,50 @@ Test(guard, a_client_has_so_many_requests_at_a_time_and_no_more, .timeout = 60)
     stack_stop(&stack);
 }
 
-Test(guard, a_crowd_is_refused_at_once_and_asked_about_health_still_answers, .timeout = 60)
+/* Bodies that do not come hold places of their own: however many, nobody else is refused. */
+Test(guard, clients_that_are_slow_shut_out_nobody_else, .timeout = 60)
 {
+    static const char *const many[] = {"127.0.0.3", "127.0.0.4", "127.0.0.5", "127.0.0.6",
+                                       "127.0.0.7", "127.0.0.8", NEIGHBOUR};
     struct stack stack = stack_start();
-    int fds[300];
+    int fds[ARRAY_LEN(many)][80];
 
     estrange(&stack);
     for (int port = stack.port; port <= stack.port + 1; port++) {
-        hold(fds, ARRAY_LEN(fds), NEIGHBOUR, port);
-        expect_soon(NEIGHBOUR, port, GET("/users/1"), 503, refusal);
-        expect_soon(NEIGHBOUR, port, GET("/livez"), 200, "");
-        expect_soon(NEIGHBOUR, port, GET("/readyz"), 200, "");
-        let_go(fds, ARRAY_LEN(fds));
+        for (size_t i = 0; i < ARRAY_LEN(many); i++)
+            hold(fds[i], ARRAY_LEN(fds[i]), many[i], port);
+        for (int i = 0; i < 20; i++) {
+            struct answer answer = http_raw_from(STRANGER, port, bytes_of_text(GET("/users")), 5);
+
+            cr_expect_eq(answer.status, 200, "%ld at port %d", answer.status, port);
+            answer_done(&answer);
+        }
+        for (size_t i = 0; i < ARRAY_LEN(many); i++)
+            let_go(fds[i], ARRAY_LEN(fds[i]));
+    }
+    stack_stop(&stack);
+}
+
+/* Before its head is there, nobody knows whose a connection is: there are enough of them. */
+Test(guard, thousands_of_heads_that_do_not_end_shut_out_nobody_else, .timeout = 60)
+{
+    static const char head[] = "GET /users HTTP/1.1\r\nHost: loc";
+    static int fds[9000];
+    struct stack stack = stack_start();
+
+    estrange(&stack);
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        struct answer answer;
+
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+            fds[i] = http_connect_from(STRANGER, port);
+            cr_assert_eq(send(fds[i], head, sizeof head - 1, MSG_NOSIGNAL), sizeof head - 1);
+        }
         expect_soon(NEIGHBOUR, port, GET("/users"), 200, "[]");
+        answer = http_raw_from("127.0.0.9", port, bytes_of_text(GET("/users")), 5);
+        cr_expect_eq(answer.status, 200, "%ld at port %d", answer.status, port);
+        answer_done(&answer);
+        let_go(fds, ARRAY_LEN(fds));
     }
     stack_stop(&stack);
 }
@@ -280,6 +316,8 @@ static void expect_headers(int port, const char *request, long status)
                  1, "%s", answer.head);
     cr_expect_eq(count_of(answer.head, "\r\nReferrer-Policy: no-referrer\r\n"), 1, "%s",
                  answer.head);
+    cr_expect_eq(count_of(answer.head, "\r\nCross-Origin-Resource-Policy: same-origin\r\n"), 1,
+                 "%s", answer.head);
     cr_expect_eq(count_of(answer.head, "Strict-Transport-Security"), 0, "%s", answer.head);
     cr_expect_leq(count_of(answer.head, "\r\nAllow: "), 1, "%s", answer.head);
     cr_expect_leq(count_of(answer.head, "\r\nRetry-After: "), 1, "%s", answer.head);
@@ -402,6 +440,151 @@ Test(guard, both_logs_tell_of_a_request_by_one_id_and_where_it_stands_in_the_log
     stack_stop(&stack);
 }
 
+/* Every line of the file is JSON: what the parser of json-c in its strict way says. */
+static int json_lines(const char *path)
+{
+    int flags = JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8, count = 0;
+    char line[4096];
+    FILE *file = fopen(path, "re");
+
+    cr_assert_not_null(file, "%s", path);
+    while (fgets(line, sizeof line, file) != NULL) {
+        struct json_tokener *parser = json_tokener_new();
+        struct json_object *object;
+
+        json_tokener_set_flags(parser, flags);
+        object = json_tokener_parse_ex(parser, line, (int)strcspn(line, "\n"));
+        cr_expect_not_null(object, "%s: %s", path, line);
+        cr_expect_lt(strlen(line), 1024, "%s", line);
+        cr_expect_null(strstr(line, "example.org"), "%s", line);
+        json_object_put(object);
+        json_tokener_free(parser);
+        count++;
+    }
+    fclose(file);
+    return count;
+}
+
+static bool logs_are_written(void *stack)
+{
+    return stack_shell(stack, "grep -q last-one $D/log/front-access.log $N/log/access.log", NULL,
+                       0) == 0;
+}
+
+Test(guard, whatever_bytes_come_the_logs_are_short_lines_of_json_that_name_nobody, .timeout = 60)
+{
+    static const char *const asked[] = {
+        GET("/users?email=ann@example.org"),
+        GET("/users?name=ann%40example.org&limit=1"),
+        GET("/users/ann@example.org"),
+        GET("/users/\xff\xfe\x80?email=\xc3\x28"),
+        GET("/\"\\a\"b"),
+        "GET /users?email=ann@example.org\r\n\r\n", /* HTTP/0.9: its status has a nought before it
+                                                     */
+        "\"\xff ann@example.org \x01\r\n\r\n",
+        "GET /users HTTP/1.1\r\nHost: \xff\"ann@example.org\r\n\r\n",
+        "PUTann /users HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    };
+    struct stack stack = stack_start();
+    char path[128], longer[9000] = "GET /users/";
+
+    memset(longer + 11, 'a', 8000);
+    stpcpy(longer + 8011, "?email=ann@example.org HTTP/1.1\r\nHost: localhost\r\n"
+                          "Connection: close\r\n\r\n");
+    operator_does(&stack, 0, NULL, /* every line for this once, sampled ones too */
+                  "sed -i 's/^    \"100 0\" 0;//' $D/log.conf $N/log.conf && "
+                  "kill -HUP $(cat $D/front.pid) $(cat $N/nginx.pid)");
+    for (int round = 0; round < 2; round++) { /* the old workers may take the first */
+        for (int port = stack.port; port <= stack.port + 1; port++) {
+            for (size_t i = 0; i < ARRAY_LEN(asked); i++) {
+                struct answer answer = http_raw(port, bytes_of_text(asked[i]), 5);
+
+                answer_done(&answer);
+            }
+            struct answer answer = http_raw(port, bytes_of_text(longer), 5);
+
+            answer_done(&answer);
+            answer = http_raw(port, bytes_of_text(GET("/last-one")), 5);
+            answer_done(&answer);
+        }
+    }
+    cr_assert(wait_for(logs_are_written, &stack, 20));
+    sleep_ms(1100); /* nginx keeps lines for a second */
+    snprintf(path, sizeof path, "%s/log/front-access.log", stack.dir);
+    cr_expect_geq(json_lines(path), 11);
+    snprintf(path, sizeof path, "%s/log/access.log", stack.node_dir);
+    cr_expect_geq(json_lines(path), 11);
+    operator_does(&stack, 1, NULL, "grep -r example.org $D/log $N/log");
+    stack_stop(&stack);
+}
+
+/* --- what nginx itself cannot do ---------------------------------------------------------------
+ */
+
+/* Without a descriptor for the way to a worker nothing was executed: that is 503 and not 500. */
+Test(guard, nginx_without_descriptors_says_503_and_when_to_come_again, .timeout = 60)
+{
+    static const char post[] = "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n";
+    struct stack stack = stack_start();
+
+    for (int port = stack.port; port <= stack.port + 1; port++) {
+        const char *pid_file = port == stack.port ? "$D/front.pid" : "$N/nginx.pid";
+        int fd = http_connect_from(NEIGHBOUR, port);
+        char command[512], answer[4096];
+        size_t len = 0;
+        ssize_t got;
+
+        cr_assert_eq(send(fd, post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
+        sleep_ms(500); /* it is accepted: afterwards nothing is */
+        snprintf(command, sizeof command,
+                 "for p in $(cat /proc/$(cat %s)/task/*/children); do "
+                 "prlimit --pid $p --nofile=3:; done",
+                 pid_file);
+        operator_does(&stack, 0, NULL, command);
+        cr_assert_eq(send(fd, "{\"name\":\"A\"}", 12, MSG_NOSIGNAL), 12);
+        while (len < sizeof answer - 1 &&
+               (got = read(fd, answer + len, sizeof answer - 1 - len)) > 0)
+            len += (size_t)got;
+        answer[len] = '\0';
+        cr_expect_not_null(strstr(answer, "HTTP/1.1 503 "), "%s", answer);
+        cr_expect_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
+        cr_expect_not_null(strstr(answer, "/problems/unavailable"), "%s", answer);
+        close(fd);
+        snprintf(command, sizeof command,
+                 "for p in $(cat /proc/$(cat %s)/task/*/children); do "
+                 "prlimit --pid $p --nofile=1024:; done",
+                 pid_file);
+        operator_does(&stack, 0, NULL, command);
+    }
+    expect_soon(NEIGHBOUR, stack.port, GET("/users"), 200, "[]");
+    stack_stop(&stack);
+}
+
+/* A client may end its sending side when it has asked: it still wants the answer. */
+Test(guard, a_client_that_has_no_more_to_say_gets_its_answer, .timeout = 60)
+{
+    struct stack stack = stack_start();
+    static const char post[] = "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                               "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n"
+                               "{\"name\":\"A\"}";
+
+    for (int i = 0; i < 40; i++) {
+        int fd = http_connect_from(NEIGHBOUR, stack.port + i % 2);
+        char answer[4096];
+        ssize_t got;
+
+        cr_assert_eq(send(fd, post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
+        shutdown(fd, SHUT_WR);
+        got = read(fd, answer, sizeof answer - 1);
+        cr_assert_gt(got, 12, "no answer");
+        answer[got] = '\0';
+        cr_expect_not_null(strstr(answer, "HTTP/1.1 201 "), "%s", answer);
+        close(fd);
+    }
+    stack_stop(&stack);
+}
+
 /* --- TLS -------------------------------------------------------------------------------------- */
 
 /* A request as it is, by TLS of a version; what came. */
@@ -455,6 +638,8 @@ Test(guard, one_line_switches_tls_on_at_either_door, .timeout = 120)
         cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "HTTP/1.1 421"));
         cr_expect_not_null(strstr(by_tls(&stack, port, "", strange), "Referrer-Policy: no"));
     }
+    for (int port = stack.port + 60; port <= stack.port + 61; port++)
+        expect_problem("no TLS at its port", http_raw(port, bytes_of_text(GET("/users")), 5), 400);
     expect_headers(stack.port, GET("/users"), 200); /* without TLS no HSTS */
     stack_stop(&stack);
 }

@@ -22,6 +22,7 @@ struct request {
     const char *path;
     const char *headers[4]; /* whole lines; "Name;" sends an empty one */
     struct bytes body;
+    const char *socket; /* a unix socket instead of the port; NULL: the port */
 };
 
 /* With `keep`, a connection for all its requests; else one for each. */

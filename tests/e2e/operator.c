@@ -51,16 +51,18 @@ void operator_enrols(int port, int from, int to)
     client_close(client);
 }
 
-const char *operator_tries(int port, const char *name)
+const char *operator_tries(const struct stack *stack, int node, const char *name)
 {
     static char body[256];
-    char json[64];
+    char json[64], door[96];
     struct answer answer;
 
     snprintf(json, sizeof json, "{\"name\":\"%s\"}", name);
+    snprintf(door, sizeof door, "%s/node-%d/front.sock", stack->dir, node);
     answer = http_send(
-        port,
-        &(struct request){.method = "POST",
+        stack->port + node,
+        &(struct request){.socket = door,
+                          .method = "POST",
                           .path = "/users",
                           .headers = {"Content-Type: application/json",
                                       "Rollcall-Request-Id: 00000000000000000000000000c0ffee"},

@@ -18,8 +18,8 @@ void operator_draws(const struct stack *stack, const char *role, const char *nam
 
 /* POST /users at this port, for each number; all must be 201. */
 void operator_enrols(int port, int from, int to);
-/* The same under one request id, as nginx would try it again; the answer's body. */
-const char *operator_tries(int port, const char *name);
+/* The same under one request id, as a front would try it again at this node; the answer's body. */
+const char *operator_tries(const struct stack *stack, int node, const char *name);
 
 /* GET /users; the caller frees it. */
 char *operator_lists(int port);

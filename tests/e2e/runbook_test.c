@@ -115,7 +115,7 @@ Test(runbook, a_majority_is_lost, .timeout = 180)
     struct stack stack = with_late_logs(3), second;
     char *users, once[64];
 
-    snprintf(once, sizeof once, "%s", operator_tries(stack.port + 1, "Once"));
+    snprintf(once, sizeof once, "%s", operator_tries(&stack, 1, "Once"));
     users = operator_lists(stack.port);
     operator_expects(&stack, users);
     operator_does(&stack, 1, "a node runs on this log",
@@ -143,7 +143,7 @@ Test(runbook, a_majority_is_lost, .timeout = 180)
                   "restore $FROM/file --dir $D/node-$I/wal --cluster two || exit; done; "
                   "ROLLCALL_CLUSTER=two " LOCAL "up --nodes 3 --dir $D --port $P");
     operator_expects(&second, users);
-    cr_expect_str_eq(operator_tries(second.port + 3, "Once"), once);
+    cr_expect_str_eq(operator_tries(&second, 3, "Once"), once);
     operator_enrols(second.port, 1000, 1010);
     free(users);
     stack_stop(&second);
