@@ -15,12 +15,26 @@ edge_kib() {
     echo $sum
 }
 
+# Clients that are in others' way, each from an address of its own, for MS.
+nuisances() { # MS
+    local kind i=2 from
+    for kind in slow-bodies slow-bodies slow-bodies slow-bodies waits hang-ups; do
+        from=127.0.0.$((i++))
+        "$BIN/nuisance" "$kind" --port "${url##*:}" --from "$from" --connections 64 --ms "$1" > /dev/null &
+    done
+    "$BIN/nuisance" half-heads --port "${url##*:}" --from 127.0.0.99 --connections 8000 --ms "$1" > /dev/null &
+}
+
 overload_round() {
     record overload.capacity "$(overload_line 256 "$round_ms" 1)"
     overload_line 2560 1000 1000 > /dev/null # all have come once
     result overload.before.kib "$(edge_kib)"
     record overload.ten "$(overload_line 2560 "$overload_ms" 1000)"
     result overload.ten.kib "$(edge_kib)"
+    nuisances $((round_ms + 3000))
+    sleep 2
+    record overload.nuisance "$(overload_line 256 "$round_ms" 1)"
+    wait
     record overload.rude "$(overload_line 2560 "$((overload_ms / 6))" 100)"
     result overload.rude.kib "$(edge_kib)"
 }
@@ -32,6 +46,8 @@ part_overload() {
     row text "POST /users over 256 connections, as many as the service takes at a time, and over 2560 that ask again"
     row text "1 s after a refusal, as Retry-After says, or ten times as soon:"
     stack_up overload || return
+    sed -i 's|127.0.0.0/8|127.0.0.1|' "$dir/guard.conf" # other addresses of this machine are clients
+    kill -HUP "$(cat "$dir/nginx.pid")"
     in_rounds overload overload_round
     row head '' 'at capacity' 'ten times' 'impatient'
     row row 'accepted a second' overload.capacity.rate overload.ten.rate overload.rude.rate
@@ -49,6 +65,13 @@ part_overload() {
     row row 'memory of nginx and workers, KiB' overload.before.kib overload.ten.kib overload.rude.kib
     row row 'CPU that others used, %' overload.others
     row ratio 'p99 of the accepted, ten times / at capacity' overload.ten.accepted_p99_us \
+        overload.capacity.accepted_p99_us '<=' 2
+    row text 'At capacity beside six clients whose bodies drip, who wait for min_index or hang up, and 8000 heads of one:'
+    row row 'accepted a second' overload.nuisance.rate
+    row row '  p99_us' overload.nuisance.accepted_p99_us
+    row row 'refused' overload.nuisance.refused_count
+    row row 'neither (errors)' overload.nuisance.errors
+    row ratio 'p99 of the accepted beside these / at capacity' overload.nuisance.accepted_p99_us \
         overload.capacity.accepted_p99_us '<=' 2
     row limit 'p99 of a refusal, us' overload.ten.refused_p99_us '<=' 5000 ''
     row ratio 'memory after it / before' overload.ten.kib overload.before.kib '<=' 1.1
