@@ -18,11 +18,14 @@ edge_kib() {
 # Clients that are in others' way, each from an address of its own, for MS.
 nuisances() { # MS
     local kind i=2 from
+    nuisance_pids=
     for kind in slow-bodies slow-bodies slow-bodies slow-bodies waits hang-ups; do
         from=127.0.0.$((i++))
         "$BIN/nuisance" "$kind" --port "${url##*:}" --from "$from" --connections 64 --ms "$1" > /dev/null &
+        nuisance_pids="$nuisance_pids $!"
     done
     "$BIN/nuisance" half-heads --port "${url##*:}" --from 127.0.0.99 --connections 8000 --ms "$1" > /dev/null &
+    nuisance_pids="$nuisance_pids $!"
 }
 
 overload_round() {
@@ -34,7 +37,8 @@ overload_round() {
     nuisances $((round_ms + 3000))
     sleep 2
     record overload.nuisance "$(overload_line 256 "$round_ms" 1)"
-    wait
+    # shellcheck disable=SC2086
+    wait $nuisance_pids
     record overload.rude "$(overload_line 2560 "$((overload_ms / 6))" 100)"
     result overload.rude.kib "$(edge_kib)"
 }
