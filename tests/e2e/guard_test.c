@@ -521,43 +521,51 @@ Test(guard, whatever_bytes_come_the_logs_are_short_lines_of_json_that_name_nobod
 /* --- what nginx itself cannot do ---------------------------------------------------------------
  */
 
-/* Without a descriptor for the way to a worker nothing was executed: that is 503 and not 500. */
+/*
+ * Without a descriptor for the way to a worker nothing was executed: that is 503 and not 500. Some
+ * of these find a connection that is kept; not all can.
+ */
 Test(guard, nginx_without_descriptors_says_503_and_when_to_come_again, .timeout = 60)
 {
-    static const char post[] = "POST /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-                               "Content-Type: application/json\r\nContent-Length: 12\r\n\r\n";
     struct stack stack = stack_start();
+    int fds[40];
 
     for (int port = stack.port; port <= stack.port + 1; port++) {
         const char *pid_file = port == stack.port ? "$D/front.pid" : "$N/nginx.pid";
-        int fd = http_connect_from(NEIGHBOUR, port);
-        char command[512], answer[4096];
-        size_t len = 0;
-        ssize_t got;
+        char command[512], text[4096];
+        int refused = 0;
 
-        cr_assert_eq(send(fd, post, sizeof post - 1, MSG_NOSIGNAL), sizeof post - 1);
-        sleep_ms(500); /* it is accepted: afterwards nothing is */
+        hold(fds, ARRAY_LEN(fds), NEIGHBOUR, port);
+        sleep_ms(1000); /* they are accepted: afterwards nothing is */
         snprintf(command, sizeof command,
                  "for p in $(cat /proc/$(cat %s)/task/*/children); do "
-                 "prlimit --pid $p --nofile=3:; done",
+                 "prlimit --pid $p --nofile=3: && kill -STOP $p || exit 1; done",
                  pid_file);
         operator_does(&stack, 0, NULL, command);
-        cr_assert_eq(send(fd, "{\"name\":\"A\"}", 12, MSG_NOSIGNAL), 12);
-        while (len < sizeof answer - 1 &&
-               (got = read(fd, answer + len, sizeof answer - 1 - len)) > 0)
-            len += (size_t)got;
-        answer[len] = '\0';
-        cr_expect_not_null(strstr(answer, "HTTP/1.1 503 "), "%s", answer);
-        cr_expect_not_null(strstr(answer, "\r\nRetry-After: 1\r\n"), "%s", answer);
-        cr_expect_not_null(strstr(answer, "/problems/unavailable"), "%s", answer);
-        close(fd);
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+            cr_assert_eq(send(fds[i], "{\"name\":\"A\"}", 12, MSG_NOSIGNAL), 12);
+        snprintf(command, sizeof command,
+                 "for p in $(cat /proc/$(cat %s)/task/*/children); do kill -CONT $p; done",
+                 pid_file);
+        operator_does(&stack, 0, NULL, command);
+        for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+            ssize_t got = read(fds[i], text, sizeof text - 1);
+
+            text[got > 0 ? got : 0] = '\0';
+            if (strstr(text, "HTTP/1.1 201 ") != NULL)
+                continue;
+            refused++;
+            cr_expect_not_null(strstr(text, "HTTP/1.1 503 "), "%s", text);
+            cr_expect_not_null(strstr(text, "\r\nRetry-After: 1\r\n"), "%s", text);
+        }
+        cr_expect_gt(refused, 0);
+        let_go(fds, ARRAY_LEN(fds));
         snprintf(command, sizeof command,
                  "for p in $(cat /proc/$(cat %s)/task/*/children); do "
                  "prlimit --pid $p --nofile=1024:; done",
                  pid_file);
         operator_does(&stack, 0, NULL, command);
     }
-    expect_soon(NEIGHBOUR, stack.port, GET("/users"), 200, "[]");
     stack_stop(&stack);
 }
 
