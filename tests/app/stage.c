@@ -143,7 +143,7 @@ void stage_app_start(struct stage *stage, struct stage_options options)
 
 static void wait_gone(pid_t pid, int *ret_status)
 {
-    long until = ms_now() + 15000;
+    long until = ms_now() + HANGS_AFTER_MS;
     while (waitpid(pid, ret_status, WNOHANG) == 0) {
         if (ms_now() > until) {
             kill(pid, SIGKILL);
@@ -407,7 +407,7 @@ struct reply *fcgi_ask(const struct stage *stage, const struct fcgi_ask *ask)
 {
     int fd = fcgi_connect(stage);
     fcgi_send(fd, ask);
-    struct reply *reply = fcgi_receive(fd, 15000);
+    struct reply *reply = fcgi_receive(fd, HANGS_AFTER_MS);
     close(fd);
     return reply;
 }

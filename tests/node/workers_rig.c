@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PATIENCE_MS 5000u
+#define PATIENCE_MS 120000u /* only a hang takes so long */
 
 /* --- the node --------------------------------------------------------------------------------- */
 
