@@ -101,6 +101,10 @@ $(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(CTL) $
 $(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -ljson-c -lcriterion
 
+# Runs a test program, and ends what it leaves behind.
+$(B)/reap: $(call obj,tests/reap.c)
+	$(LINK)
+
 $(B)/test-core: $(call obj,tests/runner.c $(filter tests/core/%,$(UNIT_TESTS)) $(call src,raft/base raft/core))
 	$(LINK) -lcriterion
 
@@ -161,7 +165,7 @@ test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@$(MAKE) all tests
 	@ROLLCALL_BIN=$(abspath $(B)) tests/run $(if $(T),--filter '$(T)') $(B)/test-unit $(B)/crash $(B)/rot $(B)/sim $(B)/test-e2e
 
-tests: $(B)/test-unit $(B)/test-e2e $(B)/sim $(B)/rot $(B)/crash ; @:
+tests: $(B)/test-unit $(B)/test-e2e $(B)/sim $(B)/rot $(B)/crash $(B)/reap ; @:
 
 sim: $(B)/sim ## whole clusters on pretended machines: SEED=, N= runs, ARGS='--story'
 	@$(B)/sim --seed $(SEED) --runs $(N) $(ARGS)

@@ -55,7 +55,7 @@ bool process_lives(pid_t pid);
  */
 int stack_shell(const struct stack *stack, const char *command, char *ret_output, size_t size);
 
-/* Waits for at most so long until `holds` does. */
+/* Waits until `holds` does: for so long, and never less than a busy machine may need. */
 bool wait_for(bool (*holds)(void *context), void *context, int seconds);
 void sleep_ms(int ms);
 long now_ms(void);
