@@ -137,7 +137,9 @@ static bool may_campaign(const struct raft *raft)
     if (!voter && raft->configurations > 1 && index_less(raft->commit, newest->index))
         voter = is_voter(&(newest - 1)->configuration, raft->options.self);
     /* A leader opens its term with an entry: there must be room for one more stretch. */
-    return voter && !is_unsound(raft) && log_has_room(&raft->log, (raft_term){raft->term.n + 1});
+    return voter && !is_unsound(raft) && raft->term.n < RAFT_TERM_MAX &&
+           raft->log.last.n < RAFT_INDEX_MAX &&
+           log_has_room(&raft->log, (raft_term){raft->term.n + 1});
 }
 
 void election_deadline_passed(struct raft *raft, struct raft_output *out)
@@ -272,7 +274,7 @@ void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_o
 
 void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out)
 {
-    if (!raft->unsure)
+    if (!raft->unsure || known->term.n > RAFT_TERM_MAX)
         return;
     if (term_less(raft->term, known->term)) {
         become_follower(raft, false, (raft_node_id){0}, out);

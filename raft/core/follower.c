@@ -5,23 +5,6 @@
  */
 #include "raft/core/state.h"
 
-static bool runs_are_sane(const struct raft_append *a, raft_term term)
-{
-    raft_term before = a->prev_term;
-    if (a->entries.runs > RAFT_APPEND_RUNS_MAX || term_less(term, a->prev_term))
-        return false;
-    uint64_t count = 0;
-    for (uint32_t i = 0; i < a->entries.runs; i++) {
-        if (a->entries.at[i].count == 0 || term_less(a->entries.at[i].term, before) ||
-            (i > 0 && term_equal(a->entries.at[i].term, before)) ||
-            term_less(term, a->entries.at[i].term))
-            return false;
-        before = a->entries.at[i].term;
-        count += a->entries.at[i].count;
-    }
-    return count <= RAFT_APPEND_ENTRIES_MAX;
-}
-
 static void acknowledge(struct raft *raft, struct raft_output *out)
 {
     struct raft_follower *f = as_follower(raft);
@@ -83,6 +66,8 @@ static bool take_entry(struct raft *raft, raft_index index, raft_term term, uint
             return true;
         truncate(raft, index, out);
     }
+    if (term_less(term, log_last_term(&raft->log)))
+        return false; /* it was not compared at or below the commit index, and lies there */
     if (!log_has_room(&raft->log, term) || (configuration != NULL && !configuration_room(raft)))
         return false;
     if (out->persist.entries.runs == 0)
@@ -153,9 +138,10 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
 {
     const struct raft_message *m = received->message;
     const struct raft_append *a = &m->append;
-    assert(raft->role != RAFT_LEADER); /* Election Safety: one leader a term */
-    if (!runs_are_sane(a, m->term))
+    if (raft->role == RAFT_LEADER) { /* Election Safety, one leader a term, says that it lies */
+        out->impossible = true;
         return;
+    }
     if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known ||
         !node_id_equal(raft->follower.leader, m->from))
         become_follower(raft, true, m->from, out);

@@ -46,6 +46,11 @@ bool configuration_valid(const struct raft_configuration *c)
     return nodes <= RAFT_PEERS_MAX;
 }
 
+bool raft_configuration_valid(const struct raft_configuration *configuration)
+{
+    return configuration_valid(configuration);
+}
+
 bool is_voter(const struct raft_configuration *c, raft_node_id id)
 {
     return contains(c->voter, c->voters, id) || contains(c->outgoing_voter, c->outgoing, id);

@@ -87,6 +87,13 @@ struct raft_message {
     };
 };
 
+/*
+ * Whether a node that follows the rules can say this at all, to any other node: ids and numbers are
+ * in range, and an append's terms never decrease and are not above its own. Decoders refuse what is
+ * not; the core ignores it.
+ */
+bool raft_message_valid(const struct raft_message *message);
+
 static inline uint32_t raft_runs_entries(const struct raft_runs *runs)
 {
     uint32_t sum = 0;

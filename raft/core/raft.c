@@ -88,7 +88,7 @@ int raft_restore_entry(struct raft *raft, raft_term term, uint32_t bytes,
 
 void set_term(struct raft *raft, raft_term term, struct raft_output *out)
 {
-    assert(term_less(raft->term, term));
+    assert(term_less(raft->term, term) && term.n <= RAFT_TERM_MAX);
     raft->term = term;
     raft->voted = false;
     raft->vote = (raft_node_id){0};
@@ -206,7 +206,13 @@ static void on_received(struct raft *raft, const struct raft_received *received,
                         struct raft_output *out)
 {
     const struct raft_message *m = received->message;
-    assert(node_id_equal(m->to, raft->options.self) && !node_id_equal(m->from, raft->options.self));
+    bool leaps = raft->term.n > 0 && m->term.n > raft->term.n + RAFT_TERM_LEAP;
+    bool for_us = node_id_equal(m->to, raft->options.self);
+    if (!raft_message_valid(m) || !for_us || leaps ||
+        (received->configuration != NULL && !configuration_valid(received->configuration))) {
+        out->impossible = true;
+        return;
+    }
     switch (m->kind) {
     case RAFT_PRE_VOTE_ASK:
         on_pre_vote_ask(raft, m, out);
@@ -238,7 +244,8 @@ static void on_received(struct raft *raft, const struct raft_received *received,
             on_read_give(raft, m, out);
         return;
     case RAFT_CAMPAIGN_NOW:
-        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
+        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
+            (!raft->follower.leader_known || node_id_equal(raft->follower.leader, m->from)))
             on_campaign_now(raft, out);
         return;
     case RAFT_FORGOT:
@@ -338,6 +345,7 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ou
     memset(&out->persist, 0, sizeof(out->persist));
     out->sends.count = 0;
     out->verdicts.count = 0;
+    out->impossible = false;
     dispatch(raft, event, out);
     become_sure(raft, out);
 

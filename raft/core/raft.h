@@ -320,9 +320,12 @@ struct raft_output {
         struct raft_verdict at[RAFT_VERDICTS_MAX];
     } verdicts;
     uint64_t deadline_ms;
+    /* The received message cannot come from a node that follows the rules: nothing was done. */
+    bool impossible;
 };
 
-/* `ret_output` is written whole, but for what its counts leave out. */
+/* Total: whatever messages say, and in whatever state they come. `ret_output` is written whole, but
+ * for what its counts leave out. */
 void raft_step(struct raft *raft, const struct raft_event *event, struct raft_output *ret_output);
 
 /* --- looking in ------------------------------------------------------------------------------- */

@@ -82,6 +82,8 @@ void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_ou
 void on_read_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     struct raft_follower *f = as_follower(raft);
+    if (!f->leader_known || !node_id_equal(f->leader, m->from))
+        return; /* nobody else was asked */
     for (uint32_t i = 0; i < f->reads; i++) {
         if (f->read[i] != m->read_give.token)
             continue;

@@ -107,6 +107,16 @@ enum raft_entry_kind { RAFT_NOOP = 1, RAFT_COMMAND = 2, RAFT_CONFIGURATION = 3 }
 
 /* --- limits ----------------------------------------------------------------------------------- */
 
+/*
+ * Terms and indexes end here, so that nothing that is added to one wraps around, and a lie cannot
+ * use up what there is. A node does not follow a message whose term is more than RAFT_TERM_LEAP
+ * above its own: terms grow by one an election, and to get to the end by leaps takes a thousand
+ * million messages. A node that has no term yet follows any.
+ */
+#define RAFT_TERM_MAX  (UINT64_C(1) << 62)
+#define RAFT_INDEX_MAX (UINT64_C(1) << 62)
+#define RAFT_TERM_LEAP (UINT64_C(1) << 32)
+
 /* Voters of a configuration, and learners of it. */
 #define RAFT_MEMBERS_MAX 7u
 
@@ -167,5 +177,8 @@ struct raft_configuration {
     uint32_t learners;
     raft_node_id learner[RAFT_MEMBERS_MAX];
 };
+
+/* One that can be in effect: there are voters, and nobody is there twice. */
+bool raft_configuration_valid(const struct raft_configuration *configuration);
 
 #endif

@@ -11,6 +11,7 @@
  */
 #include "raft/node/replica_state.h"
 
+#include <errno.h>
 #include <string.h>
 
 #define ASK_AGAIN_MS 50u
@@ -123,37 +124,41 @@ static void take(struct admission *admission, const struct peer_standing *standi
     }
 }
 
-void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)
+int admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)
 {
     struct admission *admission = &replica->admission;
     struct raft_cluster_id theirs = {standing->cluster_high, standing->cluster_low};
     uint32_t place = place_of(replica, from);
+    uint64_t term = raft_status(replica->raft).term.n;
+    if (term > 0 && standing->term > term + RAFT_TERM_LEAP)
+        return -EBADMSG;
     if (cluster_id_differ(theirs, wal_identity(replica->wal).cluster))
-        return; /* refused by its greeting, too */
+        return 0; /* refused by its greeting, too */
     if (place < replica->options.members && identity_heard(replica, theirs))
         begin_round(admission, 0);
     if (standing->asks) {
         say_standing(replica, from, false, standing->question);
-        return;
+        return 0;
     }
     if (!wants_floor(replica) || standing->question != question(replica) ||
         place == replica->options.members || admission->heard[place])
-        return;
+        return 0;
     admission->heard[place] = true;
     admission->heard_count++;
     take(admission, standing);
     if (admission->heard_count + 1 < replica->options.members)
-        return;
+        return 0;
     if (!identity_known(replica)) { /* nobody knows which cluster this is */
         (void)identity_found(replica);
         begin_round(admission, 0);
-        return; /* all are asked anew, soon */
+        return 0; /* all are asked anew, soon */
     }
     begin_round(admission, admission->round + 1);
     if (admission->round < ROUNDS)
         ask(replica, replica_now_ms(replica));
     else
         tell_core(replica);
+    return 0;
 }
 
 void admit_look(struct replica *replica, uint64_t now_ms)

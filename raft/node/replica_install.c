@@ -135,6 +135,14 @@ int install_offered(struct replica *replica, raft_node_id from,
 
 /* --- pieces ----------------------------------------------------------------------------------- */
 
+/* More came than was announced: it would grow for ever. */
+static bool outgrows(const struct install *install)
+{
+    struct users_meta loaded = users_meta(install->users), meta = install->meta;
+    return loaded.users > meta.users || loaded.answers_next > meta.answers_next ||
+           loaded.keys_next > meta.keys_next || loaded.next_id > meta.next_id;
+}
+
 int install_chunk(struct replica *replica, raft_node_id from,
                   const struct peer_snapshot_chunk *chunk)
 {
@@ -146,6 +154,8 @@ int install_chunk(struct replica *replica, raft_node_id from,
     int result = packed_load_users(install->users, chunk->users);
     if (result == 0)
         result = packed_load_answers(install->users, chunk->answers);
+    if (result == 0 && outgrows(install))
+        result = -EBADMSG;
     if (result == 0 && chunk->last)
         result = users_load_done(install->users, &install->meta);
     if (result != 0) {

@@ -118,8 +118,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return -EBADMSG;
     switch (note.kind) {
     case PEER_STANDING:
-        admit_heard(replica, from, &note.standing);
-        return 0;
+        return admit_heard(replica, from, &note.standing);
     case PEER_FORWARD:
         return writes_forwarded(replica, from, &note.forward);
     case PEER_FORWARD_REFUSED:
@@ -213,7 +212,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
         return 0; /* a leader opens its term with an entry */
     }
     replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED, .received = received});
-    return 0;
+    return replica->output.impossible ? -EBADMSG : 0;
 }
 
 int replica_receive(struct replica *replica, raft_node_id from, struct frame frame)

@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 #define ASK_AGAIN_MS     50u
-#define ASKED_AT_ONCE    64u
+#define ASKED_AT_ONCE    PEER_ENTRIES_PLEASE_MAX
 #define SCRUB_MS         100u
 #define ENTRIES_PER_TURN 64u
 

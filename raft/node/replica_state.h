@@ -297,7 +297,9 @@ void install_give_up(struct replica *replica);
 /* --- replica_admit.c -------------------------------------------------------------------------- */
 
 void admit_peer_up(struct replica *replica, raft_node_id peer);
-void admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing);
+/* -EBADMSG: it cannot be. */
+NODISCARD int admit_heard(struct replica *replica, raft_node_id from,
+                          const struct peer_standing *standing);
 void admit_look(struct replica *replica, uint64_t now_ms);
 
 /* --- replica_identity.c ----------------------------------------------------------------------- */

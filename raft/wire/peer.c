@@ -190,12 +190,67 @@ static void get_note(struct reader *in, uint16_t kind, struct peer_note *value)
     }
 }
 
+static bool is_place(uint64_t index, uint64_t term)
+{
+    return index <= RAFT_INDEX_MAX && term <= RAFT_TERM_MAX;
+}
+
+/* Whether the state is what the counts say is found out when all of it has come. */
+static bool is_offer(const struct peer_snapshot_offer *offer)
+{
+    return offer->index > 0 && offer->term > 0 && is_place(offer->index, offer->term) &&
+           offer->users < offer->next_id && offer->next_id <= USER_ID_MAX + 1 &&
+           offer->answers_first <= offer->answers_next && offer->keys_first <= offer->keys_next;
+}
+
+/* It goes on, and says what it holds. */
+static bool is_chunk(const struct peer_snapshot_chunk *chunk)
+{
+    bool goes_on =
+        chunk->next_after > chunk->after ||
+        (chunk->next_after == chunk->after && chunk->next_answers_from > chunk->answers_from);
+    return chunk->index > 0 && chunk->index <= RAFT_INDEX_MAX && chunk->last <= 1 &&
+           (chunk->last == 1 || goes_on) &&
+           chunk->users.len + chunk->answers.len <= PEER_CHUNK_BYTES_MAX;
+}
+
+static bool note_valid(const struct peer_note *note)
+{
+    switch (note->kind) {
+    case PEER_STANDING:
+        return note->standing.asks <= 1 && is_place(note->standing.last, note->standing.term) &&
+               note->standing.last_term <= note->standing.term;
+    case PEER_FORWARD:
+    case PEER_FORWARD_REFUSED:
+        return true; /* a request is judged by who decodes it; any reason may be a later version's
+                      */
+    case PEER_SNAPSHOT_PLEASE:
+        return note->snapshot_please.least <= RAFT_INDEX_MAX;
+    case PEER_SNAPSHOT_OFFER:
+        return is_offer(&note->snapshot_offer);
+    case PEER_SNAPSHOT_WANT:
+        return note->snapshot_want.index <= RAFT_INDEX_MAX;
+    case PEER_SNAPSHOT_CHUNK:
+        return is_chunk(&note->snapshot_chunk);
+    case PEER_SNAPSHOT_END:
+        return note->snapshot_end.index <= RAFT_INDEX_MAX && note->snapshot_end.installed <= 1;
+    case PEER_ENTRIES_PLEASE:
+        return note->entries_please.indexes.len % 8 == 0 &&
+               note->entries_please.indexes.len / 8 <= PEER_ENTRIES_PLEASE_MAX;
+    case PEER_ENTRY:
+        return is_place(note->entry.index, note->entry.term) && note->entry.kind >= RAFT_NOOP &&
+               note->entry.kind <= RAFT_CONFIGURATION &&
+               note->entry.payload.len <= RAFT_ENTRY_BYTES_MAX;
+    }
+    return false;
+}
+
 int peer_note_decode(struct frame frame, struct peer_note *ret_note)
 {
     struct reader in = reader_of(frame.payload);
     struct peer_note note;
     get_note(&in, frame.kind, &note);
-    if (!reader_done(&in))
+    if (!reader_done(&in) || !note_valid(&note))
         return -EBADMSG;
     *ret_note = note;
     return 0;
@@ -276,7 +331,9 @@ int peer_message_decode(struct frame frame, struct peer_message *ret_message)
     message->term.n = get_u64(&in);
     get_fields(&in, frame.kind, message);
     uint32_t entries = 0;
-    if (!in.bad && message->kind == RAFT_APPEND)
+    if (in.bad || !raft_message_valid(message))
+        return -EBADMSG;
+    if (message->kind == RAFT_APPEND)
         entries = raft_runs_entries(&message->append.entries);
     for (uint32_t i = 0; i < entries && !in.bad; i++)
         get_entry(&in, &ret_message->entry[i]);
@@ -314,7 +371,7 @@ int peer_configuration_decode(struct bytes bytes, struct raft_configuration *ret
     configuration.voters = get_nodes(&in, configuration.voter);
     configuration.outgoing = get_nodes(&in, configuration.outgoing_voter);
     configuration.learners = get_nodes(&in, configuration.learner);
-    if (!reader_done(&in))
+    if (!reader_done(&in) || !raft_configuration_valid(&configuration))
         return -EBADMSG;
     *ret_configuration = configuration;
     return 0;

@@ -139,6 +139,9 @@ struct peer_note {
     };
 };
 
+/* Indexes that one ENTRIES_PLEASE asks for. */
+#define PEER_ENTRIES_PLEASE_MAX 64u
+
 /* The packed users and the packed answers of a chunk together take at most so many bytes. */
 #define PEER_CHUNK_BYTES_MAX (256u << 10)
 /* A note but a chunk or an entry takes at most so many bytes as a frame. */
@@ -167,7 +170,8 @@ const char *peer_refusal_at_caller(enum peer_refusal reason);
 
 /* Appends the note as one frame. */
 void peer_note_frame(struct writer *out, const struct peer_note *value);
-/* -EBADMSG when it is none. Slices point into the frame. */
+/* -EBADMSG when it is none, or says what no node that follows the rules says, whatever its state.
+ * Slices point into the frame. */
 NODISCARD int peer_note_decode(struct frame frame, struct peer_note *ret_note);
 /* Whether a frame of this kind is a note, else it is a message of the core's (or nothing). */
 bool peer_is_note(uint16_t kind);
@@ -192,7 +196,8 @@ struct peer_message {
     struct peer_entry entry[RAFT_APPEND_ENTRIES_MAX]; /* of an append */
 };
 
-/* -EBADMSG when it is no message, or its entries are not those that its runs announce. */
+/* -EBADMSG when it is no message, not a valid one (raft_message_valid), or its entries are not
+ * those that its runs announce. */
 NODISCARD int peer_message_decode(struct frame frame, struct peer_message *ret_message);
 
 /* One line for people. */
@@ -201,6 +206,7 @@ void peer_message_print(struct writer *out, const struct raft_message *message);
 /* A configuration as the payload of an entry. */
 #define PEER_CONFIGURATION_BYTES_MAX 256u
 void peer_configuration_put(struct writer *out, const struct raft_configuration *configuration);
+/* -EBADMSG when it is none, or none that can be in effect. */
 NODISCARD int peer_configuration_decode(struct bytes bytes,
                                         struct raft_configuration *ret_configuration);
 
