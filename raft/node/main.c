@@ -431,6 +431,9 @@ static uint64_t unsent_bytes(void *context, raft_node_id id)
 static void put_metrics(void *context, struct writer *out)
 {
     struct node *node = context;
+    struct peers_measures refused = {.refused_frames = 0};
+    if (node->peers != NULL)
+        refused = peers_measures(node->peers);
     const struct metrics_source source = {
         .replica = node->replica,
         .node = node->config.id,
@@ -441,6 +444,8 @@ static void put_metrics(void *context, struct writer *out)
         .saves = &node->saves,
         .started_wall_ms = node->started_wall_ms,
         .dir = node->config.dir,
+        .refused_frames = refused.refused_frames,
+        .refused_greetings = refused.refused_greetings,
         .connected = connected,
         .unsent_bytes = unsent_bytes,
         .context = node,

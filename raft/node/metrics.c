@@ -170,6 +170,12 @@ static void put_peers(struct writer *out, const struct metrics_source *source)
                     peers, count, PEER_LAG);
     put_peer_family(out, "rollcall_peer_unsent_bytes", "Bytes that wait to be sent to it.", peers,
                     count, PEER_UNSENT);
+    metric_counter(out, "rollcall_peer_refused_frames_total",
+                   "Frames of members that no node sends which follows the rules.",
+                   source->refused_frames);
+    metric_counter(out, "rollcall_peer_refused_greetings_total",
+                   "Connections to the port between nodes that were refused.",
+                   source->refused_greetings);
 }
 
 /* --- log, snapshots, state, what waits -------------------------------------------------------- */

@@ -18,6 +18,8 @@ static const char *metrics_of(struct rig *rig, const struct metrics_saves *saves
         .snapshot_state = CALL_SNAPSHOT_NOT_DURABLE,
         .saves = saves,
         .started_wall_ms = 1700000000250,
+        .refused_frames = 2,
+        .refused_greetings = 7,
     };
     struct writer out = writer_of(text, sizeof(text) - 1);
     metrics_put(&out, &source);
@@ -76,6 +78,8 @@ Test(metrics, tell_what_was_done)
         {"rollcall_raft_last_index", 6},
         {"rollcall_raft_durable_index", 6},
         {"rollcall_raft_members", 1},
+        {"rollcall_peer_refused_frames_total", 2},
+        {"rollcall_peer_refused_greetings_total", 7},
         {"rollcall_commit_duration_seconds_count", 5},
         {"rollcall_apply_duration_seconds_count", 6},
         {"rollcall_users", 5},

@@ -153,6 +153,73 @@ Test(peer, says_why_it_refuses)
     cr_assert_neq(peer_refused_decode(later, &why), 0);
 }
 
+static bool is_taken(const struct peer_note *note)
+{
+    uint8_t buffer[8192];
+    struct writer out = writer_of(buffer, sizeof(buffer));
+    struct peer_note got;
+    peer_note_frame(&out, note);
+    return peer_note_decode(frame_of(&out), &got) == 0;
+}
+
+Test(peer, refuses_notes_that_no_node_sends)
+{
+    static const uint8_t indexes[8 * (PEER_ENTRIES_PLEASE_MAX + 1)];
+    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = 3, .last_term = 3}};
+    cr_assert(is_taken(&note));
+    note.standing.last_term = 4;
+    cr_assert_not(is_taken(&note), "an entry above the term");
+    note.standing.term = note.standing.last_term = UINT64_MAX;
+    cr_assert_not(is_taken(&note), "no such term");
+
+    note = (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK,
+                              .snapshot_chunk = {.index = 9, .after = 5, .next_after = 6}};
+    cr_assert(is_taken(&note));
+    note.snapshot_chunk.next_after = 5;
+    cr_assert_not(is_taken(&note), "it does not go on");
+    note.snapshot_chunk.next_after = 4;
+    cr_assert_not(is_taken(&note), "it goes back");
+
+    note = (struct peer_note){.kind = PEER_ENTRIES_PLEASE,
+                              .entries_please = {bytes_of(indexes, sizeof(indexes) - 8)}};
+    cr_assert(is_taken(&note));
+    note.entries_please.indexes.len = sizeof(indexes);
+    cr_assert_not(is_taken(&note), "too many");
+    note.entries_please.indexes.len = 9;
+    cr_assert_not(is_taken(&note), "half an index");
+
+    note = (struct peer_note){.kind = PEER_ENTRY, .entry = {.index = 1, .term = 1, .kind = 2}};
+    cr_assert(is_taken(&note));
+    note.entry.kind = 4;
+    cr_assert_not(is_taken(&note), "no kind");
+
+    note = (struct peer_note){.kind = PEER_SNAPSHOT_OFFER,
+                              .snapshot_offer = {.index = 9, .term = 1, .next_id = 3, .users = 2}};
+    cr_assert(is_taken(&note));
+    note.snapshot_offer.users = 3;
+    cr_assert_not(is_taken(&note), "more users than ids");
+    note.snapshot_offer.users = 2;
+    note.snapshot_offer.index = UINT64_MAX;
+    cr_assert_not(is_taken(&note), "no such index");
+}
+
+Test(peer, refuses_configurations_that_cannot_be_in_effect)
+{
+    static const struct raft_configuration rows[] = {
+        {.voters = 0},
+        {.voters = 1, .voter = {{0}}},
+        {.voters = 2, .voter = {{1}, {1}}},
+        {.voters = 1, .voter = {{1}}, .learners = 1, .learner = {{1}}},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        uint8_t buffer[PEER_CONFIGURATION_BYTES_MAX];
+        struct writer out = writer_of(buffer, sizeof(buffer));
+        struct raft_configuration got;
+        peer_configuration_put(&out, &rows[i]);
+        cr_assert_neq(peer_configuration_decode(writer_bytes(&out), &got), 0, "row %zu", i);
+    }
+}
+
 Test(peer, carries_configurations)
 {
     struct raft_configuration c = {.voters = 2,
