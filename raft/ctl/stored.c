@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 
 #define PATIENCE_MS 10000u
 
@@ -50,6 +51,12 @@ static void on_patience(uv_timer_t *timer)
     end(timer->data, -ENOTCONN, "Redis does not answer");
 }
 
+static void ask(void *context)
+{
+    struct stored *stored = context;
+    snapshots_load(stored->snapshots, stored->users);
+}
+
 static void on_loaded(void *context, enum snapshots_found found, const char *text)
 {
     struct stored *stored = context;
@@ -62,6 +69,15 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     case SNAPSHOTS_DAMAGED:
         end(stored, -EBADMSG, text);
+        return;
+    case SNAPSHOTS_REFUSED:
+        if (strstr(text, "LOADING") == NULL) {
+            end(stored, -ENOTCONN, text);
+            return;
+        }
+        struct store *store =
+            redis_store(stored->redis); /* it said so at once: ask until patience ends */
+        store->later(store, 100, ask, stored);
         return;
     case SNAPSHOTS_AWAY:
         end(stored, -ENOTCONN, text);

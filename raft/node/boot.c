@@ -10,10 +10,31 @@
 #include <stdio.h>
 #include <string.h>
 
-/* How long a start waits for a Redis that the log cannot do without. */
+/* How long a start waits for a Redis before other nodes are asked instead. */
 #define REDIS_WAIT_MS 10000u
 
+/* How often a Redis that refuses is asked again. */
+#define REDIS_AGAIN_MS 200u
+
+/* How often a first snapshot is tried that a restore cannot do without. */
+#define SAVE_AGAIN_MS 1000u
+
 static void start_replica(struct node *node);
+
+/* What Redis says, or does not: once, and again when it is something else. */
+static bool is_news(struct node *node, const char *text)
+{
+    if (strncmp(node->refusal, text, sizeof(node->refusal) - 1) == 0)
+        return false;
+    snprintf(node->refusal, sizeof(node->refusal), "%s", text);
+    return true;
+}
+
+static void say_waiting(struct node *node, const char *event, const char *text)
+{
+    if (is_news(node, text))
+        diag(event, "socket=%s text=\"%s\"", node->config.redis, text);
+}
 
 static void on_saved(void *context, const struct snapshots_saved *saved)
 {
@@ -22,13 +43,15 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
     metrics_saved(&node->saves, saved->durable, ms, node_wall_ms(NULL));
     if (saved->durable) {
         node->snapshot_state = CALL_SNAPSHOT_OK;
+        node->refusal[0] = '\0';
         diag("snapshot_done",
              "kind=%s index=%" PRIu64 " users=%" PRIu64 " answers=%" PRIu64 " bytes=%" PRIu64
              " ms=%" PRIu64,
              saved->full ? "full" : "incremental", saved->index, saved->users, saved->answers,
              saved->bytes, ms);
     } else {
-        if (node->snapshot_state == CALL_SNAPSHOT_OK || redis_connected(node->redis))
+        if (is_news(node, saved->text) &&
+            (node->snapshot_state == CALL_SNAPSHOT_OK || redis_connected(node->redis)))
             diag("snapshot_failed", "index=%" PRIu64 " ms=%" PRIu64 " text=\"%s\"", saved->index,
                  ms, saved->text);
         node->snapshot_state =
@@ -39,10 +62,14 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
         return;
     }
     if (node->phase != NODE_LOADING)
-        return; /* asked to stop meanwhile */
-    boot_restore_saved(node, saved->durable ? NULL : saved->text);
-    if (saved->durable)
-        start_replica(node);
+        return;            /* asked to stop meanwhile */
+    if (!saved->durable) { /* it may be set right, or come back: it was said, and is tried again */
+        node->load_asked = false;
+        node->load_ms = node_now_ms(NULL) + SAVE_AGAIN_MS;
+        return;
+    }
+    boot_restore_saved(node);
+    start_replica(node);
 }
 
 static void refuse_address(struct node *node, const char *what, const char *address, int error)
@@ -114,6 +141,12 @@ static void learn_cluster(struct node *node)
     snapshots_identify(node->snapshots, id);
 }
 
+static void load(struct node *node)
+{
+    node->load_asked = true;
+    snapshots_load(node->snapshots, node->loading);
+}
+
 static void on_loaded(void *context, enum snapshots_found found, const char *text)
 {
     struct node *node = context;
@@ -143,6 +176,11 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     case SNAPSHOTS_AWAY:
         new_state(node); /* asked again when Redis is back, see on_redis_connected */
+        return;
+    case SNAPSHOTS_REFUSED:
+        new_state(node);
+        node->load_ms = node_now_ms(NULL) + REDIS_AGAIN_MS;
+        say_waiting(node, "redis_refuses", text);
         return;
     case SNAPSHOTS_DAMAGED:
         if (!boot_restores(node) && (log_is_whole(node) || node->peers != NULL)) {
@@ -195,10 +233,8 @@ static void on_redis_connected(void *context)
     if (node->redis_was_down && node->phase == NODE_RUNNING)
         replica_store_lost(node->replica);
     node->redis_was_down = false;
-    if (node->phase == NODE_LOADING && !node->load_asked) {
-        node->load_asked = true;
-        snapshots_load(node->snapshots, node->loading);
-    }
+    if (node->phase == NODE_LOADING && !node->load_asked)
+        load(node);
 }
 
 static void on_redis_disconnected(void *context, const char *why)
@@ -214,25 +250,36 @@ static const struct redis_hooks redis_hooks = {
     .disconnected = on_redis_disconnected,
 };
 
+/* The log, or others, have what Redis has. One that reads its file still is there soon. */
+static bool can_do_without(const struct node *node, uint64_t waited_ms)
+{
+    static const char reads[] = "Redis says: LOADING";
+    if (boot_restores(node) || waited_ms < REDIS_WAIT_MS / 10 ||
+        (redis_connected(node->redis) && strncmp(node->refusal, reads, strlen(reads)) == 0))
+        return false;
+    return log_is_whole(node) || (node->peers != NULL && waited_ms >= REDIS_WAIT_MS);
+}
+
 void boot_without_redis(struct node *node)
 {
-    uint64_t waited_ms = node_now_ms(NULL) - node->started_ms;
-    if (node->load_asked || waited_ms < REDIS_WAIT_MS / 10)
+    uint64_t now_ms = node_now_ms(NULL), waited_ms = now_ms - node->started_ms;
+    if (node->load_asked)
         return;
-    bool can_do = log_is_whole(node) || (node->peers != NULL && waited_ms >= REDIS_WAIT_MS);
-    if (can_do && !boot_restores(node)) {
+    if (can_do_without(node, waited_ms)) {
         diag("redis_down", "socket=%s text=\"starting without: %s\"", node->config.redis,
              log_is_whole(node) ? "the log holds everything"
                                 : "the state is fetched from another node");
         start_replica(node);
-    } else if (waited_ms >= REDIS_WAIT_MS) {
-        char text[512];
+    } else if (!redis_connected(node->redis)) {
+        char text[256];
         snprintf(text, sizeof(text),
-                 "Redis does not answer on %s, and the log begins after entry %" PRIu64
-                 ": start Redis with the data of this node first",
-                 node->config.redis,
+                 "Redis does not answer, and the log begins after entry %" PRIu64
+                 ": the node waits until Redis is started with its data",
                  boot_restores(node) ? node->restore.meta.index : node->recovered.start.n);
-        node_refuse_start(node, text);
+        if (waited_ms >= REDIS_WAIT_MS)
+            say_waiting(node, "redis_awaited", text);
+    } else if (now_ms >= node->load_ms) {
+        load(node);
     }
 }
 

@@ -141,15 +141,9 @@ bool boot_restore_is_held(struct node *node)
     return true;
 }
 
-void boot_restore_saved(struct node *node, const char *failure)
+void boot_restore_saved(struct node *node)
 {
     struct restore *restore = &node->restore;
-    if (failure != NULL) {
-        char why[600];
-        snprintf(why, sizeof(why), "it could not be saved in Redis: %s", failure);
-        refuse(node, why);
-        return;
-    }
     users_free(node->loading);
     node->loading = restore->users;
     restore->users = NULL;

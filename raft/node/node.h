@@ -50,6 +50,8 @@ struct node {
     struct users *loading;
     struct restore restore;
     bool load_asked;
+    uint64_t load_ms;  /* when to ask again a Redis that refused */
+    char refusal[300]; /* what was said last of a Redis that is waited for, or saves nothing */
     uint64_t saving_since_ms;
     struct metrics_saves saves;
     enum call_snapshot snapshot_state;
@@ -65,7 +67,8 @@ void node_refuse_start(struct node *node, const char *text);
 
 /* --- boot.c: log, Redis and state, put together */
 NODISCARD int boot_open(struct node *node); /* Redis, and what loads from it */
-/* While Redis is away at start: go on without it if the log allows, else give up in time. */
+/* While Redis is away or refuses at start: go on without it if the log or the others allow, else
+ * wait, and say so. */
 void boot_without_redis(struct node *node);
 /* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
 void boot_look(struct node *node);
@@ -84,9 +87,9 @@ void boot_members_judge(struct node *node);
 NODISCARD int boot_restore_find(struct node *node);  /* before the log is opened, or made */
 NODISCARD int boot_restore_judge(struct node *node); /* after it */
 bool boot_restores(const struct node *node);
-/* Redis holds nothing: saves the state there; ends in boot_restore_saved (NULL: durable). */
+/* Redis holds nothing: saves the state there; ends in boot_restore_saved once it is durable. */
 void boot_restore_save(struct node *node);
-void boot_restore_saved(struct node *node, const char *failure);
+void boot_restore_saved(struct node *node);
 /* Redis holds something, it is in `loading`: true when it is this very state. */
 NODISCARD bool boot_restore_is_held(struct node *node);
 struct replica_state boot_restore_state(struct node *node);

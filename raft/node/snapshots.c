@@ -20,6 +20,7 @@ struct snapshots *snapshots_new(struct store *store, const char *cluster, uint64
         [KEY_NEW_USERS] = "new:users",
         [KEY_NEW_INDEXES] = "new:indexes",
         [KEY_NEW_ANSWERS] = "new:answers",
+        [KEY_SERVER] = "server",
     };
     struct snapshots *snapshots = calloc(1, sizeof(*snapshots));
     if (snapshots == NULL)
@@ -95,11 +96,21 @@ bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply
         return false;
     }
     if (reply->kind == STORE_ERROR) {
-        snapshots_fail(snapshots, "Redis says: %.*s", (int)reply->text.len,
-                       (const char *)reply->text.at);
+        snapshots_refuse(snapshots, reply);
         return false;
     }
     return !snapshots->failed;
+}
+
+bool snapshots_take_kind(struct snapshots *snapshots, const struct store_reply *reply,
+                         enum store_reply_kind kind)
+{
+    if (!snapshots_take(snapshots, reply))
+        return false;
+    if (reply->kind == kind)
+        return true;
+    snapshots_refuse(snapshots, reply);
+    return false;
 }
 
 void snapshots_ask_meta(struct snapshots *snapshots, store_on_reply *on_reply)

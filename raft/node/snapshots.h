@@ -8,6 +8,7 @@
  *     answers  hash   sequence / 64 → lines "SEQUENCE REQUEST-ID INDEX created ID ETAG", see
  *                     users/command.h for the other answers; and "k" sequence / 64 → lines of those
  *                     under an Idempotency-Key, "SEQUENCE KEY FINGERPRINT TIME-MS INDEX created …"
+ *     server   hash   run_id
  *     meta     hash   format cluster node index term configuration users next_id changed time_ms
  *                     answers_first answers_next keys_first keys_next digest
  *                     cluster_id checksum
@@ -15,12 +16,22 @@
  * The configuration is "1,2,3", the voters; then "/1,2" while joint, the outgoing ones; then "+4",
  * the learners.
  *
- * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. The first
- * snapshot is complete: written beside the old one under "new:…" and renamed over it. Later ones
- * write the difference of two versions, if meta says that the older is what Redis holds: it is
- * asked each time, and an emptied or older Redis gets a complete one. A difference never hides what
- * was changed by hand: the digest in meta is that of the state in memory, not of what Redis holds,
- * and a load compares them.
+ * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. EXEC goes on
+ * after a command that fails, so all that it builds upon is watched, and counted (HLEN) before
+ * MULTI: where a count differs no meta is written. Should EXEC fail in part all the same, meta is
+ * removed at once.
+ *
+ * The first snapshot is complete: written beside the old one under "new:…" and renamed over it.
+ * Later ones write the difference of two versions, if meta and the counts say that the older is
+ * what Redis holds: it is asked each time, and an emptied or older Redis gets a complete one. A
+ * difference never hides what was changed by hand: the digest in meta is that of the state in
+ * memory, not of what Redis holds, and a load compares them.
+ *
+ * The first after a start of Redis is complete, too. An append-only file that was cut inside of a
+ * transaction is truncated by Redis after the last whole command, and not before its MULTI: what is
+ * appended later joins the torn half, and one EXEC makes both true at the next start. A complete
+ * snapshot takes the place of all that came before it, of that half, too. `server` holds the run_id
+ * of the Redis process that the last complete one was given to.
  *
  * A snapshot counts only when Redis has it on disk, which is asked each time: at once with
  * `appendonly yes`, `appendfsync always` and `no-appendfsync-on-rewrite no`, before and after it
@@ -54,6 +65,8 @@ enum snapshots_found {
     SNAPSHOTS_NONE,    /* Redis has no snapshot of this node; the state is untouched */
     SNAPSHOTS_LOADED,  /* the state is what it held */
     SNAPSHOTS_DAMAGED, /* there is one that cannot be used, `text` says why; the state is spoilt */
+    SNAPSHOTS_REFUSED, /* Redis answered, but no data: `text` says what, and what to do. Nothing is
+                        * known of the snapshot; the state is spoilt; load may be tried again */
     SNAPSHOTS_AWAY,    /* the connection ended; the state is spoilt; load may be tried again */
 };
 

@@ -100,7 +100,6 @@ void snapshots_ask_settings(struct snapshots *snapshots, void (*then)(struct sna
 }
 
 /* --- is it on disk? --------------------------------------------------------------------------- */
-/* --- is it on disk? --------------------------------------------------------------------------- */
 
 static void ask_persistence(struct snapshots *snapshots, store_on_reply *on_reply)
 {

@@ -4,9 +4,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-/* How often a server that is still loading is asked again. */
-#define LOADING_MS 100u
-
 static void load_pump(struct snapshots *snapshots);
 
 /* A field that nobody reads was put there by somebody. */
@@ -29,7 +26,9 @@ static void end_load(struct snapshots *snapshots)
         snapshots_fail(snapshots, "what %s holds is not what %s says: its digest or counts differ",
                        snapshots->key[KEY_USERS], snapshots->key[KEY_META]);
     if (snapshots->failed)
-        found = snapshots->away ? SNAPSHOTS_AWAY : SNAPSHOTS_DAMAGED;
+        found = snapshots->away      ? SNAPSHOTS_AWAY
+                : snapshots->refused ? SNAPSHOTS_REFUSED
+                                     : SNAPSHOTS_DAMAGED;
     snapshots->phase = SNAPSHOTS_IDLE;
     if (found == SNAPSHOTS_LOADED) {
         snapshots->base = users_pin(load->users);
@@ -78,7 +77,7 @@ static void on_users(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     struct snapshots_load *load = &snapshots->load;
-    if (snapshots_take(snapshots, reply) && reply->kind == STORE_LIST) {
+    if (snapshots_take_kind(snapshots, reply, STORE_LIST)) {
         for (size_t i = 0; i < reply->count && i < USERS_PAGE; i++) {
             struct store_reply text = store_reply_at(reply, i);
             load_user(snapshots, load->users_page * USERS_PAGE + i, &text);
@@ -166,8 +165,8 @@ static void load_pump(struct snapshots *snapshots)
 static void take_size(struct snapshots *snapshots, const struct store_reply *reply,
                       uint64_t *ret_size)
 {
-    if (snapshots_take(snapshots, reply))
-        *ret_size = reply->kind == STORE_INTEGER ? (uint64_t)reply->integer : UINT64_MAX;
+    if (snapshots_take_kind(snapshots, reply, STORE_INTEGER))
+        *ret_size = (uint64_t)reply->integer;
 }
 
 static void on_users_size(void *context, const struct store_reply *reply)
@@ -268,25 +267,11 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
            meta_digest(snapshots, hash, &meta->digest);
 }
 
-static void ask_meta(void *context);
-
-/* A server that has just started says so until it has read its own file. */
-static bool is_loading(const struct store_reply *reply)
-{
-    return reply != NULL && reply->kind == STORE_ERROR && reply->text.len >= 7 &&
-           memcmp(reply->text.at, "LOADING", 7) == 0;
-}
-
 static void on_meta(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
-    if (is_loading(reply)) {
-        snapshots->open--;
-        snapshots->store->later(snapshots->store, LOADING_MS, ask_meta, snapshots);
-        return;
-    }
-    bool here = snapshots_take(snapshots, reply);
-    if (here && reply->kind == STORE_LIST && reply->count == 0) {
+    bool here = snapshots_take_kind(snapshots, reply, STORE_LIST);
+    if (here && reply->count == 0) {
         snapshots->phase = SNAPSHOTS_IDLE;
         snapshots->hooks->loaded(snapshots->context, SNAPSHOTS_NONE, "");
         return;
@@ -306,18 +291,13 @@ static void on_meta(void *context, const struct store_reply *reply)
     snapshots_ask_size(snapshots, KEY_ANSWERS, on_answers_size);
 }
 
-static void ask_meta(void *context)
-{
-    snapshots_ask_meta(context, on_meta);
-}
-
 void snapshots_load(struct snapshots *snapshots, struct users *users)
 {
     assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
     snapshots->phase = SNAPSHOTS_READING;
-    snapshots->failed = snapshots->away = false;
+    snapshots->failed = snapshots->away = snapshots->refused = false;
     snapshots->load = (struct snapshots_load){.users = users};
-    ask_meta(snapshots);
+    snapshots_ask_meta(snapshots, on_meta);
 }
 
 struct raft_cluster_id snapshots_loaded_cluster_id(const struct snapshots *snapshots)

@@ -15,8 +15,8 @@ static bool take(struct snapshots *snapshots, const struct store_reply *reply)
     struct snapshots_look *look = &snapshots->look;
     assert(look->open > 0);
     look->open--;
-    if (reply == NULL || reply->kind == STORE_ERROR || snapshots->phase != SNAPSHOTS_IDLE ||
-        !snapshots->base_durable)
+    bool is_error = reply != NULL && reply->kind == STORE_ERROR && !snapshots_is_wrong_type(reply);
+    if (reply == NULL || is_error || snapshots->phase != SNAPSHOTS_IDLE || !snapshots->base_durable)
         look->bad = true; /* a save has begun meanwhile, and looks for itself */
     return !look->bad;
 }

@@ -53,8 +53,7 @@ static void judge_exec(struct snapshots *snapshots, const struct store_reply *re
     for (size_t i = 0; !snapshots->failed && i < reply->count; i++) {
         struct store_reply one = store_reply_at(reply, i);
         if (one.kind == STORE_ERROR)
-            snapshots_fail(snapshots, "Redis says: %.*s", (int)one.text.len,
-                           (const char *)one.text.at);
+            snapshots_refuse(snapshots, &one);
     }
     judge_size(snapshots, KEY_USERS, size_in(reply, 3), meta.users);
     judge_size(snapshots, KEY_INDEXES, size_in(reply, 2), snapshots->save.index_pages);
@@ -67,16 +66,34 @@ static void judge_exec(struct snapshots *snapshots, const struct store_reply *re
     snapshots->base_indexes = snapshots->save.index_pages;
 }
 
+static void on_invalid(void *context, const struct store_reply *reply)
+{
+    (void)snapshots_take(context, reply);
+    snapshots_end_save(context);
+}
+
+/* Meta says what is not there, and a process that starts now would believe it. */
+static void invalidate(struct snapshots *snapshots)
+{
+    struct bytes words[] = {bytes_of_text("UNLINK"), snapshots_key(snapshots, KEY_META)};
+    users_unpin(snapshots->base); /* Redis does not hold it any more: the next is complete */
+    snapshots->base = NULL;
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_invalid);
+}
+
 static void on_exec(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
-    if (snapshots_take(snapshots, reply))
+    bool here = snapshots_take(snapshots, reply);
+    if (here)
         judge_exec(snapshots, reply);
     assert(snapshots->open == 0);
-    if (snapshots->failed)
-        snapshots_end_save(snapshots);
-    else
+    if (!snapshots->failed)
         snapshots_confirm(snapshots);
+    else if (here && reply->kind == STORE_LIST)
+        invalidate(snapshots);
+    else
+        snapshots_end_save(snapshots);
 }
 
 static void on_written(void *context, const struct store_reply *reply)
@@ -147,6 +164,14 @@ static void write_meta(struct snapshots *snapshots)
     send_words(snapshots, ARRAY_LEN(words), words);
 }
 
+/* To whom it is given: a difference upon it is fit for the same process only. */
+static void write_server(struct snapshots *snapshots)
+{
+    struct bytes words[] = {bytes_of_text("HSET"), snapshots_key(snapshots, KEY_SERVER),
+                            bytes_of_text("run_id"), bytes_of_text(snapshots->save.run_id)};
+    send_words(snapshots, ARRAY_LEN(words), words);
+}
+
 static void execute(struct snapshots *snapshots)
 {
     struct snapshots_save *save = &snapshots->save;
@@ -158,6 +183,7 @@ static void execute(struct snapshots *snapshots)
         rename_new(snapshots, KEY_NEW_INDEXES, KEY_INDEXES, save->any_user);
         rename_new(snapshots, KEY_NEW_ANSWERS, KEY_ANSWERS, save->any_answer);
         send_two(snapshots, "UNLINK", KEY_META);
+        write_server(snapshots);
     }
     write_meta(snapshots);
     send_two(snapshots, "HLEN", KEY_USERS);
@@ -281,12 +307,65 @@ static void abandon(struct snapshots *snapshots)
     snapshots_send(snapshots, 1, &unwatch, on_abandoned);
 }
 
+/* --- is what was written there? --------------------------------------------------------------- */
+
+static void on_watched(void *context, const struct store_reply *reply)
+{
+    (void)snapshots_take(context, reply);
+}
+
+static void take_size(struct snapshots *snapshots, const struct store_reply *reply,
+                      enum snapshots_key key, uint64_t wanted)
+{
+    if (snapshots_take_kind(snapshots, reply, STORE_INTEGER))
+        judge_size(snapshots, key, (uint64_t)reply->integer, wanted);
+}
+
+static void on_new_users(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, KEY_NEW_USERS, snapshots->save.meta.users);
+}
+
+static void on_new_indexes(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, KEY_NEW_INDEXES, snapshots->save.index_pages);
+}
+
+static void on_new_answers(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_size(snapshots, reply, KEY_NEW_ANSWERS, snapshots_answers_pages(snapshots->save.meta));
+    if (snapshots->failed)
+        abandon(snapshots);
+    else
+        execute(snapshots);
+}
+
+/*
+ * FLUSHALL touches a watched key only if it is there, and meta need not be: what was written is
+ * watched from when it is all there on, and counted after that, so that EXEC does nothing if any of
+ * it is gone.
+ */
+static void count_new(struct snapshots *snapshots)
+{
+    struct bytes watch[] = {bytes_of_text("WATCH"), snapshots_key(snapshots, KEY_NEW_USERS),
+                            snapshots_key(snapshots, KEY_NEW_INDEXES),
+                            snapshots_key(snapshots, KEY_NEW_ANSWERS)};
+    snapshots->save.executed = true; /* nothing more is written before it */
+    snapshots_send(snapshots, ARRAY_LEN(watch), watch, on_watched);
+    snapshots_ask_size(snapshots, KEY_NEW_USERS, on_new_users);
+    snapshots_ask_size(snapshots, KEY_NEW_INDEXES, on_new_indexes);
+    snapshots_ask_size(snapshots, KEY_NEW_ANSWERS, on_new_answers);
+}
+
 /* Called when a reply came: writes on while the window has room; ends a lost save. */
 static void save_pump(struct snapshots *snapshots)
 {
     struct snapshots_save *save = &snapshots->save;
     if (save->executed)
-        return; /* on_exec ends it */
+        return; /* on_exec ends it, or on_new_answers */
     if (snapshots->failed) {
         if (snapshots->open > 0)
             return;
@@ -296,8 +375,10 @@ static void save_pump(struct snapshots *snapshots)
     for (uint32_t i = 0; i < SNAPSHOTS_STEP_PAGES && snapshots->open < SNAPSHOTS_WINDOW; i++) {
         if (!write_page(snapshots)) {
             /* A complete one is written outside the transaction: all of it must have arrived. */
-            if (!save->full || snapshots->open == 0)
+            if (!save->full)
                 execute(snapshots);
+            else if (snapshots->open == 0)
+                count_new(snapshots);
             return;
         }
         if (snapshots->failed)
@@ -336,7 +417,13 @@ static void on_held(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     char found[96];
-    if (!snapshots_take(snapshots, reply))
+    if (snapshots_is_wrong_type(reply)) { /* somebody put something else there */
+        snapshots->open--;
+        snapshots->save.full = true;
+        snapshots_lose(snapshots, "%s is no hash any more", snapshots->key[KEY_META]);
+        return;
+    }
+    if (!snapshots_take_kind(snapshots, reply, STORE_LIST))
         return;
     snapshots->save.full = !snapshots_meta_is_of(reply, snapshots->base);
     if (snapshots_meta_is_whole(reply) && !snapshots_meta_is_ours(snapshots, reply)) {
@@ -350,10 +437,96 @@ static void on_held(void *context, const struct store_reply *reply)
     }
 }
 
-/* From here on EXEC does nothing when somebody else writes meta, or empties Redis. */
-static void on_watched(void *context, const struct store_reply *reply)
+/* What a difference would build upon: where it is not all there, a complete one is written. */
+static void take_held(struct snapshots *snapshots, const struct store_reply *reply,
+                      enum snapshots_key key, uint64_t wanted)
 {
-    (void)snapshots_take(context, reply);
+    bool wrong = snapshots_is_wrong_type(reply);
+    if (wrong)
+        snapshots->open--;
+    else if (!snapshots_take_kind(snapshots, reply, STORE_INTEGER))
+        return;
+    if (snapshots->save.full || (!wrong && (uint64_t)reply->integer == wanted))
+        return;
+    snapshots->save.full = true;
+    snapshots_lose(snapshots, "%s is not what was saved last", snapshots->key[key]);
+}
+
+static struct users_meta base_meta(const struct snapshots *snapshots)
+{
+    return snapshots->base != NULL ? users_view_meta(snapshots->base) : (struct users_meta){0};
+}
+
+static void on_held_users(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_held(snapshots, reply, KEY_USERS, base_meta(snapshots).users);
+}
+
+static void on_held_indexes(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_held(snapshots, reply, KEY_INDEXES, snapshots->base_indexes);
+}
+
+static void on_held_answers(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    take_held(snapshots, reply, KEY_ANSWERS, snapshots_answers_pages(base_meta(snapshots)));
+}
+
+/* "run_id:" and what it is. One that does not say is another each time. */
+static void on_server(void *context, const struct store_reply *reply)
+{
+    static const char name[] = "run_id:";
+    struct snapshots *snapshots = context;
+    char *run_id = snapshots->save.run_id;
+    if (reply != NULL && reply->kind == STORE_ERROR) {
+        snapshots->open--;
+        return;
+    }
+    if (!snapshots_take_kind(snapshots, reply, STORE_TEXT))
+        return;
+    const uint8_t *at = memmem(reply->text.at, reply->text.len, name, strlen(name));
+    const uint8_t *end = reply->text.at + reply->text.len;
+    size_t len = 0;
+    for (at = at != NULL ? at + strlen(name) : end; at<end && * at> ' '; at++) {
+        if (len + 1 < SNAPSHOTS_RUN_ID_BYTES)
+            run_id[len++] = (char)*at;
+    }
+    run_id[len] = '\0';
+}
+
+static void on_given_to(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    const char *run_id = snapshots->save.run_id;
+    if (snapshots_is_wrong_type(reply)) {
+        snapshots->open--;
+        snapshots->save.full = true;
+    } else if (snapshots_take(snapshots, reply)) {
+        snapshots->save.full |= run_id[0] == '\0' || reply->kind != STORE_TEXT ||
+                                !bytes_equal(reply->text, bytes_of_text(run_id));
+    }
+}
+
+/* From here on EXEC does nothing when somebody else writes what it builds upon. */
+static void ask_held(struct snapshots *snapshots)
+{
+    struct bytes watch[] = {bytes_of_text("WATCH"), snapshots_key(snapshots, KEY_META),
+                            snapshots_key(snapshots, KEY_USERS),
+                            snapshots_key(snapshots, KEY_INDEXES),
+                            snapshots_key(snapshots, KEY_ANSWERS)};
+    struct bytes server[] = {bytes_of_text("INFO"), bytes_of_text("server")};
+    struct bytes given[] = {bytes_of_text("HGET"), snapshots_key(snapshots, KEY_SERVER),
+                            bytes_of_text("run_id")};
+    snapshots_send(snapshots, ARRAY_LEN(watch), watch, on_watched);
+    snapshots_ask_meta(snapshots, on_held);
+    snapshots_ask_size(snapshots, KEY_USERS, on_held_users);
+    snapshots_ask_size(snapshots, KEY_INDEXES, on_held_indexes);
+    snapshots_ask_size(snapshots, KEY_ANSWERS, on_held_answers);
+    snapshots_send(snapshots, ARRAY_LEN(server), server, on_server);
+    snapshots_send(snapshots, ARRAY_LEN(given), given, on_given_to);
 }
 
 void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
@@ -361,7 +534,7 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, r
 {
     assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
     snapshots->phase = SNAPSHOTS_ASKING;
-    snapshots->failed = snapshots->away = false;
+    snapshots->failed = snapshots->away = snapshots->refused = false;
     memset(&snapshots->save, 0, sizeof(snapshots->save));
     snapshots->save.meta = users_view_meta(take_view);
     snapshots->save.term = term;
@@ -370,8 +543,6 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, r
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;
 
-    struct bytes watch[] = {bytes_of_text("WATCH"), snapshots_key(snapshots, KEY_META)};
-    snapshots_send(snapshots, ARRAY_LEN(watch), watch, on_watched);
-    snapshots_ask_meta(snapshots, on_held);
+    ask_held(snapshots);
     snapshots_ask_settings(snapshots, on_asked);
 }

@@ -16,6 +16,9 @@
 #define SNAPSHOTS_TEXT_BYTES 512u
 #define SNAPSHOTS_KEY_BYTES  128u
 
+/* 40 hexadecimal digits and a NUL. */
+#define SNAPSHOTS_RUN_ID_BYTES 48u
+
 /* One page of users as JSON, or of answers as lines; and its field names. */
 #define SNAPSHOTS_SCRATCH_BYTES (USERS_PAGE * (USER_JSON_BYTES_MAX + 256u))
 
@@ -27,8 +30,9 @@ enum snapshots_key {
     KEY_NEW_USERS,
     KEY_NEW_INDEXES,
     KEY_NEW_ANSWERS,
+    KEY_SERVER,
 };
-#define SNAPSHOTS_KEYS 7u
+#define SNAPSHOTS_KEYS 8u
 
 enum snapshots_phase {
     SNAPSHOTS_IDLE,
@@ -52,7 +56,8 @@ struct snapshots_save {
     raft_term term;
     struct raft_configuration configuration;
     bool full;
-    bool began_always; /* append_always, before it was written */
+    char run_id[SNAPSHOTS_RUN_ID_BYTES]; /* of the Redis that is asked; "": it does not say */
+    bool began_always;                   /* append_always, before it was written */
     struct snapshots_settings settings;
     void (*then)(struct snapshots *snapshots); /* when they are known */
     uint64_t next_page;                        /* of users, then of answers */
@@ -110,6 +115,7 @@ struct snapshots {
     uint32_t open; /* commands whose reply is to come */
     bool failed;   /* this save or load is lost; it ends when nothing is open */
     bool away;     /* because the connection ended */
+    bool refused;  /* because Redis answered an error, or something else than data */
     char text[SNAPSHOTS_TEXT_BYTES];
     struct snapshots_save save;
     struct snapshots_load load;
@@ -128,6 +134,14 @@ void snapshots_send(struct snapshots *snapshots, size_t count, const struct byte
                     store_on_reply *on_reply);
 /* Marks this save or load as lost, with the first reason. */
 void snapshots_fail(struct snapshots *snapshots, const char *format, ...) PRINTF_LIKE(2, 3);
+/* The same where the reply is an error, or not of the kind that the command has: nothing was read.
+ * The reason says what Redis answered and what to do. */
+void snapshots_refuse(struct snapshots *snapshots, const struct store_reply *reply);
+/* A reply to one of our keys that holds something else than a hash. */
+bool snapshots_is_wrong_type(const struct store_reply *reply);
+/* Takes a reply of this kind; false, and the save or load is lost, where it is another. */
+bool snapshots_take_kind(struct snapshots *snapshots, const struct store_reply *reply,
+                         enum store_reply_kind kind);
 /*
  * At the head of each reply's callback: counts it, and judges it. False when there is nothing to
  * look at: no reply, or an error, which fails the save or load.

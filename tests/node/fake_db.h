@@ -7,7 +7,7 @@
 
 #include "raft/base/bytes.h"
 
-#define FAKE_KEYS 32
+#define FAKE_KEYS 64
 
 struct fake_text {
     uint8_t *at;

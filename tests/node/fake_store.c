@@ -1,59 +1,11 @@
 #include "tests/node/fake_store.h"
 
+#include "tests/node/fake_reply.h"
+
 #include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* A reply that owns what it points to. */
-struct fake_reply {
-    struct store_reply reply;
-    struct fake_text text;
-    struct fake_reply *element;
-};
-
-static void element_at(const void *elements, size_t i, struct store_reply *ret_reply)
-{
-    *ret_reply = ((const struct fake_reply *)elements)[i].reply;
-}
-
-static struct fake_reply text_reply(enum store_reply_kind kind, struct bytes text)
-{
-    struct fake_reply reply = {.reply = {.kind = kind}, .text = fake_text_of(text)};
-    reply.reply.text = fake_text_bytes(&reply.text);
-    return reply;
-}
-
-static struct fake_reply status_reply(const char *text)
-{
-    return text_reply(STORE_TEXT, bytes_of_text(text));
-}
-
-static struct fake_reply error_reply(const char *text)
-{
-    return text_reply(STORE_ERROR, bytes_of_text(text));
-}
-
-static struct fake_reply integer_reply(int64_t integer)
-{
-    return (struct fake_reply){.reply = {.kind = STORE_INTEGER, .integer = integer}};
-}
-
-static struct fake_reply list_reply(size_t count)
-{
-    struct fake_reply reply = {.element = calloc(count + 1, sizeof(*reply.element))};
-    reply.reply = (struct store_reply){
-        .kind = STORE_LIST, .count = count, .elements = reply.element, .at = element_at};
-    return reply;
-}
-
-static void free_reply(struct fake_reply *reply)
-{
-    for (size_t i = 0; reply->element != NULL && i < reply->reply.count; i++)
-        free_reply(&reply->element[i]);
-    free(reply->element);
-    free(reply->text.at);
-}
 
 static void free_command(struct fake_command *command)
 {
@@ -78,7 +30,8 @@ static bool is(const struct fake_command *command, const char *name)
 
 static void file_is_now(struct fake_store *store)
 {
-    fake_db_copy(&store->file, &store->db);
+    if (!store->parted)
+        fake_db_copy(&store->file, &store->db);
 }
 
 static struct fake_reply run_waitaof(struct fake_store *store)
@@ -129,14 +82,15 @@ static struct fake_reply run_bgsave(struct fake_store *store)
 
 static struct fake_reply run_info(struct fake_store *store)
 {
-    char text[256];
+    char text[512];
     dump_goes_on(store);
     snprintf(text, sizeof(text),
              "# Memory\r\nmaxmemory:0\r\nmaxmemory_policy:%s\r\nallocator:none\r\n"
              "# Persistence\r\nloading:0\r\nrdb_bgsave_in_progress:%d\r\n"
-             "rdb_last_bgsave_status:%s\r\naof_enabled:%d\r\n",
+             "rdb_last_bgsave_status:%s\r\naof_enabled:%d\r\n"
+             "# Server\r\nredis_version:7.0.15\r\nrun_id:%040x\r\ntcp_port:0\r\n",
              store->policy, store->dumping, store->dump_failed ? "err" : "ok",
-             store->append != FAKE_APPEND_NO);
+             store->append != FAKE_APPEND_NO, store->life);
     return status_reply(text);
 }
 
@@ -147,7 +101,7 @@ static struct fake_reply run_config(struct fake_store *store, const struct fake_
         {"appenddirname", "appendonlydir"},
         {"appendfsync", fsync[store->append]},
         {"appendonly", store->append != FAKE_APPEND_NO ? "yes" : "no"},
-        {"no-appendfsync-on-rewrite", "no"},
+        {"no-appendfsync-on-rewrite", store->no_sync_on_rewrite ? "yes" : "no"},
         {"save", store->save},
     };
     struct fake_reply reply = list_reply(2 * ARRAY_LEN(setting));
@@ -169,17 +123,17 @@ static struct fake_reply run_config(struct fake_store *store, const struct fake_
 
 /* --- hashes ----------------------------------------------------------------------------------- */
 
-static struct fake_reply run_get(struct fake_store *store, struct bytes key, struct bytes field)
+static struct fake_reply run_get(struct fake_db *db, struct bytes key, struct bytes field)
 {
     struct bytes value;
-    if (!fake_db_get(&store->db, key, field, &value))
+    if (!fake_db_get(db, key, field, &value))
         return (struct fake_reply){.reply = {.kind = STORE_NIL}};
     return text_reply(STORE_TEXT, value);
 }
 
-static struct fake_reply run_getall(struct fake_store *store, struct bytes key)
+static struct fake_reply run_getall(struct fake_db *db, struct bytes key)
 {
-    struct fake_hash *hash = fake_db_find(&store->db, key);
+    struct fake_hash *hash = fake_db_find(db, key);
     struct fake_reply reply = list_reply(hash != NULL ? 2 * hash->count : 0);
     for (size_t i = 0, at = 0; hash != NULL && i < hash->used; i++) {
         if (hash->field[i].name.at == NULL)
@@ -191,19 +145,18 @@ static struct fake_reply run_getall(struct fake_store *store, struct bytes key)
 }
 
 /* What a transaction may hold: everything on keys. */
-static struct fake_reply run_on_keys(struct fake_store *store, const struct fake_command *command)
+static struct fake_reply run_on_db(struct fake_db *db, const struct fake_command *command)
 {
     struct bytes key = command->count > 1 ? argument(command, 1) : bytes_of(NULL, 0);
-    struct fake_db *db = &store->db;
     int64_t done = 0;
     if (is(command, "HGETALL"))
-        return run_getall(store, key);
+        return run_getall(db, key);
     if (is(command, "HGET"))
-        return run_get(store, key, argument(command, 2));
+        return run_get(db, key, argument(command, 2));
     if (is(command, "HMGET")) {
         struct fake_reply reply = list_reply(command->count - 2);
         for (size_t i = 2; i < command->count; i++)
-            reply.element[i - 2] = run_get(store, key, argument(command, i));
+            reply.element[i - 2] = run_get(db, key, argument(command, i));
         return reply;
     }
     if (is(command, "HLEN")) {
@@ -219,6 +172,8 @@ static struct fake_reply run_on_keys(struct fake_store *store, const struct fake
     } else if (is(command, "UNLINK")) {
         for (size_t i = 1; i < command->count; i++)
             done += fake_db_unlink(db, argument(command, i));
+    } else if (is(command, "FLUSHALL")) {
+        fake_db_clear(db);
     } else if (is(command, "RENAME")) {
         return fake_db_rename(db, key, argument(command, 2)) ? status_reply("OK")
                                                              : error_reply("ERR no such key");
@@ -232,16 +187,104 @@ static struct fake_reply run_on_keys(struct fake_store *store, const struct fake
 
 static void forget_watched(struct fake_store *store)
 {
-    free(store->watched.at);
-    store->watched = (struct fake_text){.at = NULL};
+    for (int i = 0; i < store->watched_count; i++)
+        free(store->watched[i].at);
+    store->watched_count = 0;
     store->watch_broken = false;
 }
 
-/* Somebody else wrote this key. */
+/* Somebody wrote this key. */
 static void touch(struct fake_store *store, struct bytes key)
 {
-    if (store->watched.at != NULL && bytes_equal(fake_text_bytes(&store->watched), key))
-        store->watch_broken = true;
+    for (int i = 0; i < store->watched_count; i++)
+        store->watch_broken |= bytes_equal(fake_text_bytes(&store->watched[i]), key);
+}
+
+static bool writes(const struct fake_command *command)
+{
+    return is(command, "HSET") || is(command, "HDEL") || is(command, "UNLINK") ||
+           is(command, "RENAME") || is(command, "FLUSHALL");
+}
+
+/* --- the append-only file --------------------------------------------------------------------- */
+
+static void push_tail(struct fake_store *store, const struct fake_command *command)
+{
+    struct fake_command copy = {.count = command->count};
+    copy.argument = calloc(command->count, sizeof(*copy.argument));
+    for (size_t i = 0; i < command->count; i++)
+        copy.argument[i] = fake_text_of(argument(command, i));
+    size_t size = ((size_t)store->tail_count + 1) * sizeof(copy);
+    store->tail = realloc(store->tail, size);
+    assert(copy.argument != NULL && store->tail != NULL);
+    store->tail[store->tail_count++] = copy;
+}
+
+static void forget_tail(struct fake_store *store)
+{
+    for (int i = 0; i < store->tail_count; i++)
+        free_command(&store->tail[i]);
+    free(store->tail);
+    store->tail = NULL;
+    store->tail_count = 0;
+    store->torn = false;
+}
+
+/* What was appended to a file that is not what the server holds. */
+static void append(struct fake_store *store, const struct fake_command *command)
+{
+    if (store->torn) {
+        push_tail(store, command);
+    } else if (store->parted) {
+        struct fake_reply reply = run_on_db(&store->file, command);
+        free_reply(&reply);
+    }
+}
+
+/* EXEC was appended: the open transaction, and all that joined it, will be executed. */
+static void append_exec(struct fake_store *store)
+{
+    for (int i = 0; store->torn && i < store->tail_count; i++) {
+        struct fake_reply reply = run_on_db(&store->file, &store->tail[i]);
+        free_reply(&reply);
+    }
+    forget_tail(store);
+}
+
+/* It starts, and reads its file. What is open at its end, and ends with a whole command, goes. */
+static void read_file(struct fake_store *store)
+{
+    if (store->append != FAKE_APPEND_ALWAYS || store->parted)
+        fake_db_copy(&store->db, &store->file);
+    forget_tail(store);
+    store->parted = false;
+    store->life++;
+}
+
+static void lose_power_in_exec(struct fake_store *store)
+{
+    if (!store->parted)
+        fake_db_copy(&store->file, &store->db);
+    fake_db_copy(&store->db, &store->file);
+    for (int i = 0; i < store->queued && i < store->tear - 1; i++) {
+        if (writes(&store->transaction[i]))
+            push_tail(store, &store->transaction[i]);
+    }
+    store->tear = 0;
+    store->torn = store->parted = true;
+    store->life++;
+    fake_store_lose(store);
+}
+
+static struct fake_reply run_on_keys(struct fake_store *store, const struct fake_command *command)
+{
+    struct fake_reply reply = run_on_db(&store->db, command);
+    if (writes(command)) {
+        if (command->count > 1)
+            touch(store, argument(command, 1));
+        append(store, command);
+    }
+    return reply;
 }
 
 static void forget_transaction(struct fake_store *store)
@@ -266,6 +309,7 @@ static struct fake_reply run_exec(struct fake_store *store)
         reply = list_reply((size_t)store->queued);
         for (int i = 0; i < store->queued; i++)
             reply.element[i] = run_on_keys(store, &store->transaction[i]);
+        append_exec(store);
     }
     forget_transaction(store);
     return reply;
@@ -273,8 +317,8 @@ static struct fake_reply run_exec(struct fake_store *store)
 
 static void watch(struct fake_store *store, struct bytes key)
 {
-    assert(store->watched.at == NULL); /* one is all that snapshots need */
-    store->watched = fake_text_of(key);
+    assert(store->watched_count < FAKE_WATCHED);
+    store->watched[store->watched_count++] = fake_text_of(key);
 }
 
 static struct fake_reply run(struct fake_store *store, struct fake_command *command)
@@ -300,7 +344,8 @@ static struct fake_reply run(struct fake_store *store, struct fake_command *comm
     if (is(command, "MULTI"))
         store->multi = true;
     else if (is(command, "WATCH"))
-        watch(store, argument(command, 1));
+        for (size_t i = 1; i < command->count; i++)
+            watch(store, argument(command, i));
     else if (is(command, "UNWATCH"))
         forget_watched(store);
     else if (is(command, "CONFIG"))
@@ -401,9 +446,18 @@ bool fake_store_step(struct fake_store *store)
     }
     struct fake_command command = next_command(store);
     struct fake_reply reply;
-    if (store->commands == store->error_at) {
+    bool executes = is(&command, "EXEC") && store->multi && !store->multi_broken &&
+                    !store->watch_broken && store->append == FAKE_APPEND_ALWAYS;
+    if (store->tear > 0 && executes) {
+        store->connected = false;
+        free_command(&command);
+        command.on_reply(command.context, NULL); /* in the order of commands */
+        lose_power_in_exec(store);
+        return true;
+    }
+    if (store->refuses != NULL || store->commands == store->error_at) {
         store->multi_broken = store->multi;
-        reply = error_reply(store->error);
+        reply = error_reply(store->refuses != NULL ? store->refuses : store->error);
         if (is(&command, "EXEC"))
             forget_transaction(store);
     } else {
@@ -442,6 +496,7 @@ void fake_store_done(struct fake_store *store)
 {
     store->later_call = NULL;
     fake_store_lose(store);
+    forget_tail(store);
     fake_db_clear(&store->db);
     fake_db_clear(&store->file);
     fake_db_clear(&store->child);
@@ -451,10 +506,25 @@ void fake_store_done(struct fake_store *store)
 
 void fake_store_crash(struct fake_store *store)
 {
-    if (store->append != FAKE_APPEND_ALWAYS) /* else the file is what it held */
-        fake_db_copy(&store->db, &store->file);
+    read_file(store);
     store->dumping = store->dump_failed = store->other_dump = false;
     fake_store_lose(store);
+}
+
+static void somebody_runs(struct fake_store *store, const char *name, const char *key,
+                          const char *field, const char *value)
+{
+    const char *const words[] = {name, key, field, value};
+    struct fake_text text[ARRAY_LEN(words)];
+    struct fake_command command = {.argument = text};
+    while (command.count < ARRAY_LEN(words) && words[command.count] != NULL) {
+        text[command.count] = fake_text_of(bytes_of_text(words[command.count]));
+        command.count++;
+    }
+    struct fake_reply reply = run_on_keys(store, &command);
+    free_reply(&reply);
+    for (size_t i = 0; i < command.count; i++)
+        free(text[i].at);
 }
 
 void fake_store_empty(struct fake_store *store)
@@ -463,7 +533,7 @@ void fake_store_empty(struct fake_store *store)
         if (store->db.hash[i].key.at != NULL)
             touch(store, fake_text_bytes(&store->db.hash[i].key));
     }
-    fake_db_clear(&store->db);
+    somebody_runs(store, "FLUSHALL", NULL, NULL, NULL);
 }
 
 void fake_store_restore(struct fake_store *store, const struct fake_db *past)
@@ -471,17 +541,14 @@ void fake_store_restore(struct fake_store *store, const struct fake_db *past)
     fake_store_empty(store);
     fake_db_copy(&store->db, past);
     fake_db_copy(&store->file, past);
+    forget_tail(store);
+    store->parted = false;
 }
 
 void fake_store_edit(struct fake_store *store, const char *key, const char *field,
                      const char *value)
 {
-    struct bytes k = bytes_of_text(key), f = bytes_of_text(field);
-    touch(store, k);
-    if (value != NULL)
-        fake_db_set(&store->db, k, f, bytes_of_text(value));
-    else
-        (void)fake_db_delete(&store->db, k, f);
+    somebody_runs(store, value != NULL ? "HSET" : "HDEL", key, field, value);
 }
 
 const char *fake_store_text(struct fake_store *store, const char *key, const char *field)

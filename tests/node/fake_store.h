@@ -5,6 +5,15 @@
  * It keeps what it holds apart from what it would find again after a crash: that is the append-only
  * file where there is one, else the last dump.
  *
+ * As Redis 7.0 does it:
+ *   EXEC goes on after a command that fails inside.
+ *   WATCH: whoever writes a key touches it, the watcher itself, too; FLUSHALL touches those that
+ *   are there; creating one that was not there touches it.
+ *   A file that was cut inside of a transaction (`tear`) is read up to its MULTI, but truncated
+ *   after the last whole command: what is written later joins the torn half, counts at the next
+ *   start when an EXEC came, and the torn half with it.
+ *   INFO names the process: another run_id after each start.
+ *
  * Faults count commands from `commands`, the number taken so far: the connection ends before the
  * command runs, or after it ran and before its reply; or the command is answered with an error.
  */
@@ -15,6 +24,7 @@
 #include "tests/node/fake_db.h"
 
 #define FAKE_COMMANDS 64
+#define FAKE_WATCHED  16
 
 enum fake_append { FAKE_APPEND_NO, FAKE_APPEND_EVERYSEC, FAKE_APPEND_ALWAYS };
 
@@ -39,6 +49,11 @@ struct fake_store {
     bool other_dump;           /* one that began before is under way */
     const char *save, *policy; /* `save`, `maxmemory-policy` */
     bool full;                 /* its memory is: what takes more is refused */
+    bool no_sync_on_rewrite;   /* `no-appendfsync-on-rewrite yes` */
+    const char *refuses;       /* it answers this error to everything; NULL: it does not */
+    int tear; /* it loses power while it writes the next transaction, so many commands of it
+               * written; 0: it does not */
+    uint32_t life;
 
     struct fake_db db;
     struct fake_db file;  /* append-only file or dump: what a crash leaves */
@@ -46,9 +61,16 @@ struct fake_store {
     bool dumping, dump_failed;
     uint32_t polls_left;
 
+    /* A torn transaction at the end of the append-only file, open still, and all after it. From
+     * then on `file` is written beside `db`. */
+    bool parted, torn;
+    int tail_count;
+    struct fake_command *tail;
+
     bool multi, multi_broken, watch_broken;
-    struct fake_text watched; /* a key, or none */
-    int queued;               /* commands in the transaction */
+    int watched_count;
+    struct fake_text watched[FAKE_WATCHED];
+    int queued; /* commands in the transaction */
     struct fake_command transaction[4096];
 
     int waiting; /* commands that have not run */

@@ -239,7 +239,7 @@ Test(snapshots, count_only_where_the_store_was_set_so_all_along)
             rig->store.append = to_always ? FAKE_APPEND_ALWAYS : FAKE_APPEND_EVERYSEC;
             fake_store_drain(&rig->store);
             bool durable = rig->durable;
-            must(rig->ended && (!to_always || durable == (at < 5))); /* asked by then */
+            must(rig->ended && (!to_always || durable == (at < 10))); /* asked by then */
             if (!to_always)
                 fake_store_crash(&rig->store);
             if (durable && !snapshots_rig_holds(rig, users_meta(rig->users)))

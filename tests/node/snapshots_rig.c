@@ -159,6 +159,36 @@ bool snapshots_rig_holds(struct snapshots_rig *rig, struct users_meta meta)
     return same;
 }
 
+struct other {
+    enum snapshots_found found;
+    bool ended;
+};
+
+static void on_other_loaded(void *context, enum snapshots_found found, const char *text)
+{
+    (void)text;
+    *(struct other *)context = (struct other){.found = found, .ended = true};
+}
+
+enum snapshots_found snapshots_rig_next_process(struct snapshots_rig *rig)
+{
+    static const struct snapshots_hooks other_hooks = {.loaded = on_other_loaded};
+    struct other other = {.ended = false};
+    struct fake_store *store = calloc(1, sizeof(*store));
+    fake_store_init(store);
+    fake_db_copy(&store->db, &rig->store.db);
+    struct users *users = users_new(ANSWERS_MAX);
+    struct snapshots *reader = snapshots_new(&store->store, "test", 1, &other_hooks, &other);
+    snapshots_load(reader, users);
+    fake_store_drain(store);
+    must(other.ended);
+    fake_store_done(store);
+    snapshots_free(reader);
+    users_free(users);
+    free(store);
+    return other.found;
+}
+
 void snapshots_rig_restart(struct snapshots_rig *rig)
 {
     rig->ended = false;

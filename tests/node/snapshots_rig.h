@@ -61,6 +61,10 @@ struct users *snapshots_rig_load(struct snapshots_rig *rig);
 /* Loads, and compares to what `meta` says: nothing but a state that is whole is ever loaded. */
 bool snapshots_rig_holds(struct snapshots_rig *rig, struct users_meta meta);
 
+/* What another process would find that starts in the midst of what goes on: nothing is disturbed.
+ */
+enum snapshots_found snapshots_rig_next_process(struct snapshots_rig *rig);
+
 /* A new process: nothing is known of what the store holds, but what is loaded. */
 void snapshots_rig_restart(struct snapshots_rig *rig);
 

@@ -76,6 +76,7 @@ struct machine {
     struct replica *replica;
     struct users *loading;
     bool load_asked;
+    uint64_t load_after_us; /* when to ask again a store that refused */
     uint64_t started_us;
     struct wal_recovered recovered;
 
@@ -91,9 +92,11 @@ struct machine {
 
     /* The atlas: what this node may have lost, see faults.h. */
     bool disk_damaged, store_damaged;
-    bool disk_unsound;    /* it holds rot, */
-    uint32_t rotten_life; /* since this life */
-    uint64_t damaged_at;  /* committed then: what it has to have again */
+    bool store_edited; /* somebody changed single fields: nothing less can damage a snapshot */
+    uint64_t store_refuses_until_us; /* 0: it does not refuse */
+    bool disk_unsound;               /* it holds rot, */
+    uint32_t rotten_life;            /* since this life */
+    uint64_t damaged_at;             /* committed then: what it has to have again */
     bool saved_after_damage;
     /* What it must find again. */
     uint64_t durable;     /* entries that its disk had when it died */

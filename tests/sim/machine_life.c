@@ -145,7 +145,7 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     switch (found) {
     case SNAPSHOTS_DAMAGED:
-        RULE(machine->world, machine->store_damaged, "node %u finds its snapshot damaged: %s",
+        RULE(machine->world, machine->store_edited, "node %u finds its snapshot damaged: %s",
              machine->id, text);
         new_state(machine);
         start_replica(machine);
@@ -156,6 +156,11 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     case SNAPSHOTS_AWAY:
         new_state(machine);
+        return;
+    case SNAPSHOTS_REFUSED: /* asked again a little later, as in boot.c */
+        new_state(machine);
+        machine->load_after_us = machine->world->now_us + REDIS_AGAIN_US;
+        machine_push(machine, machine->load_after_us, SIM_TURN, 0);
         return;
     }
     UNREACHABLE();
@@ -208,12 +213,18 @@ void machine_consider_start(struct machine *machine)
 {
     uint64_t waited_us = machine->world->now_us - machine->started_us;
     bool whole = machine->recovered.start.n == 0;
-    if (machine->load_asked || waited_us < REDIS_WAIT_WHOLE_US)
+    if (machine->load_asked)
         return;
+    bool refused = !machine->store_down && machine->world->now_us >= machine->load_after_us;
+    if (waited_us < REDIS_WAIT_WHOLE_US) {
+        if (refused)
+            machine_load(machine);
+        return;
+    }
     if (whole || (waited_us >= REDIS_WAIT_US && machine->world->nodes > 1))
         start_replica(machine);
-    else if (waited_us >= REDIS_WAIT_US)
-        machine->failed = true; /* as main.c: it ends, and is started again */
+    else if (refused)
+        machine_load(machine); /* alone it waits, whatever Redis says */
 }
 
 static int open_log(struct machine *machine)

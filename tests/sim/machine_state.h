@@ -8,6 +8,7 @@
 /* As in main.c: how long a start waits for a Redis that the log cannot do without, or can. */
 #define REDIS_WAIT_US       (10 * SECOND_US)
 #define REDIS_WAIT_WHOLE_US (1 * SECOND_US)
+#define REDIS_AGAIN_US      UINT64_C(200000)
 
 /* An event of this life of the node. */
 void machine_push(struct machine *machine, uint64_t at_us, enum sim_event_kind kind,
