@@ -217,10 +217,32 @@ static void damage_store(struct world *world, struct machine *machine, enum faul
          kind == FAULT_STORE_BACK ? "its store holds what it held once" : "its store is emptied");
 }
 
+static const char *const refusals[] = {
+    "NOAUTH Authentication required.",
+    "NOPERM this user has no permissions to run this command",
+    "LOADING Redis is loading the dataset in memory",
+    "BUSY Redis is busy running a script.",
+    "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist.",
+    "OOM command not allowed when used memory > 'maxmemory'.",
+    "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+    "READONLY You can't write against a read only replica.",
+    "ERR unknown command",
+};
+
 static void store_fault(struct world *world, struct machine *machine, enum fault_kind kind)
 {
     if (kind == FAULT_STORE_SLOW) {
         machine->store_us = (uint32_t)(world_below(world, 2) == 0 ? 200 : long_time(world) / 50);
+        return;
+    }
+    if (kind == FAULT_STORE_TEAR) {
+        machine->store.tear = 1 + (int)world_below(world, 12);
+        return;
+    }
+    if (kind == FAULT_STORE_REFUSE) {
+        machine->store.refuses = refusals[world_below(world, ARRAY_LEN(refusals))];
+        machine->store_refuses_until_us = world->now_us + long_time(world);
+        TELL(world, machine->id, "its store refuses");
         return;
     }
     if (kind == FAULT_STORE_EMPTY || kind == FAULT_STORE_BACK) {
@@ -309,6 +331,8 @@ static void happen_to(struct world *world, struct machine *machine, enum fault_k
     case FAULT_STORE_CRASH:
     case FAULT_STORE_EMPTY:
     case FAULT_STORE_BACK:
+    case FAULT_STORE_REFUSE:
+    case FAULT_STORE_TEAR:
         if (!machine_frozen(machine))
             store_fault(world, machine, kind);
         return;

@@ -33,13 +33,15 @@ enum fault_kind {
     FAULT_CLOCK,      /* a clock drifts or jumps */
     FAULT_STORE_DOWN, /* Redis is away for a while */
     FAULT_STORE_SLOW,
-    FAULT_STORE_CRASH, /* it comes back with what its file holds */
-    FAULT_STORE_EMPTY, /* somebody emptied it */
-    FAULT_STORE_BACK,  /* it holds what it held some time ago */
-    FAULT_WIPE,        /* a node's disk is new */
-    FAULT_SNAPSHOT,    /* somebody asks for a snapshot */
+    FAULT_STORE_CRASH,  /* it comes back with what its file holds */
+    FAULT_STORE_EMPTY,  /* somebody emptied it */
+    FAULT_STORE_BACK,   /* it holds what it held some time ago */
+    FAULT_STORE_REFUSE, /* it answers errors for a while */
+    FAULT_STORE_TEAR,   /* it loses power while it writes the next transaction */
+    FAULT_WIPE,         /* a node's disk is new */
+    FAULT_SNAPSHOT,     /* somebody asks for a snapshot */
 };
-#define FAULT_KINDS 20u
+#define FAULT_KINDS 22u
 
 struct faults {
     bool over;     /* nothing new goes wrong, and */

@@ -328,8 +328,18 @@ void machine_store_up(struct machine *machine)
 static void store_step(struct machine *machine)
 {
     machine->store_busy = false;
+    if (machine->store.refuses != NULL && machine->store_refuses_until_us != 0 &&
+        machine->world->now_us >= machine->store_refuses_until_us) {
+        machine->store.refuses = NULL;
+        TELL(machine->world, machine->id, "its store answers again");
+    }
     if (machine->store.waiting > 0)
         (void)fake_store_step(&machine->store);
+    if (!machine->store.connected && !machine->store_down) { /* it lost power in a transaction */
+        TELL(machine->world, machine->id, "its store lost power in the midst of a transaction");
+        machine->store_down = true;
+        machine_push(machine, machine->world->now_us + SECOND_US, SIM_STORE_UP, 0);
+    }
 }
 
 static void store_later(struct machine *machine)

@@ -130,6 +130,8 @@ static void heal_machine(struct world *world, uint32_t id)
     machine->disk.room = UINT64_MAX / 2;
     machine->disk_us = machine->store_us = 200;
     machine->disk_stall_us = 0;
+    machine->store.tear = 0;
+    machine->store.refuses = NULL;
     machine_drift(machine, 0);
     machine_resume(machine);
     machine_store_up(machine);

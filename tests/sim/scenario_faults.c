@@ -94,6 +94,7 @@ static void edit_user(struct machine *machine, uint64_t id)
     snprintf(field, sizeof(field), "%llu", (unsigned long long)id);
     snprintf(value, sizeof(value), "{\"id\":%s,\"name\":\"Mallory\"}", field);
     lose_store(machine);
+    machine->store_edited = true;
     fake_store_edit(&machine->store, key, field, value);
 }
 
@@ -110,6 +111,12 @@ void scenario_redis(struct scenario *scenario, struct words *words)
     } else if (words_take(words, "crash")) {
         machine_store_down(machine);
         fake_store_crash(&machine->store);
+    } else if (words_take(words, "torn")) {
+        machine->store.tear = 1 + (int)scenario_number(scenario, words);
+    } else if (words_take(words, "refuses")) {
+        machine->store.refuses = "NOAUTH Authentication required.";
+    } else if (words_take(words, "answers")) {
+        machine->store.refuses = NULL;
     } else if (words_take(words, "copy")) {
         fake_db_copy(&machine->store_past, &machine->store.db);
     } else if (words_take(words, "back")) {
