@@ -286,6 +286,8 @@ void boot_without_redis(struct node *node)
 enum call_snapshot boot_snapshot_state(void *context)
 {
     const struct node *node = context;
+    if (node->phase == NODE_RUNNING && replica_status(node->replica).state_gone)
+        return CALL_SNAPSHOT_GONE;
     return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
 }
 

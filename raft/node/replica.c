@@ -594,6 +594,7 @@ struct replica_status replica_status(const struct replica *replica)
         .snapshot_wanted = replica->save_wanted,
         .wal_full = wal_full(replica->wal),
         .damaged_entries = wal_holes(replica->wal),
+        .state_gone = replica->install.gone,
         .wal_bytes = wal_disk_bytes(replica->wal),
         .waiting = replica->writes.count,
         .waiting_bytes = replica->writes.bytes,

@@ -175,6 +175,7 @@ struct replica_status {
     bool snapshot_wanted;    /* one is due and not yet saved */
     bool wal_full;
     uint32_t damaged_entries; /* of the log, to be repaired */
+    bool state_gone;          /* no member holds the state that the logs build on */
     uint64_t wal_bytes;
     /* Of clients here: writes for their entry, and their bytes; reads for their index. And writes
      * of other nodes' clients that the log has not taken yet. */

@@ -261,10 +261,39 @@ static void say_please(struct replica *replica, uint64_t now_ms)
         replica_send_note(replica, who, &note);
 }
 
+/* Who asks for a state has none to give. */
+void install_begged(struct replica *replica, raft_node_id from)
+{
+    for (uint32_t i = 0; i < replica->options.members; i++)
+        replica->install.begged[i] |= node_id_equal(replica->options.member[i], from);
+}
+
+/* Every Redis was emptied while no process had the state in memory: people must bring it back. */
+static void judge_gone(struct replica *replica)
+{
+    struct install *install = &replica->install;
+    if (!replica_lacks_state(replica) || install->phase != INSTALL_NONE) {
+        memset(install->begged, 0, sizeof(install->begged));
+        install->gone = false;
+        return;
+    }
+    uint32_t begging = 1;
+    for (uint32_t i = 0; i < replica->options.members; i++)
+        begging += install->begged[i];
+    if (install->gone || begging < replica->options.members)
+        return;
+    install->gone = true;
+    replica->options.hooks->note(
+        replica->options.context, "state_gone",
+        "no member holds the users any more: every Redis was emptied or lost, and the logs begin "
+        "later; bring back the Redis data of one node from a copy, or restore a backup");
+}
+
 void install_look(struct replica *replica, uint64_t now_ms)
 {
     struct install *install = &replica->install;
     say_please(replica, now_ms);
+    judge_gone(replica);
     switch (install->phase) {
     case INSTALL_NONE:
     case INSTALL_SAVING:

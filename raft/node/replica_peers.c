@@ -131,6 +131,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         repair_entry(replica, &note.entry);
         return 0;
     case PEER_SNAPSHOT_PLEASE:
+        install_begged(replica, from);
         if (replica->applied >= note.snapshot_please.least)
             (void)offers_begin(replica, from, false);
         return 0;

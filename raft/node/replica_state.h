@@ -119,8 +119,10 @@ struct install {
     uint64_t after, answers_from; /* to ask for next */
     uint64_t asked_ms, heard_ms;
     uint64_t save_after_ms, save_retry_ms;
-    uint64_t please_ms;  /* when a node without its state last asked for one */
-    uint32_t please_who; /* and whom */
+    uint64_t please_ms;            /* when a node without its state last asked for one */
+    uint32_t please_who;           /* and whom */
+    bool begged[RAFT_MEMBERS_MAX]; /* lacks a state, too, by place among the members */
+    bool gone;                     /* nobody has the state that the logs build on */
 };
 
 /* --- replica_admit.c -------------------------------------------------------------------------- */
@@ -292,6 +294,8 @@ NODISCARD int install_chunk(struct replica *replica, raft_node_id from,
                             const struct peer_snapshot_chunk *chunk);
 void install_saved(struct replica *replica, bool durable);
 void install_look(struct replica *replica, uint64_t now_ms);
+/* This member asked for a state. */
+void install_begged(struct replica *replica, raft_node_id from);
 void install_give_up(struct replica *replica);
 
 /* --- replica_admit.c -------------------------------------------------------------------------- */

@@ -134,7 +134,8 @@
 #define CALL_SNAPSHOTS(R) \
     R(CALL_SNAPSHOT_OK,   1, "ok") \
     R(CALL_SNAPSHOT_DOWN, 2, "redis-down") \
-    R(CALL_SNAPSHOT_NOT_DURABLE, 3, "not-durable")
+    R(CALL_SNAPSHOT_NOT_DURABLE, 3, "not-durable") \
+    R(CALL_SNAPSHOT_GONE, 4, "gone-everywhere")
 /* clang-format on */
 
 #define CALL_ENUM_VALUE(name, number, text) name = number,

@@ -37,6 +37,8 @@
  *
  *     redis N down | up | crash | slow MS
  *     redis N empty                 FLUSHALL
+ *     redis N torn K                loses power, K commands into its next transaction
+ *     redis N refuses | answers     it answers errors to everything; no more
  *     redis N copy                  what it holds is kept, and
  *     redis N back                  brought back
  *     redis N edit ID               the name of a user in it is changed by hand
@@ -67,6 +69,7 @@
  *     expect down NODES
  *     expect up NODES
  *     expect whole NODES            nothing is missing in their logs, and they know it
+ *     expect gone NODES             no member has the state that the logs build on, and they say so
  *
  * An `expect` waits until what it says is so, for two seconds and twenty elections at most, and
  * fails then; `expect now …` does not wait. The rules (rules.h, clients.h) hold in scenarios too.

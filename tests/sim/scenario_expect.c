@@ -209,6 +209,20 @@ static bool all_noticed(struct scenario *scenario, uint32_t nodes, bool diverged
     return true;
 }
 
+/* They say that no member has the state that the logs build on. */
+static bool all_gone(struct scenario *scenario, struct words *words)
+{
+    (void)words_take(words, "at");
+    uint32_t nodes = scenario_nodes(scenario, words);
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct machine *machine = &scenario->world->machine[id];
+        if (HAS_NODE(nodes, id) &&
+            (!machine_up(machine) || !replica_status(machine->replica).state_gone))
+            return false;
+    }
+    return true;
+}
+
 static bool all_up(struct scenario *scenario, struct words *words, bool wanted)
 {
     uint32_t nodes = scenario_nodes(scenario, words);
@@ -261,6 +275,8 @@ static bool is_so(struct scenario *scenario, struct words words)
         return all_noticed(scenario, scenario_nodes(scenario, &words), true);
     if (words_take(&words, "up"))
         return all_up(scenario, &words, true);
+    if (words_take(&words, "gone"))
+        return all_gone(scenario, &words);
     if (words_take(&words, "whole"))
         return all_whole(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "down"))
