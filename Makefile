@@ -58,7 +58,7 @@ src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
-CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c user_json.c) \
+CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c email.c user_json.c) \
         raft/wire/frame.c raft/wire/call.c
 PROCESS := $(addprefix raft/node/,main.c boot.c boot_members.c boot_restore.c)
 NODE := $(filter-out $(PROCESS),$(call src,raft/node))

@@ -217,7 +217,10 @@ static int read_email(const struct member *member, struct body_text *store, stru
         return no_user(ret_fault, "email: longer than %u bytes of UTF-8", USER_EMAIL_BYTES_MAX);
     struct bytes email = bytes_of(store->email, len > 0 ? (size_t)len : 0);
     if (len < 0 || !user_email_valid(email))
-        return no_user(ret_fault, "email: must have one `@`, and something on either side of it");
+        return no_user(
+            ret_fault,
+            "email: must be an address as name@host: up to 64 bytes, one `@`, labels with "
+            "dots between; letters of any script, no blanks, controls or quotes");
     *ret_email = email;
     return 0;
 }

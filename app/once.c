@@ -36,6 +36,18 @@ static struct request_id digest_of(struct bytes bytes)
     return id;
 }
 
+struct request_id once_scoped(const struct request_id *id,
+                              const uint8_t scope[static ONCE_SCOPE_BYTES])
+{
+    static const uint8_t nobody[ONCE_SCOPE_BYTES];
+    uint8_t text[sizeof(id->at) + ONCE_SCOPE_BYTES];
+    if (memcmp(scope, nobody, sizeof(nobody)) == 0)
+        return *id;
+    memcpy(text, id->at, sizeof(id->at));
+    memcpy(text + sizeof(id->at), scope, ONCE_SCOPE_BYTES);
+    return digest_of(bytes_of(text, sizeof(text)));
+}
+
 static void put_lines(struct writer *out, const struct request_lines *lines)
 {
     put_u32(out, lines->count);

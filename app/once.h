@@ -16,6 +16,13 @@
 #define ONCE_KEY_BYTES_MAX 255u
 #define ONCE_SCOPE_BYTES   16u
 
+/*
+ * The request id under which the node shall remember the answer: the request's own, bound to who
+ * sent it, so that nobody is handed what another's token was answered.
+ */
+struct request_id once_scoped(const struct request_id *id,
+                              const uint8_t scope[static ONCE_SCOPE_BYTES]);
+
 /* The request has a key. `scope` is who sent it. NULL, or what is wrong with the key. */
 const char *once_read(const struct request *request, const uint8_t scope[static ONCE_SCOPE_BYTES],
                       struct users_key *ret_key);

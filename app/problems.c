@@ -46,7 +46,9 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
     W(PROBLEM_EMAIL_TAKEN, NOTHING, \
       "Another user has this email already: no two may have one that differs in the case of " \
       "ASCII letters only. <code>detail</code> names the user who has it.", \
-      "Use another email, or take it from that user first.") \
+      "Use another email, or take it from that user first. Under an " \
+      "<code>Idempotency-Key</code> this answer is kept for a day: draw a new key for the next " \
+      "request.") \
     W(PROBLEM_PRECONDITION_FAILED, NOTHING, \
       "What the request was for has changed, or is not as <code>If-Match</code> or " \
       "<code>If-None-Match</code> demands.", \
@@ -63,7 +65,15 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
     W(PROBLEM_INVALID_USER, NOTHING, \
       "The body is JSON, but no user: a member is missing, doubled, of another type or too long.", \
       "Mend the member that <code>detail</code> names. A name is a string of at most 1,024 " \
-      "bytes, an email one of at most 254 with one @.") \
+      "bytes, an email an address of at most 254 without blanks or anything that cannot be " \
+      "seen.") \
+    W(PROBLEM_ID_REUSED, \
+      "Not this request: nothing was changed by it. The one that came first under the id was " \
+      "answered.", \
+      "Another request, with another method, path, condition or body, came under this " \
+      "<code>Rollcall-Request-Id</code> before.", \
+      "Leave that header field out: the server gives each request an id of its own. A proxy that " \
+      "sets it draws a new one for each request of a client.") \
     W(PROBLEM_KEY_REUSED, \
       "Not this request: nothing was changed by it. The one that came first under the key was " \
       "answered.", \

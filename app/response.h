@@ -29,6 +29,7 @@
     P(PROBLEM_BODY_TOO_LARGE,      413, "body-too-large",          "Body too large") \
     P(PROBLEM_MEDIA_TYPE,          415, "unsupported-media-type",  "Unsupported media type") \
     P(PROBLEM_INVALID_USER,        422, "invalid-user",            "Invalid user") \
+    P(PROBLEM_ID_REUSED,           422, "request-id-reused",       "Request id reused") \
     P(PROBLEM_KEY_REUSED,          422, "idempotency-key-reused",  "Idempotency key reused") \
     P(PROBLEM_TOO_MANY_REQUESTS,   429, "too-many-requests",       "Too Many Requests") \
     P(PROBLEM_UNAVAILABLE,         503, "unavailable",             "Service Unavailable") \

@@ -111,6 +111,10 @@ static void answer_write(struct exchange *x, const struct users_answer *answer)
         answer_problem(x, answer, PROBLEM_KEY_REUSED,
                        "another request came under this Idempotency-Key; draw a new key for each");
         return;
+    case USERS_ID_REUSED:
+        answer_problem(x, answer, PROBLEM_ID_REUSED,
+                       "another request came under this Rollcall-Request-Id; each has its own");
+        return;
     case USERS_REJECTED: /* not seen while the checks here and there agree */
         answer_problem(x, answer, PROBLEM_INVALID_USER, "the directory does not take this user");
         return;
@@ -134,6 +138,7 @@ static bool is_answer_to(enum users_command_kind command, enum users_answer_kind
     case USERS_CONDITION_FAILED:
     case USERS_EMAIL_TAKEN:
     case USERS_KEY_REUSED:
+    case USERS_ID_REUSED:
     case USERS_REJECTED:
         return true;
     }
@@ -146,14 +151,16 @@ static void on_write_answer(struct node_call *call, const struct node_answer *an
     struct users_answer result;
     switch (answer->kind) {
     case NODE_WRITTEN:
-        if (users_answer_decode(answer->written->answer, &result) == 0 &&
-            is_answer_to(command_of(x).kind, result.kind)) {
+        if (users_answer_decode(answer->written->answer, &result) != 0) {
+            node_client_distrust(x->service->node, "its answer to a write cannot be read");
+        } else if (is_answer_to(command_of(x).kind, result.kind)) {
             answer_write(x, &result);
             return;
         }
-        node_client_distrust(x->service->node, "its answer to a write cannot be read");
+        /* What can be read and is no answer to this is about this request alone: the connection,
+         * with what others wait for on it, stays. */
         respond_problem(x, PROBLEM_OUTCOME_UNKNOWN,
-                        "the node's answer could not be read: the write may have been executed");
+                        "the node's answer is none to this request, which may have been executed");
         return;
     case NODE_REFUSED:
         respond_refused(x, answer->refused);
@@ -234,7 +241,8 @@ static void submit(struct exchange *x, struct users_command *command)
     assert(!out.bad);
     x->call.ask = (struct call){
         .kind = CALL_WRITE,
-        .write = {.request = x->request.id, .command = writer_bytes(&out)},
+        .write = {.request = once_scoped(&x->request.id, x->scope.at),
+                  .command = writer_bytes(&out)},
     };
     ask(x, on_write_answer);
 }

@@ -185,7 +185,7 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
         return 0;
     }
     struct users_answer answer = users_apply(replica->users, index.n, &request);
-    writes_applied(replica, &request.id, index.n, &answer);
+    writes_applied(replica, &request, index.n, &answer);
     return 0;
 }
 

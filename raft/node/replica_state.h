@@ -246,7 +246,7 @@ void writes_done(struct writes *writes);
 void writes_send(struct replica *replica);
 /* Somebody else leads, or nobody, or in another term: what was sent may be lost. */
 void writes_unsend(struct replica *replica, bool only_to, raft_node_id to);
-void writes_applied(struct replica *replica, const struct request_id *id, uint64_t index,
+void writes_applied(struct replica *replica, const struct users_request *request, uint64_t index,
                     const struct users_answer *answer);
 /* The state is another: it may hold what waits. */
 void writes_installed(struct replica *replica);

@@ -147,12 +147,13 @@ void replica_write(struct replica *replica, struct replica_client client,
     struct users_request entry = {.id = *request, .time_ms = entry_ms(replica)};
     uint8_t encoded[USERS_REQUEST_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
-    if (users_command_decode(command, &entry.command) != 0) {
+    if (users_command_decode(command, &entry.command) != 0 ||
+        !users_command_valid(&entry.command)) {
         hooks->refused(context, client, CALL_INVALID);
         return;
     }
     struct users_answer answer;
-    if (users_answered(replica->users, request, &answer)) {
+    if (users_answer_to(replica->users, &entry, &answer)) {
         hooks->written(context, client, replica->applied, &answer);
         return;
     }
@@ -195,15 +196,17 @@ int writes_forwarded(struct replica *replica, raft_node_id from, const struct pe
     struct users_request entry;
     uint8_t encoded[USERS_REQUEST_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
-    if (users_request_decode(forward->request, &entry) != 0)
+    if (users_request_decode(forward->request, &entry) != 0 || !users_command_valid(&entry.command))
         return -EBADMSG;
     entry.time_ms = entry_ms(replica);
     users_request_put(&out, &entry);
     if (out.bad)
         return -EBADMSG;
     struct users_answer answer;
-    if (users_answered(replica->users, &entry.id, &answer))
-        return 0; /* it is in the log: whoever sent it will apply it too */
+    /* Where it is in the log, whoever sent it will apply it too. Under an id that another command
+     * has it goes into the log as well: applying it says so to whoever sent it. */
+    if (users_answer_to(replica->users, &entry, &answer) && answer.kind != USERS_ID_REUSED)
+        return 0;
     struct pending *pending = NULL;
     bool leads = raft_status(replica->raft).role == RAFT_LEADER;
     if (leads && replica->writes.forwarded < REPLICA_WAITING_MAX)
@@ -376,16 +379,31 @@ void writes_unsend(struct replica *replica, bool only_to, raft_node_id to)
 
 /* --- the end ---------------------------------------------------------------------------------- */
 
-void writes_applied(struct replica *replica, const struct request_id *id, uint64_t index,
+static struct users_request request_of(const struct pending *pending)
+{
+    struct users_request request;
+    int bad = users_request_decode(bytes_of(pending->request, pending->len), &request);
+    assert(bad == 0); /* it was encoded here */
+    return request;
+}
+
+static bool is_command_of(const struct pending *pending, const struct users_command *command)
+{
+    struct users_request request = request_of(pending);
+    return users_command_digest(&request.command) == users_command_digest(command);
+}
+
+void writes_applied(struct replica *replica, const struct users_request *request, uint64_t index,
                     const struct users_answer *answer)
 {
     struct writes *writes = &replica->writes;
     struct pending *next = NULL;
     if (writes->count == 0)
         return;
-    for (struct pending *p = *bucket_of(writes, id); p != NULL; p = next) {
+    for (struct pending *p = *bucket_of(writes, &request->id); p != NULL; p = next) {
         next = p->hash_next;
-        if (!request_id_equal(&p->id, id))
+        /* Another command under this id has an entry of its own, and an answer. */
+        if (!request_id_equal(&p->id, &request->id) || !is_command_of(p, &request->command))
             continue;
         struct replica_client client = p->client;
         histogram_observe(&replica->measures.commit, replica->applying_ns - p->born_ns);
@@ -399,8 +417,9 @@ static void answer_installed(struct replica *replica, struct pending_list *list)
     struct pending *next = NULL;
     for (struct pending *p = list->first; p != NULL; p = next) {
         struct users_answer answer;
+        struct users_request request = request_of(p);
         next = p->next;
-        if (p->from.n != 0 || !users_answered(replica->users, &p->id, &answer))
+        if (p->from.n != 0 || !users_answer_to(replica->users, &request, &answer))
             continue;
         struct replica_client client = p->client;
         end(&replica->writes, p);

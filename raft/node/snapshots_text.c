@@ -238,6 +238,9 @@ void snapshots_put_answers(struct writer *out, const struct users_past_page *pag
             put_text(out, " ");
             put_decimal(out, past->time_ms);
             put_text(out, " ");
+        } else {
+            put_decimal(out, past->command);
+            put_text(out, " ");
         }
         if (past->forgotten)
             put_text(out, "forgotten");
@@ -253,7 +256,7 @@ static struct users_past get_past(struct reader *in, struct writer *texts)
     json_get_literal(in, " ");
     past.id = get_id(in);
     json_get_literal(in, " ");
-    struct reader ahead = *in; /* a fingerprint has 32 digits, which no index has */
+    struct reader ahead = *in; /* a fingerprint has 32 digits, which no number has */
     past.fingerprint = get_id(&ahead);
     past.keyed = !ahead.bad;
     if (past.keyed) {
@@ -264,6 +267,8 @@ static struct users_past get_past(struct reader *in, struct writer *texts)
         past.forgotten = take_word(in, "forgotten");
     } else {
         past.fingerprint = (struct request_id){{0}};
+        past.command = json_get_u64(in);
+        json_get_literal(in, " ");
     }
     if (!past.forgotten)
         past.answer = get_answer(in, texts);

@@ -7,11 +7,13 @@
 #include "raft/users/hash.h"
 
 /*
- * An answer as it is kept: 40 bytes, as there are millions. `what` is its kind, whether it is
- * REPLAYED, and the id that it speaks of; 0 for one that is forgotten.
+ * An answer as it is kept: 48 bytes, as there are millions. `command`: see struct users_past.
+ * `what` is its kind, whether it is REPLAYED, and the id that it speaks of; 0 for one that is
+ * forgotten.
  */
 struct remembered {
     struct request_id id;
+    uint64_t command;
     uint64_t index;
     uint64_t what;
     union {
@@ -138,6 +140,8 @@ static struct numbers numbers_of(const struct users_answer *answer)
         return (struct numbers){answer->email_taken.id, 0};
     case USERS_KEY_REUSED:
         return (struct numbers){0, answer->key_reused.first};
+    case USERS_ID_REUSED:
+        return (struct numbers){0, answer->id_reused.first};
     }
     UNREACHABLE();
 }
@@ -180,6 +184,8 @@ static struct users_answer unpacked(const struct remembered *remembered)
     case USERS_KEY_REUSED:
         answer.key_reused.first = remembered->number;
         return answer;
+    case USERS_ID_REUSED:
+        break; /* not remembered */
     }
     UNREACHABLE();
 }
@@ -197,6 +203,7 @@ uint64_t answer_user_id(const struct users_answer *answer)
     case USERS_NOT_FOUND:
     case USERS_CONDITION_FAILED:
     case USERS_KEY_REUSED:
+    case USERS_ID_REUSED:
         return 0;
     }
     UNREACHABLE();
@@ -221,6 +228,8 @@ static bool is_possible(const struct users_answer *answer)
         return numbers.id > 0;
     case USERS_KEY_REUSED:
         return numbers.other > 0 && numbers.other < answer->index;
+    case USERS_ID_REUSED:
+        return false; /* it is not remembered */
     case USERS_REJECTED:
     case USERS_NOT_FOUND:
     case USERS_CONDITION_FAILED:
@@ -275,6 +284,8 @@ static uint64_t digest_of(const struct users_past *past)
     if (past->keyed) {
         put_request_id(&out, past->fingerprint);
         put_u64(&out, past->time_ms);
+    } else {
+        put_u64(&out, past->command);
     }
     users_answer_put(&out, &past->answer);
     assert(!out.bad);
@@ -304,6 +315,7 @@ static struct users_past past_at(const struct answers_page *page, bool keyed, ui
         .keyed = keyed,
         .forgotten = page->at[i].what == 0,
         .id = page->at[i].id,
+        .command = page->at[i].command,
     };
     if (keyed) {
         past.fingerprint = page->mark[i].fingerprint;
@@ -352,7 +364,7 @@ static void append(struct answers *answers, const struct users_past *past)
     struct answers_page *page = CONTAINER_OF(part, struct answers_page, part);
     assert(page->count == sequence % USERS_PAGE && past->keyed == answers->keyed);
     uint32_t i = page->count++;
-    page->at[i] = (struct remembered){.id = past->id};
+    page->at[i] = (struct remembered){.id = past->id, .command = past->command};
     if (past->keyed)
         page->mark[i] = (struct mark){past->fingerprint, past->time_ms};
     if (past->forgotten)
@@ -442,6 +454,7 @@ int answers_load(struct answers *answers, const struct users_past *past)
     struct users_past before;
     bool begins = answers->first == answers->next;
     if (past->keyed != answers->keyed || past->sequence == UINT64_MAX ||
+        (past->keyed && past->command != 0) ||
         (begins ? past->sequence % USERS_PAGE != 0 : past->sequence != answers->next))
         return -EBADMSG;
     if (!past->forgotten && (!is_possible(&past->answer) || past->answer.index <= answers->index ||

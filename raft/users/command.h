@@ -36,13 +36,14 @@
 #define USERS_PATCH_FIELDS(F)   F(u64, id) F(u8, sets) F(bytes, name) F(bytes, email)
 #define USERS_DELETE_FIELDS(F)  F(u64, id)
 
-enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2 };
+enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2, USERS_SETS_ALL = 3 };
 
 /*
  * `etag` is the index of the last change of what the answer speaks of. CREATED, REPLACED, PATCHED,
  * DELETED: done. NOT_FOUND: no user has that id. CONDITION_FAILED: the user (or with id 0 the
  * directory) is not as the request demands. EMAIL_TAKEN: by user `id`. KEY_REUSED: the request of
- * entry `first` came under the same key and was another one. REJECTED: what the state does not take
+ * entry `first` came under the same key and was another one; ID_REUSED: under the same request id,
+ * which is never remembered. REJECTED: what the state does not take
  * (too long a name, an email that is none, no id left); a worker that checks its input never sees
  * it. Nothing was changed but by the first four.
  */
@@ -55,7 +56,8 @@ enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2 };
     M(USERS_NOT_FOUND,        users_not_found,        not_found,         6) \
     M(USERS_CONDITION_FAILED, users_condition_failed, condition_failed,  7) \
     M(USERS_EMAIL_TAKEN,      users_email_taken,      email_taken,       8) \
-    M(USERS_KEY_REUSED,       users_key_reused,       key_reused,        9)
+    M(USERS_KEY_REUSED,       users_key_reused,       key_reused,        9) \
+    M(USERS_ID_REUSED,        users_id_reused,        id_reused,        10)
 
 #define USERS_CREATED_FIELDS(F)          F(u64, id) F(u64, etag)
 #define USERS_REJECTED_FIELDS(F)         F(u64, id)
@@ -66,6 +68,7 @@ enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2 };
 #define USERS_CONDITION_FAILED_FIELDS(F) F(u64, id) F(u64, etag)
 #define USERS_EMAIL_TAKEN_FIELDS(F)      F(u64, id)
 #define USERS_KEY_REUSED_FIELDS(F)       F(u64, first)
+#define USERS_ID_REUSED_FIELDS(F)        F(u64, first)
 /* clang-format on */
 
 USERS_COMMANDS(SCHEMA_FAMILY_STRUCT)
@@ -160,12 +163,30 @@ NODISCARD int users_command_decode(struct bytes bytes, struct users_command *ret
 NODISCARD int users_answer_decode(struct bytes bytes, struct users_answer *ret_answer);
 NODISCARD int users_request_decode(struct bytes bytes, struct users_request *ret_request);
 
+/* What tells one command from another under the same request id. Part of the replicated state. */
+uint64_t users_command_digest(const struct users_command *command);
+
 /* One line for people: "USERS_CREATE name="Alice"". */
 void users_command_print(struct writer *out, const struct users_command *value);
 void users_answer_print(struct writer *out, const struct users_answer *value);
 
-/* True for what may be an email: one '@' with something on either side, not too long. */
+/*
+ * True for what may be an email: HTML's rule for addresses (a valid e-mail address), extended to
+ * letters beyond ASCII (RFC 6531). 64 bytes before the '@', labels of 1 to 63 bytes after it, 254
+ * bytes in all. Beyond ASCII whatever is surely no letter is refused: controls, blanks, what has no
+ * width or turns the direction of writing, punctuation, symbols, what is private or unassigned for
+ * ever. By a table, so that every node of every version judges alike.
+ */
 bool user_email_valid(struct bytes email);
+
+/* May a user be so? The name is UTF-8 and not too long, the email empty or valid. */
+bool user_text_valid(struct bytes name, struct bytes email);
+
+/*
+ * May this be proposed? What it sets is valid, and it is about a possible user. Who takes commands
+ * from others asks; applying refuses the same with REJECTED.
+ */
+bool users_command_valid(const struct users_command *command);
 
 /* A user in a packed list: id, index, name, email. What wire/call's USERS carries. */
 #define USER_PACKED_BYTES(name_len, email_len) (24u + (name_len) + (email_len))

@@ -2,7 +2,7 @@
 
 #include <errno.h>
 
-enum { OF_REQUEST = 0, OF_KEY = 1, FORGOTTEN_KEY = 2 };
+enum { OF_KEY = 1, FORGOTTEN_KEY = 2, OF_REQUEST = 3 };
 
 static void put_answer(struct writer *out, const struct users_past *past)
 {
@@ -17,6 +17,8 @@ static void put_answer(struct writer *out, const struct users_past *past)
     if (past->keyed) {
         put_request_id(out, past->fingerprint);
         put_u64(out, past->time_ms);
+    } else {
+        put_u64(out, past->command);
     }
     put_bytes(out, writer_bytes(&answer));
 }
@@ -33,9 +35,11 @@ static int get_answer(struct reader *in, struct users_past *ret_past)
     if (past.keyed) {
         past.fingerprint = get_request_id(in);
         past.time_ms = get_u64(in);
+    } else {
+        past.command = get_u64(in);
     }
     struct bytes answer = get_bytes(in);
-    if (in->bad || of > FORGOTTEN_KEY || (past.forgotten && answer.len > 0))
+    if (in->bad || of < OF_KEY || of > OF_REQUEST || (past.forgotten && answer.len > 0))
         return -EBADMSG;
     int result = past.forgotten ? 0 : users_answer_decode(answer, &past.answer);
     if (result == 0)

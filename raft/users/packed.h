@@ -1,7 +1,8 @@
 /*
  * Users and answers packed in a row: how they travel from node to node, and to a backup and back.
- * A user is what user_put says; an answer is what it is of (0: a request id, 1: a key, 2: one that
- * is forgotten), its sequence number and id, for a key fingerprint and time, and its bytes.
+ * A user is what user_put says; an answer is what it is of (3: a request id, 1: a key, 2: one that
+ * is forgotten), its sequence number and id, for a request id the digest of the command, for a key
+ * fingerprint and time, and its bytes. (0 was a request id without such a digest.)
  */
 #ifndef ROLLCALL_USERS_PACKED_H
 #define ROLLCALL_USERS_PACKED_H

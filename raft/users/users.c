@@ -151,11 +151,6 @@ static struct users_answer rejected(uint64_t id)
     };
 }
 
-static bool is_good_text(struct bytes name, struct bytes email)
-{
-    return name.len <= USER_NAME_BYTES_MAX && (email.len == 0 || user_email_valid(email));
-}
-
 static bool conditions_of(const struct users_command *command, uint64_t etag)
 {
     return conditions_hold(&command->if_match, &command->if_none_match, etag);
@@ -185,7 +180,7 @@ static struct users_answer create(struct users *users, uint64_t index,
 {
     const struct users_create *wish = &command->create;
     struct users_answer answer;
-    if (!is_good_text(wish->name, wish->email) || users->next_id > USER_ID_MAX)
+    if (!user_text_valid(wish->name, wish->email) || users->next_id > USER_ID_MAX)
         return rejected(0);
     if (!conditions_of(command, users->changed))
         return condition_failed(0, users->changed);
@@ -222,7 +217,7 @@ static bool find_user(const struct users *users, const struct users_command *com
 static uint64_t change(struct users *users, uint64_t index, const struct user *was,
                        const struct user *wish, struct users_answer *ret_answer)
 {
-    if (!is_good_text(wish->name, wish->email)) {
+    if (!user_text_valid(wish->name, wish->email)) {
         *ret_answer = rejected(was->id);
         return 0;
     }
@@ -360,9 +355,10 @@ struct users_answer users_apply(struct users *users, uint64_t index,
     if (users->time_ms >= USERS_KEYS_MS)
         answers_expire(&users->keys, users->time_ms - USERS_KEYS_MS + 1);
     struct users_past past = {.id = request->id};
-    if (answers_find(&users->recent, &request->id, &past))
-        return past.answer;
     const struct users_command *command = &request->command;
+    if (users_answer_to(users, request, &past.answer))
+        return past.answer;
+    past.command = users_command_digest(command);
     bool replay = is_replay(users, command, &past.answer);
     if (!replay)
         past.answer = carry_out(users, index, command);
@@ -382,6 +378,23 @@ bool users_answered(const struct users *users, const struct request_id *id,
     if (found)
         *ret_answer = past.answer;
     return found;
+}
+
+bool users_answer_to(const struct users *users, const struct users_request *request,
+                     struct users_answer *ret_answer)
+{
+    assert(users->phase != LOADING);
+    struct users_past past;
+    if (!answers_find(&users->recent, &request->id, &past))
+        return false;
+    if (past.command != users_command_digest(&request->command))
+        past.answer = (struct users_answer){
+            .index = users->index,
+            .kind = USERS_ID_REUSED,
+            .id_reused = {.first = past.answer.index},
+        };
+    *ret_answer = past.answer;
+    return true;
 }
 
 struct users_meta users_meta(const struct users *users)
@@ -517,7 +530,7 @@ int users_load_user(struct users *users, const struct user *user)
 {
     load_begin(users);
     if (user->id <= users->load_after || user->id > USER_ID_MAX || user->index == 0 ||
-        !is_good_text(user->name, user->email) ||
+        !user_text_valid(user->name, user->email) ||
         (user->email.len > 0 && email_holder(users, user->email) != 0))
         return -EBADMSG;
     uint64_t changed = users->changed;

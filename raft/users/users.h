@@ -40,8 +40,9 @@ void users_free(struct users *users);
 
 /*
  * Applies the request of log entry `index`, which must be above every index before. A request whose
- * id is remembered changes nothing and has the answer that it had the first time; so does one whose
- * key is remembered with its fingerprint, save that the answer says so. Slices of the answer are
+ * id is remembered changes nothing: it has the answer that it had the first time, or ID_REUSED when
+ * another command came under that id. One whose key is remembered with its fingerprint has the
+ * first answer, too, save that the answer says so. Slices of the answer are
  * borrowed from the state, until the next call that changes it.
  *
  * Order of checks: id and key, user there, conditions (RFC 9110 §13.2), email not taken. A REPLACE
@@ -53,9 +54,12 @@ struct users_answer users_apply(struct users *users, uint64_t index,
 /* A log entry that holds no request (a leader's first, a configuration) was applied. */
 void users_skip(struct users *users, uint64_t index);
 
-/* True when the request was applied and its answer, so borrowed, is remembered. */
+/* True when a request with this id was applied and its answer, so borrowed, is remembered. */
 bool users_answered(const struct users *users, const struct request_id *id,
                     struct users_answer *ret_answer);
+/* The same, and what this request has for an answer then: ID_REUSED where it was another one. */
+bool users_answer_to(const struct users *users, const struct users_request *request,
+                     struct users_answer *ret_answer);
 
 /* See command.h. */
 struct users_meta users_meta(const struct users *users);
@@ -115,6 +119,7 @@ struct users_past {
     bool keyed;     /* `id` is that of a key, and is followed by what belongs to one */
     bool forgotten; /* nothing is known but its place and its id */
     struct request_id id;
+    uint64_t command; /* not keyed: users_command_digest of the request; keyed: 0 */
     struct request_id fingerprint;
     uint64_t time_ms;
     struct users_answer answer;

@@ -7,7 +7,7 @@
  *          4     4  magic "RBAK"
  *          8     1  type (enum backup_type)
  *          9     1  0
- *         10     2  version of this format, 2
+ *         10     2  version of this format, 3
  *         12     4  length of the payload
  *         16     8  number of the block, counting from 0
  *         24     4  CRC-32C field of the block before (0 before the first): the chain
@@ -28,7 +28,7 @@
 #include "raft/users/command.h"
 
 #define BACKUP_HEADER_BYTES 32u
-#define BACKUP_VERSION      2u
+#define BACKUP_VERSION      3u
 /* What claims a longer payload is no block. */
 #define BACKUP_PAYLOAD_BYTES_MAX (1u << 20)
 #define BACKUP_CLUSTER_BYTES_MAX 63u

@@ -35,7 +35,7 @@
 #include "raft/users/command.h"
 #include "raft/wire/frame.h"
 
-#define CALL_VERSION 3u
+#define CALL_VERSION 4u
 
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)

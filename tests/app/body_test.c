@@ -256,9 +256,12 @@ Test(body, says_what_is_wrong_with_an_email)
     static const struct {
         const char *body, *says;
     } rows[] = {
-        {"{\"name\":\"A\",\"email\":\"\"}", "email: must have one `@`"},
-        {"{\"name\":\"A\",\"email\":\"ab\"}", "email: must have one `@`"},
-        {"{\"name\":\"A\",\"email\":\"a@b@c\"}", "email: must have one `@`"},
+        {"{\"name\":\"A\",\"email\":\"\"}", "email: must be an address"},
+        {"{\"name\":\"A\",\"email\":\"ab\"}", "email: must be an address"},
+        {"{\"name\":\"A\",\"email\":\"a@b@c\"}", "email: must be an address"},
+        {"{\"name\":\"A\",\"email\":\"a b@c\"}", "email: must be an address"},
+        {"{\"name\":\"A\",\"email\":\"a@b\\nBcc: c@d\"}", "email: must be an address"},
+        {"{\"name\":\"A\",\"email\":\"\\ufeffa@b\"}", "email: must be an address"},
         {"{\"name\":\"A\",\"email\":7}", "email: invalid type: number, expected a string or null"},
         {"{\"name\":\"A\",\"email\":\"a@b\",\"email\":null}", "duplicate field `email`"},
         {"{\"email\":\"a@b\"}", "missing field `name`"},

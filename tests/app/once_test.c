@@ -114,3 +114,15 @@ Test(once, the_largest_request_has_one)
         request.if_match.line[request.if_match.count++] = line;
     (void)key_of(&request, nobody);
 }
+
+Test(once, a_request_id_is_bound_to_who_sent_it)
+{
+    static const uint8_t ann[ONCE_SCOPE_BYTES] = {1}, bob[ONCE_SCOPE_BYTES] = {2};
+    struct request_id id = {.at = {1, 2, 3}};
+    struct request_id as_nobody = once_scoped(&id, nobody), as_ann = once_scoped(&id, ann);
+    struct request_id again = once_scoped(&id, ann), as_bob = once_scoped(&id, bob);
+    cr_assert(request_id_equal(&as_nobody, &id));
+    cr_assert(request_id_equal(&as_ann, &again));
+    cr_assert(not(request_id_equal(&as_ann, &id)));
+    cr_assert(not(request_id_equal(&as_ann, &as_bob)));
+}

@@ -190,6 +190,47 @@ Test(replica, does_a_request_once_however_often_it_comes)
     rig_free(rig);
 }
 
+/* Whether the other is known by then, under way, or comes in the same turn. */
+Test(replica, gives_nobody_the_answer_to_another_request_under_the_same_id)
+{
+    struct rig *rig = ready_rig();
+    rig_write(rig, 7);
+    rig_write_under(rig, 8, 7);
+    rig_turn(rig);
+    rig_write_under(rig, 9, 7);
+    rig_settle(rig);
+    rig_write_under(rig, 10, 7);
+    rig_write(rig, 7);
+    rig_settle(rig);
+    cr_assert(eq(u32, rig->request[7].times, 2));
+    for (uint64_t i = 8; i <= 10; i++)
+        cr_assert(rig->request[i].times == 0 && rig->request[i].reused == 1);
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 1));
+    rig_check(rig);
+    rig_free(rig);
+}
+
+Test(replica, refuses_a_name_that_could_not_be_loaded_again)
+{
+    struct rig *rig = ready_rig();
+    struct request_id id = request_id_of(1);
+    struct replica_client client = {.connection = 1, .call = 1};
+    static const char *const names[] = {"\xff", "\xc0\x80", "a\xed\xa0\x80"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        uint8_t encoded[USERS_COMMAND_BYTES_MAX];
+        struct writer out = writer_of(encoded, sizeof(encoded));
+        struct users_command command = {.kind = USERS_CREATE,
+                                        .create = {.name = bytes_of_text(names[i])}};
+        users_command_put(&out, &command);
+        replica_write(rig->replica, client, &id, writer_bytes(&out));
+        rig_settle(rig);
+        cr_assert(eq(u32, rig->request[1].refused, (uint32_t)i + 1));
+        cr_assert(eq(int, rig->request[1].reason, CALL_INVALID));
+    }
+    cr_assert(eq(u64, replica_status(rig->replica).raft.last.n, 1));
+    rig_free(rig);
+}
+
 Test(replica, refuses_what_is_no_command)
 {
     struct rig *rig = ready_rig();

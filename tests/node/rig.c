@@ -22,8 +22,12 @@ static void hook_written(void *context, struct replica_client client, uint64_t i
 {
     struct rig *rig = context;
     must(client.connection == 1 && client.call < RIG_REQUESTS_MAX && !rig->failed);
-    must(answer->kind == USERS_CREATED && answer->index <= index);
     struct rig_request *request = &rig->request[client.call];
+    if (answer->kind == USERS_ID_REUSED) {
+        request->reused++;
+        return;
+    }
+    must(answer->kind == USERS_CREATED && answer->index <= index);
     if (request->written) /* one answer, whoever gives it, before or after a crash */
         must(request->id == answer->created.id && request->index == answer->index);
     request->written = true;
@@ -266,12 +270,17 @@ struct bytes rig_name(uint64_t number, char text[64])
 
 void rig_write(struct rig *rig, uint64_t number)
 {
+    rig_write_under(rig, number, number);
+}
+
+void rig_write_under(struct rig *rig, uint64_t number, uint64_t id_number)
+{
     uint8_t encoded[USERS_COMMAND_BYTES_MAX];
     char text[64];
     struct writer out = writer_of(encoded, sizeof(encoded));
     struct users_command command = {.kind = USERS_CREATE,
                                     .create = {.name = rig_name(number, text)}};
-    struct request_id id = request_id_of(number);
+    struct request_id id = request_id_of(id_number);
     users_command_put(&out, &command);
     replica_write(rig->replica, (struct replica_client){.connection = 1, .call = number}, &id,
                   writer_bytes(&out));

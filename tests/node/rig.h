@@ -22,6 +22,7 @@ struct rig_request {
     uint64_t id, index; /* of the user, as told */
     uint32_t times;     /* told */
     uint32_t refused, unknown;
+    uint32_t reused; /* answered with ID_REUSED */
     enum call_reason reason; /* the last */
 };
 
@@ -68,6 +69,8 @@ void rig_power_loss(struct rig *rig, uint64_t *random);
 
 /* Asks for a user named after the request's number. */
 void rig_write(struct rig *rig, uint64_t number);
+/* The same under the request id of another number. */
+void rig_write_under(struct rig *rig, uint64_t number, uint64_t id_number);
 void rig_read(struct rig *rig, bool stale);
 void rig_read_at(struct rig *rig, bool stale, uint64_t min_index);
 void rig_turn(struct rig *rig);

@@ -22,7 +22,7 @@ static const struct edit {
     {INDEXES, "0", "1:1 2:2"},
     {INDEXES, "3", NULL},
     {INDEXES, "77", "5000:1"},
-    {ANSWERS, "0", "0 00000000000000000000000000000001 created 1 1\n"},
+    {ANSWERS, "0", "0 00000000000000000000000000000001 7 1 created 1 1\n"},
     {ANSWERS, "9", NULL},
     {ANSWERS, "50", ""},
     {META, "index", "699"},

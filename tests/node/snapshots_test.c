@@ -88,7 +88,7 @@ Test(snapshots, can_be_read_by_a_person)
     cr_assert(eq(str, (char *)fake_store_text(store, USERS, "1"), "{\"id\":1,\"name\":\"Alice\"}"));
     cr_assert(eq(str, (char *)fake_store_text(store, "rollcall:test:1:indexes", "0"), "1:12"));
     cr_assert(eq(str, (char *)fake_store_text(store, "rollcall:test:1:answers", "0"),
-                 "0 ab0102030405060708090a0b0c0d0eef 12 created 1 12\n"));
+                 "0 ab0102030405060708090a0b0c0d0eef 12271410738903785059 12 created 1 12\n"));
     static const struct {
         const char *field, *value;
     } meta[] = {{"format", "3"},      {"changed", "12"},   {"keys_first", "0"},
@@ -188,7 +188,7 @@ Test(snapshots, notice_a_user_edited_by_hand)
     check_edited("rollcall:test:1:indexes", "2", "nonsense", true);
     check_edited("rollcall:test:1:answers", "0", NULL, true);
     check_edited("rollcall:test:1:answers", "1", "", true);
-    check_edited("rollcall:test:1:answers", "2", "128 zz created 129 129\n", true);
+    check_edited("rollcall:test:1:answers", "2", "128 zz 1 created 129 129\n", true);
 }
 
 Test(snapshots, notice_a_meta_record_edited_by_hand)

@@ -101,17 +101,92 @@ Test(command, a_head_that_cannot_be_is_refused)
     cr_assert(zero(int, users_command_decode(bytes_of(at, 22), &command)));
 }
 
-Test(command, an_email_has_one_at_with_something_on_either_side)
+Test(command, an_email_is_what_html_takes_for_one_and_letters_beyond_ascii)
 {
-    static const char *const good[] = {"a@b", "Alice+x@example.org", "\xc3\xa4@b", "a b@c"};
-    static const char *const bad[] = {"", "@", "a@", "@b", "ab", "abc", "a@b@c", "a@@b", "@b@"};
+    static const char *const good[] = {
+        "a@b",
+        "Alice+x@example.org",
+        "!#$%&'*+-/=?^_`{|}~.@b-c.d",
+        "\xc3\xa4@b",                                         /* ä */
+        "\xe7\x94\xa8\xe6\x88\xb7@\xe4\xbe\x8b.\xe5\xad\x90", /* Chinese */
+        "e\xcc\x81@b",                                        /* a combining accent */
+        "a@\xd8\xa7\xd8\xae.org",                             /* Arabic */
+        "a@\xf0\x90\x90\x80",                                 /* Deseret, four bytes */
+    };
+    static const char *const bad[] = {
+        "",
+        "@",
+        "a@",
+        "@b",
+        "ab",
+        "abc",
+        "a@b@c",
+        "a@@b",
+        "@b@",
+        "a b@c",
+        "a\tb@c",
+        "a@b c",
+        "a@b\n",
+        "a@b\r\nBcc:x",
+        " a@b",
+        "a@b ",
+        "a\x7f@b",
+        "a\x01@b",
+        "a,b@c",
+        "<a@b>",
+        "a@b>",
+        "\"a\"@b",
+        "a(b)@c",
+        "a@[1.2.3.4]",
+        "a:b@c",
+        "a;b@c",
+        "a\\b@c",
+        "a@.b",
+        "a@b.",
+        "a@b..c",
+        "a@-b",
+        "a@b-",
+        "a@b-.c",
+        "a@b_c",
+        "a@b+c",
+        "a@123456789012345678901234567890123456789012345678901234567890abcd.e",
+        "12345678901234567890123456789012345678901234567890123456789012345@b",
+        "a\xc2\xa0@b",        /* no-break space */
+        "a\xc2\x85@b",        /* next line */
+        "a\xc2\xad@b",        /* soft hyphen */
+        "a\xe2\x80\x8b@b",    /* zero width space */
+        "a\xe2\x80\x8d@b",    /* zero width joiner */
+        "a@b\xe2\x80\xaeorg", /* right-to-left override */
+        "a\xe2\x81\xa6@b",    /* isolate */
+        "a\xe2\x81\xa0@b",    /* word joiner */
+        "\xef\xbb\xbf"
+        "a@b",                 /* byte order mark */
+        "a\xe3\x80\x80@b",     /* ideographic space */
+        "a\xe2\x80\xa8@b",     /* line separator */
+        "a\xe3\x85\xa4@b",     /* Hangul filler */
+        "a\xef\xb8\x8f@b",     /* variation selector */
+        "a\xf3\xa0\x81\x81@b", /* tag */
+        "a\xee\x80\x80@b",     /* private use */
+        "a\xef\xbf\xbf@b",     /* no character */
+        "a\xef\xbc\xa0"
+        "b@c", /* wide at */
+        "a@b\xe3\x80\x82"
+        "c", /* ideographic full stop */
+        "a\xff@b",
+        "a\xc3@b",
+        "a\xc0\x80@b",
+        "a\xed\xa0\x80@b", /* no UTF-8 */
+    };
     uint8_t at[USER_EMAIL_BYTES_MAX + 1];
     for (size_t i = 0; i < ARRAY_LEN(good); i++)
         cr_assert(user_email_valid(bytes_of_text(good[i])), "%s", good[i]);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert(not(user_email_valid(bytes_of_text(bad[i]))), "%s", bad[i]);
+    cr_assert(not(user_email_valid(bytes_of("a\0@b", 4))));
     memset(at, 'a', sizeof(at));
-    at[100] = '@';
+    at[64] = '@';
+    for (size_t i = 120; i < 250; i += 50)
+        at[i] = '.';
     cr_assert(user_email_valid(bytes_of(at, USER_EMAIL_BYTES_MAX)));
     cr_assert(not(user_email_valid(bytes_of(at, USER_EMAIL_BYTES_MAX + 1))));
 }
@@ -134,7 +209,7 @@ Test(command, an_unknown_tag_is_refused)
     for (unsigned tag = 0; tag < 256; tag++) {
         at[9] = (uint8_t)tag;
         bool two = tag == USERS_CREATED || tag == USERS_REPLACED || tag == USERS_CONDITION_FAILED;
-        bool none = tag == 0 || tag > USERS_KEY_REUSED || two || tag == USERS_PATCHED;
+        bool none = tag == 0 || tag > USERS_ID_REUSED || two || tag == USERS_PATCHED;
         cr_assert(eq(int, users_answer_decode(bytes_of(at, 26), &answer), two ? 0 : -EBADMSG));
         cr_assert(eq(int, users_answer_decode(bytes_of(at, 18), &answer), none ? -EBADMSG : 0));
         cr_assert(eq(int, users_answer_decode(bytes_of(at, 34), &answer),
@@ -161,6 +236,7 @@ Test(command, answers_come_back_from_their_bytes)
         {.kind = USERS_CONDITION_FAILED, .index = 12, .condition_failed = {.id = 1, .etag = 3}},
         {.kind = USERS_EMAIL_TAKEN, .index = 12, .email_taken = {.id = 1}},
         {.kind = USERS_KEY_REUSED, .index = 12, .key_reused = {.first = 2}},
+        {.kind = USERS_ID_REUSED, .index = 12, .id_reused = {.first = 2}},
     };
     for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
         uint8_t at[USERS_ANSWER_BYTES_MAX];
@@ -206,4 +282,35 @@ Test(command, prints_for_people)
     out = writer_of(at, sizeof(at));
     users_answer_print(&out, &answer);
     cr_assert(bytes_equal(writer_bytes(&out), bytes_of_text("USERS_CREATED id=1 etag=2 index=2")));
+}
+
+Test(command, what_no_user_can_be_is_not_proposed)
+{
+    static uint8_t name[USER_NAME_BYTES_MAX + 1];
+    memset(name, 'n', sizeof(name));
+    const struct bytes good = bytes_of_text("Zo\xc3\xab"), none = bytes_of(NULL, 0);
+    const struct bytes bad_names[] = {bytes_of_text("\xff"), bytes_of_text("a\xc3"),
+                                      bytes_of(name, sizeof(name))};
+    const struct bytes bad_emails[] = {bytes_of_text("a"), bytes_of_text("a\xff@b")};
+    struct users_command command = {.kind = USERS_CREATE, .create = {good, none}};
+    cr_assert(users_command_valid(&command));
+    for (size_t i = 0; i < ARRAY_LEN(bad_names) + ARRAY_LEN(bad_emails); i++) {
+        bool by_name = i < ARRAY_LEN(bad_names);
+        struct bytes n = by_name ? bad_names[i] : good;
+        struct bytes e = by_name ? none : bad_emails[i - ARRAY_LEN(bad_names)];
+        command = (struct users_command){.kind = USERS_CREATE, .create = {n, e}};
+        cr_expect(not(users_command_valid(&command)), "create %zu", i);
+        command = (struct users_command){.kind = USERS_REPLACE, .replace = {1, n, e}};
+        cr_expect(not(users_command_valid(&command)), "replace %zu", i);
+        command = (struct users_command){.kind = USERS_PATCH, .patch = {1, 3, n, e}};
+        cr_expect(not(users_command_valid(&command)), "patch %zu", i);
+    }
+    command = (struct users_command){.kind = USERS_PATCH, .patch = {1, 4, none, none}};
+    cr_expect(not(users_command_valid(&command)));
+    for (uint64_t id = 0; id <= USER_ID_MAX + 1; id += USER_ID_MAX + 1) {
+        command = (struct users_command){.kind = USERS_DELETE, .delete = {id}};
+        cr_expect(not(users_command_valid(&command)));
+        command = (struct users_command){.kind = USERS_REPLACE, .replace = {id, good, none}};
+        cr_expect(not(users_command_valid(&command)));
+    }
 }

@@ -16,6 +16,7 @@ struct model_user {
 struct model_past {
     struct request_id id;
     bool forgotten;
+    uint64_t command; /* of a request: its digest */
     struct request_id fingerprint;
     uint64_t time_ms;
     struct users_answer answer;

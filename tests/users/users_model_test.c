@@ -16,10 +16,14 @@ struct version {
     struct model model;
 };
 
+#define COMMANDS 1024u
+
 struct play {
     struct chance chance;
     struct plays_style style;
     uint64_t requests, time_ms;
+    struct users_command made[COMMANDS]; /* of the last requests, by their number */
+    uint8_t tags[COMMANDS][2][CONDITION_BYTES_MAX];
     struct users *users;
     struct users *twin; /* loaded from a snapshot of `users` and given the same since, or NULL */
     struct model model;
@@ -109,6 +113,7 @@ static void expect_past(const struct users_past *past, const struct model_table 
     if (past->forgotten)
         return;
     must(answers_equal(&past->answer, &expected->answer));
+    must(past->command == expected->command);
     if (past->keyed) {
         must(request_id_equal(&past->fingerprint, &expected->fingerprint));
         must(past->time_ms == expected->time_ms);
@@ -262,17 +267,39 @@ static uint64_t any_request(struct play *p)
     return dice < 97 ? made - 1 - chance_below(&p->chance, recent) : chance_below(&p->chance, made);
 }
 
+static void copy_tags(struct condition *condition, uint8_t *store)
+{
+    if (condition->tags.len > 0)
+        memcpy(store, condition->tags.at, condition->tags.len);
+    condition->tags.at = store;
+}
+
+/* A request that came before mostly comes as it was, and at times another under its id. */
+static struct users_request next_request(struct play *p)
+{
+    struct users_request request = plays_request(&p->chance, &p->style, &p->model);
+    uint64_t made = p->requests, number = any_request(p), place = number % COMMANDS;
+    request.id = request_id_of(number);
+    if (number == made) {
+        p->made[place] = request.command;
+        copy_tags(&p->made[place].if_match, p->tags[place][0]);
+        copy_tags(&p->made[place].if_none_match, p->tags[place][1]);
+    } else if (made - number <= COMMANDS && chance_below(&p->chance, 4) != 0) {
+        request.command = p->made[place];
+    }
+    return request;
+}
+
 static void apply(struct play *p)
 {
     uint64_t index = p->model.index + 1 + chance_below(&p->chance, 3) / 2;
-    struct users_request request = plays_request(&p->chance, &p->style, &p->model);
-    request.id = request_id_of(any_request(p));
+    struct users_request request = next_request(p);
     p->time_ms += plays_time_step(&p->chance);
     request.time_ms = p->time_ms - chance_below(&p->chance, 2000); /* leaders' clocks differ */
     struct users_answer expected = model_apply(&p->model, index, &request);
     struct users_answer answer = users_apply(p->users, index, &request);
     must(answers_equal(&answer, &expected));
-    must(users_answered(p->users, &request.id, &answer) && answers_equal(&answer, &expected));
+    must(users_answer_to(p->users, &request, &answer) && answers_equal(&answer, &expected));
     expect_meta(users_meta(p->users), &p->model);
     if (p->twin != NULL) {
         answer = users_apply(p->twin, index, &request);
