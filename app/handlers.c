@@ -40,6 +40,17 @@ void respond_problem(struct exchange *x, enum problem problem, const char *detai
     respond(x, &response);
 }
 
+bool handlers_know_query(struct exchange *x, const char *known)
+{
+    char name[REQUEST_NAME_SHOWN], detail[256];
+    if (!request_unknown_parameter(&x->request, known, name))
+        return true;
+    snprintf(detail, sizeof(detail), "there is no parameter `%s` here; %s%s", name,
+             *known != '\0' ? "there are: " : "this takes none", known);
+    respond_problem(x, PROBLEM_INVALID_PARAMETER, detail);
+    return false;
+}
+
 void respond_too_big(struct exchange *x)
 {
     respond_problem(x, PROBLEM_BODY_TOO_LARGE,

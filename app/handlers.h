@@ -84,6 +84,9 @@ void stamp(const struct exchange *x, struct response *response);
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);
+/* True when the query holds none but the `known` parameters (request.h); else it is answered 400.
+ */
+bool handlers_know_query(struct exchange *x, const char *known);
 /* 413, of a request whose body is too_big. */
 void respond_too_big(struct exchange *x);
 /* After node_client_ask said `error`. */

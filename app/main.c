@@ -118,10 +118,13 @@ static void serve(struct exchange *x)
     case ROUTE_HANDLER:
         if (x->request.too_big && !reads_body(x->request.method))
             respond_too_big(x);
-        else
+        else if (reads_body(x->request.method) || handlers_know_query(x, route.parameters))
             route.handler(x);
         return;
     case ROUTE_OPTIONS:
+        if (handlers_know_query(x, route.parameters))
+            respond_allow(x, &route);
+        return;
     case ROUTE_NOT_ALLOWED:
         respond_allow(x, &route);
         return;

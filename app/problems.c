@@ -23,7 +23,8 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
       "The body is not one JSON value: <code>detail</code> says at which line and column.", \
       "Send valid JSON in UTF-8, with nothing after it.") \
     W(PROBLEM_INVALID_PARAMETER, NOTHING, \
-      "A query parameter has a value that it cannot have, or stands there twice.", \
+      "A query parameter is not known here, has a value that it cannot have, or stands there " \
+      "twice. A misspelt one is refused, so that it does not count as one that is not there.", \
       "Mend the parameter that <code>detail</code> names.") \
     W(PROBLEM_UNAUTHORIZED, NOTHING, \
       "This server answers only who shows a token that it knows, and this request had none or " \

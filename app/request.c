@@ -322,11 +322,51 @@ static bool next_pair(struct reader *in, struct bytes *ret_name, struct bytes *r
     return true;
 }
 
+#define NAME_BYTES_MAX 32u
+
+/* Is the name, as it was sent, this one? Names are encoded as values are. */
+static bool is_name(struct bytes sent, struct bytes wanted)
+{
+    uint8_t text[NAME_BYTES_MAX];
+    struct writer out = writer_of(text, sizeof(text));
+    return decode_value(sent, &out) == 0 && bytes_equal(writer_bytes(&out), wanted);
+}
+
+static bool is_known(struct bytes sent, const char *known)
+{
+    while (*known != '\0') {
+        size_t len = strcspn(known, " ");
+        if (is_name(sent, bytes_of((const uint8_t *)known, len)))
+            return true;
+        known += len;
+        known += strspn(known, " ");
+    }
+    return false;
+}
+
+bool request_unknown_parameter(const struct request *request, const char *known,
+                               char ret_name[static REQUEST_NAME_SHOWN])
+{
+    struct reader in = reader_of(request->query);
+    struct bytes name, value;
+    while (next_pair(&in, &name, &value)) {
+        bool nothing = name.len == 0 && value.len == 0; /* "&&", or "?" alone */
+        if (nothing || is_known(name, known))
+            continue;
+        size_t len = name.len < REQUEST_NAME_SHOWN ? name.len : REQUEST_NAME_SHOWN - 1;
+        for (size_t i = 0; i < len; i++)
+            ret_name[i] = name.at[i] > ' ' && name.at[i] <= '~' ? (char)name.at[i] : '?';
+        ret_name[len] = '\0';
+        return true;
+    }
+    return false;
+}
+
 int request_parameter_next(struct reader *in, const char *name, struct writer *out)
 {
     struct bytes wanted = bytes_of_text(name), found, value;
     while (next_pair(in, &found, &value))
-        if (bytes_equal(found, wanted))
+        if (is_name(found, wanted))
             return decode_value(value, out) == 0 ? 1 : -EINVAL;
     return 0;
 }

@@ -48,6 +48,8 @@ struct request {
     struct request_id id;
 };
 
+#define REQUEST_NAME_SHOWN 65u
+
 /* Why a request cannot even be looked at: 400. NULL-terminated sentence. */
 struct request_fault {
     const char *what;
@@ -76,6 +78,10 @@ NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);
  */
 NODISCARD int request_parameter(const struct request *request, const char *name,
                                 struct writer *out);
+/* The first parameter whose name, decoded, is not among `known`, blanks between them: as it was
+ * sent, into `ret_name`, what is not printable ASCII as '?'. False when all are known. */
+bool request_unknown_parameter(const struct request *request, const char *known,
+                               char ret_name[static REQUEST_NAME_SHOWN]);
 /* Is it there, whatever its value? */
 bool request_has_parameter(const struct request *request, const char *name);
 /* The same of one that may be there many times: the next one in `in`, at first all of `query`. */

@@ -23,6 +23,7 @@ struct resource {
     const char *path;
     enum door door;
     const char *allow;
+    const char *parameters;          /* of the query of GET and HEAD; others have none */
     void (*get)(struct exchange *x); /* HEAD too: the same answer without its body */
     void (*post)(struct exchange *x);
     void (*put)(struct exchange *x);
@@ -33,17 +34,20 @@ struct resource {
 /* The first are not found by their paths: what stands for {id} and {type} is judged. No row may
  * leave a column out, and none is written by the columns' names, with which it could. */
 enum { ITEM, PROBLEM, BY_PATH };
+#define READING "consistency min_index"
 static const struct resource resources[] = {
-    [ITEM] = {"/users/{id}", FOR_ROLES, "GET,HEAD,PUT,PATCH,DELETE", handle_item, NULL,
+    [ITEM] = {"/users/{id}", FOR_ROLES, "GET,HEAD,PUT,PATCH,DELETE", READING, handle_item, NULL,
               handle_replace, handle_patch, handle_delete},
-    [PROBLEM] = {"/problems/{type}", FOR_ALL, "GET,HEAD", handle_problem, NULL, NULL, NULL, NULL},
-    {"/users", FOR_ROLES, "GET,HEAD,POST", handle_list, handle_create, NULL, NULL, NULL},
-    {"/livez", FOR_ALL, "GET,HEAD", handle_livez, NULL, NULL, NULL, NULL},
-    {"/readyz", FOR_ALL, "GET,HEAD", handle_readyz, NULL, NULL, NULL, NULL},
-    {"/cluster", FOR_ADMINS, "GET,HEAD", handle_cluster, NULL, NULL, NULL, NULL},
-    {"/metrics", FOR_ADMINS, "GET,HEAD", handle_metrics, NULL, NULL, NULL, NULL},
-    {"/openapi.json", FOR_ROLES, "GET,HEAD", handle_openapi, NULL, NULL, NULL, NULL},
-    {"/problems", FOR_ALL, "GET,HEAD", handle_problems, NULL, NULL, NULL, NULL},
+    [PROBLEM] = {"/problems/{type}", FOR_ALL, "GET,HEAD", "", handle_problem, NULL, NULL, NULL,
+                 NULL},
+    {"/users", FOR_ROLES, "GET,HEAD,POST", READING " limit after name email", handle_list,
+     handle_create, NULL, NULL, NULL},
+    {"/livez", FOR_ALL, "GET,HEAD", "verbose exclude", handle_livez, NULL, NULL, NULL, NULL},
+    {"/readyz", FOR_ALL, "GET,HEAD", "verbose exclude", handle_readyz, NULL, NULL, NULL, NULL},
+    {"/cluster", FOR_ADMINS, "GET,HEAD", "", handle_cluster, NULL, NULL, NULL, NULL},
+    {"/metrics", FOR_ADMINS, "GET,HEAD", "", handle_metrics, NULL, NULL, NULL, NULL},
+    {"/openapi.json", FOR_ROLES, "GET,HEAD", "", handle_openapi, NULL, NULL, NULL, NULL},
+    {"/problems", FOR_ALL, "GET,HEAD", "", handle_problems, NULL, NULL, NULL, NULL},
 };
 _Static_assert(ARRAY_LEN(resources) < COUNTS_ROUTES, "each is counted, and what is elsewhere");
 
@@ -156,5 +160,7 @@ struct route route_find(enum method method, struct bytes path)
     route.role = role_for(there ? resources[i].door : door_at(path), method);
     route.place = there ? i + 1 : ROUTE_ELSEWHERE;
     route.user_id = id;
+    bool reads = method == METHOD_GET || method == METHOD_HEAD || method == METHOD_OPTIONS;
+    route.parameters = there && reads ? resources[i].parameters : "";
     return route;
 }

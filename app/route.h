@@ -21,6 +21,7 @@ struct route {
     void (*handler)(struct exchange *x); /* ROUTE_HANDLER only */
     const char *allow;                   /* all but ROUTE_NOT_FOUND */
     const char *accept_patch;            /* ROUTE_OPTIONS of what can be patched; else NULL */
+    const char *parameters;              /* of a query that mean something; blanks between */
     uint64_t user_id;                    /* of /users/{id}; else 0 */
     unsigned place;                      /* see route_template */
 };

@@ -201,7 +201,7 @@ static bool has_body(struct exchange *x, bool patch)
         respond_too_big(x);
         return false;
     }
-    return true;
+    return handlers_know_query(x, "");
 }
 
 /* The body's user, or patch. False: the request is answered. */

@@ -238,7 +238,8 @@ Test(query, gives_a_parameter_by_its_name)
         {"a=", 1, ""},       {"a=1", 1, "1"},
         {"b=2&a=1", 1, "1"}, {"a=1&b=2", 1, "1"},
         {"&&a=1&", 1, "1"},  {"aa=1&ba=2&A=3", 0, ""},
-        {"a=b=c", 1, "b=c"}, {"a=%31%2b+%C3%a9", 1, "1+ \xc3\xa9"},
+        {"a=b=c", 1, "b=c"}, {"%61=1", 1, "1"},
+        {"%41=1", 0, ""},    {"a=%31%2b+%C3%a9", 1, "1+ \xc3\xa9"},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         char value[16];
@@ -246,6 +247,32 @@ Test(query, gives_a_parameter_by_its_name)
                   rows[i].query);
         cr_expect(eq(str, value, (char *)rows[i].value), "%s", rows[i].query);
     }
+}
+
+Test(query, names_the_first_parameter_that_is_not_known)
+{
+    static const char *const good[] = {"", "&&", "=", "a", "a=1&b=2", "%61=1&%62", "a&a"};
+    static const struct {
+        const char *query, *name;
+    } bad[] = {
+        {"c", "c"},         {"a=1&aa=2", "aa"}, {"A=1", "A"},     {"=1", ""},
+        {"a%=1", "a%"},     {"%63=1&d", "%63"}, {"a b=1", "a?b"}, {"\xc3\xa9=1", "??"},
+        {"a%00=1", "a%00"}, {"a+b=1", "a+b"},   {" a=1", "?a"},
+    };
+    char name[REQUEST_NAME_SHOWN], longest[200];
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct request request = {.query = bytes_of_text(good[i])};
+        cr_expect(not(request_unknown_parameter(&request, "a b", name)), "%s", good[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct request request = {.query = bytes_of_text(bad[i].query)};
+        cr_expect(request_unknown_parameter(&request, "a b", name), "%s", bad[i].query);
+        cr_expect(eq(str, name, (char *)bad[i].name));
+    }
+    memset(longest, 'x', sizeof(longest));
+    struct request request = {.query = bytes_of((uint8_t *)longest, sizeof(longest))};
+    cr_expect(request_unknown_parameter(&request, "a b", name));
+    cr_expect(eq(sz, strlen(name), REQUEST_NAME_SHOWN - 1));
 }
 
 Test(query, refuses_a_parameter_that_is_doubled_or_badly_written)
