@@ -159,6 +159,9 @@ Test(conditions, lookups_and_min_index_reach_the_node_and_go_on_in_the_link)
         {"/users?name=&limit=2&min_index=12", CALL_BY_NAME, "", 12, "&name=&min_index=12>"},
         {"/users/3?min_index=9007199254740991", CALL_BY_ID, "", USER_ID_MAX, ""},
         {"/users?limit=3", CALL_BY_ID, "", 0, "limit=3&after=3>"},
+        {"/users?limit=2&consistency=stale&min_index=7", CALL_BY_ID, "", 7,
+         "&consistency=stale&min_index=7>"},
+        {"/users/3?consistency=stale&min%5Findex=7", CALL_BY_ID, "", 7, ""},
     };
     struct stage *stage = stage_of_ten();
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
@@ -169,6 +172,8 @@ Test(conditions, lookups_and_min_index_reach_the_node_and_go_on_in_the_link)
         cr_expect(eq(u8, record.last_list.by, rows[i].by), "%s", rows[i].uri);
         cr_expect(bytes_equal(text, bytes_of_text(rows[i].text)), "%s", rows[i].uri);
         cr_expect(eq(u64, record.last_list.min_index, rows[i].min_index));
+        bool stale = strstr(rows[i].uri, "stale") != NULL;
+        cr_expect(eq(u8, record.last_list.consistency, stale ? CALL_STALE : CALL_LINEARIZABLE));
         cr_expect(strstr(reply_header(reply, "Link"), rows[i].link) != NULL, "%s: %s", rows[i].uri,
                   reply_header(reply, "Link"));
         free(reply);

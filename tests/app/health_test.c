@@ -33,6 +33,20 @@ Test(health, leaves_out_what_is_excluded)
     stage_stop(stage);
 }
 
+Test(health, a_node_that_knows_a_leader_and_is_behind_is_not_ready)
+{
+    struct stage *stage = stage_start((struct stage_options){0});
+    struct fake_script script = fake_node_script(&stage->node);
+    script.status.leader = 2;
+    script.status.ready = 0;
+    fake_node_play(&stage->node, script);
+    expect_ready(stage, "/readyz", 503, "[+]leader ok\n[-]caught-up failed: ");
+    script.status.ready = 1;
+    fake_node_play(&stage->node, script);
+    expect_ready(stage, "/readyz", 200, "ok\n");
+    stage_stop(stage);
+}
+
 Test(health, refuses_to_exclude_what_it_does_not_check)
 {
     struct stage *stage = stage_start((struct stage_options){0});
