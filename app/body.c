@@ -227,7 +227,7 @@ static int read_email(const struct member *member, struct body_text *store, stru
 
 /* The members that mean something here; a key of no length is one that is not there. */
 struct members {
-    struct member name, email;
+    struct member name, email, id;
 };
 
 static int take_once(const struct member *member, const char *name, struct member *ret_member,
@@ -259,6 +259,8 @@ static int read_members(struct bytes text, struct members *ret_members,
             bad = take_once(&member, "name", &ret_members->name, ret_fault);
         else if (key_is(member.key, "email"))
             bad = take_once(&member, "email", &ret_members->email, ret_fault);
+        else if (key_is(member.key, "id"))
+            ret_members->id = member; /* the last counts, where any does */
         /* unknown members are ignored */
     }
     return bad;
@@ -270,6 +272,8 @@ int body_read_patch(struct bytes text, struct body_text *store, struct body_user
     struct members members;
     struct body_user user = {.sets = 0};
     int bad = read_members(text, &members, ret_fault);
+    if (bad == 0)
+        user.id = members.id.value;
     if (bad == 0 && members.name.key.len != 0) {
         user.sets |= USERS_SETS_NAME;
         bad = read_name(&members.name, store, &user.name, ret_fault);

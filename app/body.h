@@ -31,6 +31,7 @@ struct body_user {
     uint8_t sets; /* of a patch: enum users_sets */
     struct bytes name;
     struct bytes email; /* empty for none */
+    struct bytes id; /* what `id` is, as JSON, borrowed from the body; empty when it is not there */
 };
 
 /*

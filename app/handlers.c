@@ -15,8 +15,8 @@ void stamp(const struct exchange *x, struct response *response)
     response->raft_node = node_client_node(x->service->node);
     if (response->at_index)
         return;
-    response->at_index = response->raft_node != 0;
     response->raft_index = node_client_index(x->service->node);
+    response->at_index = response->raft_index != 0; /* a young worker knows of none */
 }
 
 void respond(struct exchange *x, const struct response *response)

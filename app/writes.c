@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 /* --- answers ---------------------------------------------------------------------------------- */
 
@@ -247,6 +248,24 @@ static void submit(struct exchange *x, struct users_command *command)
     ask(x, on_write_answer);
 }
 
+/* PUT and PATCH: an `id` in the body is the path's, or somebody is mistaken. False: it is answered.
+ */
+static bool is_of_path(struct exchange *x, struct bytes id)
+{
+    uint8_t store[24];
+    char detail[96];
+    struct writer path = writer_of(store, sizeof(store));
+    put_decimal(&path, x->request.user_id);
+    while (id.len > 0 && memchr(" \t\r\n", id.at[id.len - 1], 4) != NULL)
+        id.len--;
+    if (id.len == 0 || bytes_equal(id, writer_bytes(&path)))
+        return true;
+    snprintf(detail, sizeof(detail), "id: the path says %" PRIu64 ", and an id does not change",
+             x->request.user_id);
+    respond_problem(x, PROBLEM_INVALID_USER, detail);
+    return false;
+}
+
 void handle_create(struct exchange *x)
 {
     struct users_command command = {.kind = USERS_CREATE};
@@ -263,7 +282,7 @@ void handle_replace(struct exchange *x)
     struct users_command command = {.kind = USERS_REPLACE};
     struct body_text text;
     struct body_user user;
-    if (!read_body(x, false, &text, &user))
+    if (!read_body(x, false, &text, &user) || !is_of_path(x, user.id))
         return;
     command.replace = (struct users_replace){x->request.user_id, user.name, user.email};
     submit(x, &command);
@@ -274,7 +293,7 @@ void handle_patch(struct exchange *x)
     struct users_command command = {.kind = USERS_PATCH};
     struct body_text text;
     struct body_user user;
-    if (!read_body(x, true, &text, &user))
+    if (!read_body(x, true, &text, &user) || !is_of_path(x, user.id))
         return;
     command.patch = (struct users_patch){x->request.user_id, user.sets, user.name, user.email};
     submit(x, &command);
