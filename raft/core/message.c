@@ -72,6 +72,8 @@ bool raft_message_valid(const struct raft_message *m)
         return is_flag(m->read_give.granted) && is_index(m->read_give.index);
     case RAFT_CAMPAIGN_NOW:
         return is_flag(m->campaign_now.transfer);
+    case RAFT_FORGOT:
+        return is_log_end(m->forgot.index, m->forgot.index_term, m->term);
     }
     return false;
 }

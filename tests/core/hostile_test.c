@@ -117,7 +117,7 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
     m.from.n = 2 + chance_below(chance, 4); /* of no member, too */
     m.to.n = chance_below(chance, 50) == 0 ? 2 : 1;
     m.term.n = chance_below(chance, 3) == 0 ? number(chance, status.term.n) : status.term.n;
-    m.kind = (enum raft_message_kind)(1 + chance_below(chance, 9));
+    m.kind = (enum raft_message_kind)(1 + chance_below(chance, 10));
     uint64_t last = status.last.n, term = status.term.n;
     switch (m.kind) {
     case RAFT_PRE_VOTE_ASK:
@@ -173,6 +173,10 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
         break;
     case RAFT_CAMPAIGN_NOW:
         m.campaign_now.transfer = (uint8_t)chance_below(chance, 2);
+        break;
+    case RAFT_FORGOT:
+        m.forgot.index.n = number(chance, last);
+        m.forgot.index_term.n = number(chance, term);
         break;
     }
     return m;

@@ -63,7 +63,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     now_ms = 1000;
     mark = (struct raft_mark){.epoch = 0};
     step(raft, (struct raft_event){.kind = RAFT_TICKED});
-    while (reader_left(&in) > 0) {
+    while (!in.bad && reader_left(&in) > 0) {
         uint8_t kind = get_u8(&in);
         if (kind == 200) {
             now_ms += get_u8(&in) * 4u;
