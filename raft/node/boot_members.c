@@ -53,8 +53,9 @@ int boot_members_read(struct node *node)
     if (result == -ENOENT)
         return 0;
     if (result != 0) {
-        diag("members_damaged", "text=\"%s/" MEMBERS_FILE " cannot be read (%s): the addresses are "
-                                "those of --members\"",
+        diag("members_damaged",
+             "text=\"%s/" MEMBERS_FILE " cannot be read (%s): the addresses are "
+             "those of --members\"",
              config->dir, strerror(-result));
         return 0;
     }

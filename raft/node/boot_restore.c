@@ -9,8 +9,9 @@
  *   3. The log begins after the state's last entry, by replica_start, durable.
  *   4. The file is removed.
  *
- * The state's index and next id move far up first (users_begin_life): the old cluster may have gone on
- * after the backup, and its clients hold ids, ETags and indexes that must never mean something else.
+ * The state's index and next id move far up first (users_begin_life): the old cluster may have gone
+ * on after the backup, and its clients hold ids, ETags and indexes that must never mean something
+ * else.
  *
  * It is no licence to forget: a node of more than one is unsure (core/raft.h) until it has heard
  * from every other that its log, too, ends where the backup does, or never began.

@@ -167,10 +167,11 @@ static void on_failed(void *context, const char *what, int error)
     if (error == -EPROTONOSUPPORT)
         snprintf(text, sizeof(text), "%s failed. Nothing was changed", what);
     else
-        snprintf(text, sizeof(text),
-             "%s failed: %s. What was acknowledged is on disk; what was not may be or not. See to "
-             "the disk of %s, then start again",
-             what, strerror(-error), node->config.dir);
+        snprintf(
+            text, sizeof(text),
+            "%s failed: %s. What was acknowledged is on disk; what was not may be or not. See to "
+            "the disk of %s, then start again",
+            what, strerror(-error), node->config.dir);
     die(text);
 }
 

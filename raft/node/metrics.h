@@ -27,7 +27,7 @@ struct metrics_source {
     enum call_snapshot snapshot_state;
     const struct metrics_saves *saves;
     uint64_t started_wall_ms;
-    const char *dir; /* of the log, whose disk is looked at; NULL: not */
+    const char *dir;                            /* of the log, whose disk is looked at; NULL: not */
     uint64_t refused_frames, refused_greetings; /* struct peers_measures; 0 when alone */
     /* Of another node: does a connection stand, what is not sent on it. Not called when alone. */
     bool (*connected)(void *context, raft_node_id id);

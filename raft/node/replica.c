@@ -155,15 +155,16 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
 /* --- apply ------------------------------------------------------------------------------------ */
 
 /*
- * Every entry was decoded before it was proposed, so a newer version wrote it. To pass over it would
- * make another state of this node than of those that can read it: the process ends.
+ * Every entry was decoded before it was proposed, so a newer version wrote it. To pass over it
+ * would make another state of this node than of those that can read it: the process ends.
  */
 static void unreadable(struct replica *replica, raft_index index)
 {
     static char text[160];
     snprintf(text, sizeof(text),
-             "reading entry %" PRIu64 ", which was written by a newer version (this is "
-             ROLLCALL_VERSION "; start the version that wrote it)",
+             "reading entry %" PRIu64
+             ", which was written by a newer version (this is " ROLLCALL_VERSION
+             "; start the version that wrote it)",
              index.n);
     replica_failed(replica, text, -EPROTONOSUPPORT);
 }

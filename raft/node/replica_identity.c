@@ -2,8 +2,8 @@
  * Which cluster this replica belongs to, and who its members are: remembered, not
  * configured.
  *
- * A cluster has an id of 128 random bits. The hard state holds it, with the members that the cluster
- * was founded with; from then on the options that name members are not looked at.
+ * A cluster has an id of 128 random bits. The hard state holds it, with the members that the
+ * cluster was founded with; from then on the options that name members are not looked at.
  *
  *   1. A node that is alone draws the id when its directory is new.
  *   2. A new node among others asks them (STANDING). Whoever knows the id says it, and the node
@@ -12,8 +12,8 @@
  *      it. The others hear of it when they ask again.
  *
  * Until it knows the id a node is unsure without a floor (core/raft.h): it does not vote, and what
- * it acknowledges does not count. So of two ids that might be drawn at most one is ever voted under:
- * the founder is one node, and what it forgot before it was durable counted nowhere.
+ * it acknowledges does not count. So of two ids that might be drawn at most one is ever voted
+ * under: the founder is one node, and what it forgot before it was durable counted nowhere.
  */
 #include "raft/node/replica_state.h"
 
@@ -60,7 +60,8 @@ static void learn(struct replica *replica, struct raft_cluster_id cluster, const
 {
     char text[160];
     remember(replica, cluster);
-    snprintf(text, sizeof(text), "%016" PRIx64 "%016" PRIx64 ": %s", cluster.high, cluster.low, how);
+    snprintf(text, sizeof(text), "%016" PRIx64 "%016" PRIx64 ": %s", cluster.high, cluster.low,
+             how);
     replica->options.hooks->note(replica->options.context, "cluster_id", text);
 }
 

@@ -172,7 +172,7 @@ struct replica {
     uint64_t unflushed_since_ms;
     raft_index unflushed_first; /* the first entry among it */
     uint64_t flush_needed_until_ms;
-    bool flush_wanted; /* and it must not wait */
+    bool flush_wanted;    /* and it must not wait */
     bool members_ignored; /* the options named others than the directory knows */
     bool ready;
     bool stopping;

@@ -153,7 +153,7 @@ void replica_write(struct replica *replica, struct replica_client client,
         return;
     }
     struct users_answer answer;
-    if (users_answer_to(replica->users, &entry, &answer)) {
+    if (users_answered(replica->users, &entry.id, &entry.command, &answer)) {
         hooks->written(context, client, replica->applied, &answer);
         return;
     }
@@ -205,7 +205,8 @@ int writes_forwarded(struct replica *replica, raft_node_id from, const struct pe
     struct users_answer answer;
     /* Where it is in the log, whoever sent it will apply it too. Under an id that another command
      * has it goes into the log as well: applying it says so to whoever sent it. */
-    if (users_answer_to(replica->users, &entry, &answer) && answer.kind != USERS_ID_REUSED)
+    if (users_answered(replica->users, &entry.id, &entry.command, &answer) &&
+        answer.kind != USERS_ID_REUSED)
         return 0;
     struct pending *pending = NULL;
     bool leads = raft_status(replica->raft).role == RAFT_LEADER;
@@ -419,7 +420,7 @@ static void answer_installed(struct replica *replica, struct pending_list *list)
         struct users_answer answer;
         struct users_request request = request_of(p);
         next = p->next;
-        if (p->from.n != 0 || !users_answer_to(replica->users, &request, &answer))
+        if (p->from.n != 0 || !users_answered(replica->users, &p->id, &request.command, &answer))
             continue;
         struct replica_client client = p->client;
         end(&replica->writes, p);

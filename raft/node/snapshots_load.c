@@ -248,7 +248,8 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
         return false;
     }
     if (!snapshots_meta_is_ours(snapshots, hash)) {
-        snapshots_fail(snapshots, "%s is of another node or cluster (its cluster, cluster_id or node differ)",
+        snapshots_fail(snapshots,
+                       "%s is of another node or cluster (its cluster, cluster_id or node differ)",
                        snapshots->key[KEY_META]);
         return false;
     }

@@ -352,7 +352,8 @@ static void flush_done(struct job *job)
 void wal_flush(struct wal *wal, bool now)
 {
     struct wal_batch *batch = wal->gathered;
-    if (wal->flushing || wal->failed || (batch->parts == 0 && !batch->hard_state && !batch->identify))
+    if (wal->flushing || wal->failed ||
+        (batch->parts == 0 && !batch->hard_state && !batch->identify))
         return;
     close_part(wal);
     wal->flushing = true;

@@ -78,15 +78,15 @@ static uint32_t take_code(struct bytes *text)
     return code;
 }
 
-/* A letter or a digit, or an ASCII character that is `among`. */
-static bool is_word(struct bytes text, const char *among)
+/* A letter or a digit, or an ASCII character that is among these. */
+static bool is_word(struct bytes text, struct bytes among)
 {
     while (text.len > 0) {
         uint32_t code = take_code(&text), letter = code | 0x20;
         bool good = code >= 0x80
                         ? is_letter_beyond_ascii(code)
                         : (letter >= 'a' && letter <= 'z') || (code >= '0' && code <= '9') ||
-                              (code != 0 && strchr(among, (int)code) != NULL);
+                              memchr(among.at, (int)code, among.len) != NULL;
         if (!good)
             return false;
     }
@@ -96,7 +96,7 @@ static bool is_word(struct bytes text, const char *among)
 static bool is_label(struct bytes label)
 {
     return label.len >= 1 && label.len <= LABEL_BYTES_MAX && label.at[0] != '-' &&
-           label.at[label.len - 1] != '-' && is_word(label, "-");
+           label.at[label.len - 1] != '-' && is_word(label, bytes_of_text("-"));
 }
 
 static bool is_domain(struct bytes domain)
@@ -121,6 +121,6 @@ bool user_email_valid(struct bytes email)
         return false;
     size_t len = (size_t)(at - email.at);
     return len >= 1 && len <= LOCAL_BYTES_MAX && len + 1 < email.len &&
-           is_word(bytes_of(email.at, len), ".!#$%&'*+/=?^_`{|}~-") &&
+           is_word(bytes_of(email.at, len), bytes_of_text(".!#$%&'*+/=?^_`{|}~-")) &&
            is_domain(bytes_of(at + 1, email.len - len - 1));
 }

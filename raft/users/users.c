@@ -356,7 +356,7 @@ struct users_answer users_apply(struct users *users, uint64_t index,
         answers_expire(&users->keys, users->time_ms - USERS_KEYS_MS + 1);
     struct users_past past = {.id = request->id};
     const struct users_command *command = &request->command;
-    if (users_answer_to(users, request, &past.answer))
+    if (users_answered(users, &request->id, command, &past.answer))
         return past.answer;
     past.command = users_command_digest(command);
     bool replay = is_replay(users, command, &past.answer);
@@ -370,29 +370,16 @@ struct users_answer users_apply(struct users *users, uint64_t index,
 }
 
 bool users_answered(const struct users *users, const struct request_id *id,
-                    struct users_answer *ret_answer)
+                    const struct users_command *command, struct users_answer *ret_answer)
 {
     assert(users->phase != LOADING);
     struct users_past past;
-    bool found = answers_find(&users->recent, id, &past);
-    if (found)
-        *ret_answer = past.answer;
-    return found;
-}
-
-bool users_answer_to(const struct users *users, const struct users_request *request,
-                     struct users_answer *ret_answer)
-{
-    assert(users->phase != LOADING);
-    struct users_past past;
-    if (!answers_find(&users->recent, &request->id, &past))
+    if (!answers_find(&users->recent, id, &past))
         return false;
-    if (past.command != users_command_digest(&request->command))
-        past.answer = (struct users_answer){
-            .index = users->index,
-            .kind = USERS_ID_REUSED,
-            .id_reused = {.first = past.answer.index},
-        };
+    if (command != NULL && past.command != users_command_digest(command))
+        past.answer = (struct users_answer){.index = users->index,
+                                            .kind = USERS_ID_REUSED,
+                                            .id_reused = {.first = past.answer.index}};
     *ret_answer = past.answer;
     return true;
 }

@@ -54,12 +54,12 @@ struct users_answer users_apply(struct users *users, uint64_t index,
 /* A log entry that holds no request (a leader's first, a configuration) was applied. */
 void users_skip(struct users *users, uint64_t index);
 
-/* True when a request with this id was applied and its answer, so borrowed, is remembered. */
+/*
+ * True when a request with this id was applied and its answer, so borrowed, is remembered. With a
+ * `command`: what this one has for an answer then, ID_REUSED where it was another.
+ */
 bool users_answered(const struct users *users, const struct request_id *id,
-                    struct users_answer *ret_answer);
-/* The same, and what this request has for an answer then: ID_REUSED where it was another one. */
-bool users_answer_to(const struct users *users, const struct users_request *request,
-                     struct users_answer *ret_answer);
+                    const struct users_command *command, struct users_answer *ret_answer);
 
 /* See command.h. */
 struct users_meta users_meta(const struct users *users);
@@ -153,9 +153,9 @@ NODISCARD int users_load_answer(struct users *users, const struct users_past *pa
 NODISCARD int users_load_done(struct users *users, const struct users_meta *meta);
 
 /*
- * Moves index and next id so far up that nothing this state's past life may have handed out after it
- * was saved is handed out again: USERS_LIFE entries and ids are left out. For a state that begins
- * another cluster. False: the ids do not suffice; nothing is changed.
+ * Moves index and next id so far up that nothing this state's past life may have handed out after
+ * it was saved is handed out again: USERS_LIFE entries and ids are left out. For a state that
+ * begins another cluster. False: the ids do not suffice; nothing is changed.
  */
 #define USERS_LIFE (UINT64_C(1) << 40)
 NODISCARD bool users_begin_life(struct users *users);

@@ -4,10 +4,10 @@
  * from each node to each other; who calls sends, the answers go over the other's own connection.
  *
  * The greeting says which protocol, cluster and node this is, and whom it takes the other for:
- * a stranger, or a node of another cluster, is told nothing. `cluster_high` and `cluster_low` are the
- * cluster's id, zeros while the node does not know it; `disk` and `start` are the directory's and the
- * count of starts on it; `format_least` to `format_most` the formats of entries that the node reads
- * and writes.
+ * a stranger, or a node of another cluster, is told nothing. `cluster_high` and `cluster_low` are
+ * the cluster's id, zeros while the node does not know it; `disk` and `start` are the directory's
+ * and the count of starts on it; `format_least` to `format_most` the formats of entries that the
+ * node reads and writes.
  */
 #ifndef ROLLCALL_WIRE_PEER_H
 #define ROLLCALL_WIRE_PEER_H
@@ -55,7 +55,7 @@
  *
  * A position is a user id (users above it) and a number of an answer (from there on; packed.h).
  */
-#define PEER_HELLO 64u
+#define PEER_HELLO  64u
 #define PEER_FORMAT 1u /* of entries: the only one there is */
 /* clang-format off */
 #define PEER_HELLO_FIELDS(F) F(u32, version) F(u64, from) F(u64, to) F(bytes, cluster) \

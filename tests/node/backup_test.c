@@ -97,7 +97,7 @@ Test(backup_file, holds_users_ids_and_answers_of_a_state_of_any_size)
         must(memcmp(&a, &b, sizeof(a)) == 0);
         struct users_answer answer;
         struct request_id id = request_id_of(counts[i]);
-        must(users_answered(back, &id, &answer) && answer.created.id == counts[i]);
+        must(users_answered(back, &id, NULL, &answer) && answer.created.id == counts[i]);
         must(create(back, a.index + 1, 77777, "next").created.id == counts[i] + 1);
         users_check(back);
         users_free(back);

@@ -305,7 +305,7 @@ Test(peers, refuse_strangers)
         {.version = PEER_VERSION + 1, .from = 2, .to = 1, FORMAT}, /* another version */
         {.version = PEER_VERSION, .from = 2, .to = 3, FORMAT},     /* it wants another node */
         {.version = PEER_VERSION, .from = 3, .to = 1, FORMAT},     /* no member */
-        {.version = PEER_VERSION, .from = 1, .to = 1},     /* this node itself */
+        {.version = PEER_VERSION, .from = 1, .to = 1},             /* this node itself */
     };
     struct net *net = net_new();
     uint8_t bytes[PEER_NOTE_BYTES_MAX];

@@ -368,7 +368,7 @@ void rig_check(struct rig *rig)
         struct users_answer answer;
         struct request_id id = request_id_of(i);
         told += rig->request[i].written;
-        if (!rig->request[i].written || !users_answered(users, &id, &answer))
+        if (!rig->request[i].written || !users_answered(users, &id, NULL, &answer))
             continue;
         must(answer.kind == USERS_CREATED && answer.created.id == rig->request[i].id &&
              answer.index == rig->request[i].index);

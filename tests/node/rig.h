@@ -22,7 +22,7 @@ struct rig_request {
     uint64_t id, index; /* of the user, as told */
     uint32_t times;     /* told */
     uint32_t refused, unknown;
-    uint32_t reused; /* answered with ID_REUSED */
+    uint32_t reused;         /* answered with ID_REUSED */
     enum call_reason reason; /* the last */
 };
 

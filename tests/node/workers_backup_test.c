@@ -49,9 +49,9 @@ Test(workers_backup, is_one_version_whatever_is_written_meanwhile, .timeout = 60
     users_check(users);
     struct users_answer answer;
     struct request_id id = request_id_of(300);
-    must(users_answered(users, &id, &answer) && answer.created.id == 300);
+    must(users_answered(users, &id, NULL, &answer) && answer.created.id == 300);
     id = request_id_of(301);
-    must(!users_answered(users, &id, &answer));
+    must(!users_answered(users, &id, NULL, &answer));
     users_free(users);
 
     worker_send(&worker, (struct call){.kind = CALL_MORE, .more = {.call = 7}});

@@ -248,8 +248,9 @@ void net_connect(struct world *world, const struct sim_event *event)
     struct machine *caller = &world->machine[from];
     if (caller->life != event->life || net->up[from][to] || !machine_up(caller))
         return;
-    bool answers = machine_up(&world->machine[to]) && is_of_one_cluster(caller, &world->machine[to]) &&
-                   !net->cut[from][to] && !net->cut[to][from];
+    bool answers = machine_up(&world->machine[to]) &&
+                   is_of_one_cluster(caller, &world->machine[to]) && !net->cut[from][to] &&
+                   !net->cut[to][from];
     if (!answers || machine_frozen(caller)) {
         call_later(world, from, to, CONNECT_US + world_below(world, CONNECT_US));
         return;

@@ -122,7 +122,7 @@ static bool all_have(struct scenario *scenario, uint32_t nodes, uint64_t op, boo
         if (!HAS_NODE(nodes, id))
             continue;
         if (!machine_up(machine) ||
-            users_answered(replica_users(machine->replica), &request, &answer) != wanted)
+            users_answered(replica_users(machine->replica), &request, NULL, &answer) != wanted)
             return false;
     }
     return true;

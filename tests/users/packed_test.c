@@ -52,7 +52,7 @@ Test(packed, comes_back_the_same_in_pieces_of_any_size)
             users_check(back);
             must(users_meta(back).digest == users_meta(users).digest);
             must(counts[i] == 0 ||
-                 (users_answered(back, &id, &answer) && answer.created.id == counts[i]));
+                 (users_answered(back, &id, NULL, &answer) && answer.created.id == counts[i]));
             users_free(back);
         }
         users_unpin(view);

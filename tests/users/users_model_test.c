@@ -299,7 +299,8 @@ static void apply(struct play *p)
     struct users_answer expected = model_apply(&p->model, index, &request);
     struct users_answer answer = users_apply(p->users, index, &request);
     must(answers_equal(&answer, &expected));
-    must(users_answer_to(p->users, &request, &answer) && answers_equal(&answer, &expected));
+    must(users_answered(p->users, &request.id, &request.command, &answer) &&
+         answers_equal(&answer, &expected));
     expect_meta(users_meta(p->users), &p->model);
     if (p->twin != NULL) {
         answer = users_apply(p->twin, index, &request);
