@@ -118,7 +118,7 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
     m.to.n = chance_below(chance, 50) == 0 ? 2 : 1;
     m.term.n = chance_below(chance, 3) == 0 ? number(chance, status.term.n) : status.term.n;
     m.kind = (enum raft_message_kind)(1 + chance_below(chance, 10));
-    uint64_t last = status.last.n, term = status.term.n;
+    const uint64_t last = status.last.n, term = status.term.n;
     switch (m.kind) {
     case RAFT_PRE_VOTE_ASK:
         m.pre_vote_ask.next_term.n = number(chance, term + 1);
@@ -175,9 +175,7 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
         m.campaign_now.transfer = (uint8_t)chance_below(chance, 2);
         break;
     case RAFT_FORGOT:
-        m.forgot.index.n = number(chance, last);
-        m.forgot.index_term.n = number(chance, term);
-        break;
+        m.forgot = (struct raft_forgot){{number(chance, last)}, {number(chance, term)}};
     }
     return m;
 }
