@@ -198,6 +198,6 @@ Test(call, has_a_text_for_every_value_and_none_for_others)
     for (unsigned value = 0; value <= UINT8_MAX; value++) {
         cr_assert(eq(int, call_reason_text((uint8_t)value) != NULL, value >= 1 && value <= 6));
         cr_assert(eq(int, call_role_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
-        cr_assert(eq(int, call_snapshot_text((uint8_t)value) != NULL, value >= 1 && value <= 3));
+        cr_assert(eq(int, call_snapshot_text((uint8_t)value) != NULL, value >= 1 && value <= 4));
     }
 }
