@@ -213,10 +213,17 @@ Test(leader, knows_who_is_reachable)
     node_free(&node);
 }
 
-Test(leader, may_not_hear_of_another_leader_in_its_term, .signal = SIGABRT)
+Test(leader, refuses_another_leader_of_its_term_and_goes_on)
 {
     struct node node = node_settled(3, 1, TERMS(1));
-    node_hear(&node, append_after(2, 2, 0, 0, 0, NO_TERMS));
+    uint64_t term = raft_status(node.raft).term.n;
+    node_hear(&node, append_after(2, term, 0, 0, 0, NO_TERMS));
+    cr_assert(node.out.impossible);
+    cr_assert(not(node.out.persist.wanted));
+    cr_assert(eq(u32, node.out.sends.count, 0));
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
+    cr_assert(eq(u64, raft_status(node.raft).term.n, term));
+    node_free(&node);
 }
 
 /* --- handing over, thesis §3.10 --------------------------------------------------------------- */

@@ -124,16 +124,16 @@ Test(pre_vote, and_vote_are_refused_while_a_leader_is_heard)
     struct node node = node_among(3, 2, TERMS(1, 2));
     node_hear(&node, append_after(2, 2, 2, 2, 0, NO_TERMS));
     node.now_ms += ELECTION_MS - 1;
-    node_hear(&node, pre_vote_ask(3, 7, 9, 9));
+    node_hear(&node, pre_vote_ask(3, 7, 9, 6));
     cr_assert(not(answer(&node, 3)->granted));
-    node_hear(&node, vote_ask(3, 8, 9, 9));
+    node_hear(&node, vote_ask(3, 8, 9, 7));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 2),
               "the term of whoever disturbs is not heard");
     cr_assert(eq(u32, node.out.sends.count, 0));
     node.now_ms += 1;
-    node_hear(&node, pre_vote_ask(3, 7, 9, 9));
+    node_hear(&node, pre_vote_ask(3, 7, 9, 6));
     cr_assert(answer(&node, 3)->granted, "it was silent for an election timeout");
-    node_hear(&node, vote_ask(3, 8, 9, 9));
+    node_hear(&node, vote_ask(3, 8, 9, 7));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 8));
     node_all_durable(&node);
     cr_assert(node_sent(&node, RAFT_VOTE_GIVE, 3)->vote_give.granted);
@@ -143,9 +143,9 @@ Test(pre_vote, and_vote_are_refused_while_a_leader_is_heard)
 Test(pre_vote, and_vote_are_refused_by_a_leader)
 {
     struct node node = node_settled(3, 2, TERMS(1, 2));
-    node_hear(&node, pre_vote_ask(3, 7, 9, 9));
+    node_hear(&node, pre_vote_ask(3, 7, 9, 6));
     cr_assert(not(answer(&node, 3)->granted));
-    node_hear(&node, vote_ask(3, 8, 9, 9));
+    node_hear(&node, vote_ask(3, 8, 9, 7));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 3));
     node_free(&node);
