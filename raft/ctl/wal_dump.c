@@ -279,9 +279,11 @@ static void print_block(struct dump *dump, uint32_t i, struct bytes bytes)
     if (state.hard.voted)
         printf(" vote=%" PRIu64, state.hard.vote.n);
     printf(" segment=%" PRIu64, state.segment);
-    if (cluster_id_known(state.identity.cluster))
-        printf(" cluster_id=%016" PRIx64 "%016" PRIx64 " members=%" PRIu32,
-               state.identity.cluster.high, state.identity.cluster.low, state.identity.members);
+    if (cluster_id_known(state.identity.cluster)) {
+        char id[CLUSTER_ID_TEXT_BYTES];
+        record_cluster_id_print(state.identity.cluster, id);
+        printf(" cluster_id=%s members=%" PRIu32, id, state.identity.members);
+    }
     if (state.hard.unsure)
         printf(" unsure=1 text=\"it forgot something: it does not count until its log is whole\"");
     if (state.hard.floor.known)

@@ -149,7 +149,7 @@ int admit_heard(struct replica *replica, raft_node_id from, const struct peer_st
     if (admission->heard_count + 1 < replica->options.members)
         return 0;
     if (!identity_known(replica)) { /* nobody knows which cluster this is */
-        (void)identity_found(replica);
+        identity_found(replica);
         begin_round(admission, 0);
         return 0; /* all are asked anew, soon */
     }

@@ -36,11 +36,7 @@ static void remember(struct replica *replica, struct raft_cluster_id cluster)
     for (uint32_t i = 0; i < options->members; i++)
         identity.member[i] = options->member[i].n;
     wal_identify(replica->wal, &identity);
-    if (!replica->unflushed) {
-        replica->unflushed_since_ms = replica->stepped_ms;
-        replica->unflushed_first.n = UINT64_MAX; /* no entry waits for it */
-    }
-    replica->unflushed = replica->flush_wanted = true;
+    flush_request(replica, (raft_index){0}, true);
 }
 
 static struct raft_cluster_id draw(const struct replica *replica)
@@ -141,14 +137,11 @@ bool identity_heard(struct replica *replica, struct raft_cluster_id theirs)
     return true;
 }
 
-bool identity_found(struct replica *replica)
+void identity_found(struct replica *replica)
 {
-    if (identity_known(replica))
-        return false;
     for (uint32_t i = 0; i < replica->options.members; i++) {
         if (replica->options.member[i].n < replica->options.node)
-            return false;
+            return;
     }
     learn(replica, draw(replica), "of a cluster that is founded now");
-    return true;
 }

@@ -306,6 +306,14 @@ NODISCARD int admit_heard(struct replica *replica, raft_node_id from,
                           const struct peer_standing *standing);
 void admit_look(struct replica *replica, uint64_t now_ms);
 
+/* --- replica_flush.c -------------------------------------------------------------------------- */
+
+/* Something was gathered for the log, from entry `first` on (0: no entry); `at_once`: it must not
+ * wait for more. */
+void flush_request(struct replica *replica, raft_index first, bool at_once);
+/* Flushes what was gathered, unless that can wait or a flush is under way. */
+void flush_gathered(struct replica *replica);
+
 /* --- replica_identity.c ----------------------------------------------------------------------- */
 
 /* After wal_open. -EBADMSG: the members are known and cannot be reached; the text says so. */
@@ -313,8 +321,8 @@ NODISCARD int identity_open(struct replica *replica, struct wal_recovered *recov
 bool identity_known(const struct replica *replica);
 /* Another member says which cluster this is. True when it was news. */
 bool identity_heard(struct replica *replica, struct raft_cluster_id theirs);
-/* All others have answered, and none knows the cluster. True when it was founded now. */
-bool identity_found(struct replica *replica);
+/* All others have answered, and none knows the cluster: the lowest member founds it. */
+void identity_found(struct replica *replica);
 
 /* --- replica_repair.c ------------------------------------------------------------------------- */
 

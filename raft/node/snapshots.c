@@ -156,29 +156,10 @@ void snapshots_identify(struct snapshots *snapshots, struct raft_cluster_id clus
     snapshots->cluster_id = cluster;
 }
 
-void snapshots_put_cluster_id(struct raft_cluster_id id, char ret_text[33])
-{
-    int len = snprintf(ret_text, 33, "%016" PRIx64 "%016" PRIx64, id.high, id.low);
-    assert(len == 32);
-}
-
-static bool hex_number(const uint8_t *digits, uint64_t *ret_value)
-{
-    *ret_value = 0;
-    for (int i = 0; i < 16; i++) {
-        uint8_t c = digits[i];
-        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
-            return false;
-        *ret_value = *ret_value << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
-    }
-    return true;
-}
-
 bool snapshots_cluster_id(const struct store_reply *meta, struct raft_cluster_id *ret_id)
 {
     struct bytes text;
-    return snapshots_field(meta, "cluster_id", &text) && text.len == 32 &&
-           hex_number(text.at, &ret_id->high) && hex_number(text.at + 16, &ret_id->low);
+    return snapshots_field(meta, "cluster_id", &text) && record_cluster_id_read(text, ret_id) == 0;
 }
 
 void snapshots_digest(uint64_t digest, char ret_text[17])

@@ -128,8 +128,8 @@ static void write_meta(struct snapshots *snapshots)
 {
     struct users_meta meta = snapshots->save.meta;
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
-    char digest[17], cluster_id[33];
-    snapshots_put_cluster_id(snapshots->cluster_id, cluster_id);
+    char digest[17], cluster_id[CLUSTER_ID_TEXT_BYTES];
+    record_cluster_id_print(snapshots->cluster_id, cluster_id);
     uint8_t nodes[SNAPSHOTS_CONFIGURATION_BYTES];
     struct writer configuration = writer_of(nodes, sizeof(nodes));
     snapshots_digest(meta.digest, digest);

@@ -3,6 +3,7 @@
 #define ROLLCALL_NODE_SNAPSHOTS_STATE_H
 
 #include "raft/node/snapshots.h"
+#include "raft/wire/record.h"
 #include "raft/users/user_json.h"
 
 #define SNAPSHOTS_FORMAT "3"
@@ -172,7 +173,6 @@ void snapshots_checksum(const struct bytes value[SNAPSHOTS_META_FIELDS], char re
 bool snapshots_meta_is_whole(const struct store_reply *meta);
 /* It is whole and says that this version is what Redis holds. */
 bool snapshots_meta_is_of(const struct store_reply *meta, const struct users_view *view);
-void snapshots_put_cluster_id(struct raft_cluster_id id, char ret_text[33]);
 /* False: the record has none, or it is no id. */
 bool snapshots_cluster_id(const struct store_reply *meta, struct raft_cluster_id *ret_id);
 /* It says that it is of this node, of this cluster. */

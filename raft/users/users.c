@@ -1,40 +1,9 @@
-#include "raft/users/users.h"
+#include "raft/users/users_state.h"
 
 #include <errno.h>
 
 #include "raft/users/allocate.h"
-#include "raft/users/answers.h"
 #include "raft/users/hash.h"
-#include "raft/users/index.h"
-#include "raft/users/records.h"
-
-enum phase {
-    FRESH,   /* nothing was applied or loaded */
-    LOADING, /* a snapshot is being loaded: not a state yet */
-    RUNNING,
-};
-
-struct users {
-    struct records records;
-    struct index names, emails; /* indexes of the records; emails only of those that have one */
-    struct answers recent, keys;
-    uint64_t index;      /* of the last entry; while loading, the largest seen */
-    uint64_t changed;    /* of the last change to any user; likewise */
-    uint64_t time_ms;    /* the latest that came with a request */
-    uint64_t next_id;    /* while loading, above every id seen in users and answers */
-    uint64_t load_after; /* while loading: the id of the last user loaded */
-    enum phase phase;
-    uint32_t views; /* pinned */
-    bool freed;     /* only `views` is still of use */
-};
-
-struct users_view {
-    struct users *users;
-    struct tree records, recent, keys;
-    struct index names, emails; /* empty unless `indexed` */
-    bool indexed;
-    struct users_meta meta;
-};
 
 struct users *users_new(uint64_t answers_max)
 {
@@ -45,11 +14,11 @@ struct users *users_new(uint64_t answers_max)
     answers_init(&users->recent, answers_max, false);
     answers_init(&users->keys, answers_max < USERS_KEYS_MAX ? answers_max : USERS_KEYS_MAX, true);
     users->next_id = 1;
-    users->phase = FRESH;
+    users->phase = USERS_FRESH;
     return users;
 }
 
-static void free_when_unused(struct users *users)
+void users_free_when_unused(struct users *users)
 {
     if (users->freed && users->views == 0)
         free(users);
@@ -66,7 +35,7 @@ void users_free(struct users *users)
     answers_done(&users->recent);
     answers_done(&users->keys);
     users->freed = true;
-    free_when_unused(users);
+    users_free_when_unused(users);
 }
 
 static void raise_to(uint64_t *number, uint64_t at_least)
@@ -115,18 +84,6 @@ static void replace_user(struct users *users, const struct user *was, const stru
     users->changed = user->index;
 }
 
-/* Has the user what is looked for? */
-static bool is_match(const struct user *user, enum users_by by, struct bytes text)
-{
-    switch (by) {
-    case USERS_BY_NAME:
-        return bytes_equal(user->name, text);
-    case USERS_BY_EMAIL:
-        return users_equal_ignoring_case(user->email, text);
-    }
-    UNREACHABLE();
-}
-
 /* Who has this email; 0 for nobody. */
 static uint64_t email_holder(const struct users *users, struct bytes email)
 {
@@ -135,7 +92,7 @@ static uint64_t email_holder(const struct users *users, struct bytes email)
     while ((id = index_next(&users->emails, hash, id)) != 0) {
         bool found = records_get(&users->records.tree, id, &user);
         assert(found);
-        if (is_match(&user, USERS_BY_EMAIL, email))
+        if (users_is_match(&user, USERS_BY_EMAIL, email))
             return id;
     }
     return 0;
@@ -341,10 +298,10 @@ static void remember_key(struct users *users, const struct users_key *key,
 
 void users_skip(struct users *users, uint64_t index)
 {
-    assert(users->phase != LOADING);
+    assert(users->phase != USERS_LOADING);
     assert(index > users->index);
     users->index = index;
-    users->phase = RUNNING;
+    users->phase = USERS_RUNNING;
 }
 
 struct users_answer users_apply(struct users *users, uint64_t index,
@@ -372,7 +329,7 @@ struct users_answer users_apply(struct users *users, uint64_t index,
 bool users_answered(const struct users *users, const struct request_id *id,
                     const struct users_command *command, struct users_answer *ret_answer)
 {
-    assert(users->phase != LOADING);
+    assert(users->phase != USERS_LOADING);
     struct users_past past;
     if (!answers_find(&users->recent, id, &past))
         return false;
@@ -400,117 +357,12 @@ struct users_meta users_meta(const struct users *users)
     };
 }
 
-/* --- versions --------------------------------------------------------------------------------- */
-
-struct users_view *users_pin(struct users *users)
-{
-    assert(users->phase != LOADING);
-    struct users_view *view = allocate(sizeof(*view));
-    *view = (struct users_view){
-        .users = users,
-        .records = tree_hold(&users->records.tree),
-        .recent = tree_hold(&users->recent.tree),
-        .keys = tree_hold(&users->keys.tree),
-        .meta = users_meta(users),
-    };
-    users->views++;
-    return view;
-}
-
-struct users_view *users_pin_indexed(struct users *users)
-{
-    struct users_view *view = users_pin(users);
-    view->names = index_hold(&users->names);
-    view->emails = index_hold(&users->emails);
-    view->indexed = true;
-    return view;
-}
-
-void users_unpin(struct users_view *view)
-{
-    if (view == NULL)
-        return;
-    assert(view->users->views > 0);
-    tree_drop(&view->records);
-    index_drop(&view->names);
-    index_drop(&view->emails);
-    tree_drop(&view->recent);
-    tree_drop(&view->keys);
-    view->users->views--;
-    free_when_unused(view->users);
-    free(view);
-}
-
-struct users_meta users_view_meta(const struct users_view *view)
-{
-    return view->meta;
-}
-
-bool users_view_get(const struct users_view *view, uint64_t id, struct user *ret_user)
-{
-    return records_get(&view->records, id, ret_user);
-}
-
-uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t limit,
-                         struct writer *out, bool *ret_last)
-{
-    return records_list(&view->records, after, limit, out, ret_last);
-}
-
-uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
-                         uint64_t after, uint32_t limit, struct writer *out, bool *ret_last)
-{
-    assert(view->indexed);
-    *ret_last = true;
-    if ((by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX) || after >= USER_ID_MAX)
-        return after;
-    const struct index *index = by == USERS_BY_NAME ? &view->names : &view->emails;
-    uint64_t hash = by == USERS_BY_NAME ? users_hash(text) : users_hash_ignoring_case(text);
-    uint32_t count = 0;
-    for (uint64_t id = after; (id = index_next(index, hash, id)) != 0;) {
-        struct user user;
-        bool found = records_get(&view->records, id, &user);
-        assert(found);
-        if (!is_match(&user, by, text))
-            continue;
-        if ((limit > 0 && count == limit) ||
-            writer_room(out) < USER_PACKED_BYTES(user.name.len, user.email.len)) {
-            *ret_last = false;
-            return after;
-        }
-        user_put(out, &user);
-        after = id;
-        count++;
-    }
-    return after;
-}
-
-bool users_diff(const struct users_view *old, const struct users_view *now, uint64_t from,
-                struct users_page *ret_page)
-{
-    return records_diff(old != NULL ? &old->records : NULL, &now->records, from, ret_page);
-}
-
-bool users_diff_answers(const struct users_view *old, const struct users_view *now, uint64_t from,
-                        struct users_past_page *ret_page)
-{
-    if (from < USERS_KEYED) {
-        if (answers_diff(old != NULL ? &old->recent : NULL, &now->recent, from, ret_page))
-            return true;
-        from = USERS_KEYED;
-    }
-    if (!answers_diff(old != NULL ? &old->keys : NULL, &now->keys, from - USERS_KEYED, ret_page))
-        return false;
-    ret_page->number += USERS_KEYED;
-    return true;
-}
-
 /* --- loading ---------------------------------------------------------------------------------- */
 
 static void load_begin(struct users *users)
 {
-    assert(users->phase != RUNNING);
-    users->phase = LOADING;
+    assert(users->phase != USERS_RUNNING);
+    users->phase = USERS_LOADING;
 }
 
 int users_load_user(struct users *users, const struct user *user)
@@ -567,7 +419,7 @@ int users_load_done(struct users *users, const struct users_meta *meta)
     users->time_ms = meta->time_ms;
     users->index = meta->index;
     users->next_id = meta->next_id;
-    users->phase = RUNNING;
+    users->phase = USERS_RUNNING;
     return 0;
 }
 
@@ -594,7 +446,7 @@ static void check_indexes(const struct users *users, uint32_t versions)
 
 void users_check(const struct users *users)
 {
-    assert(users->phase != LOADING && !users->freed);
+    assert(users->phase != USERS_LOADING && !users->freed);
     assert(users->next_id >= 1 && users->next_id <= USER_ID_MAX + 1);
     assert(users->next_id - 1 <= users->index && users->recent.next <= users->index);
     assert(users->changed <= users->index && users->keys.next <= users->recent.next);

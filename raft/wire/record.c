@@ -236,3 +236,38 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     *ret_state = state;
     return 0;
 }
+
+static void print_hex(uint64_t value, char *ret_digits)
+{
+    for (int i = 0; i < 16; i++)
+        ret_digits[i] = "0123456789abcdef"[value >> (60 - 4 * i) & 15];
+}
+
+static bool read_hex(const uint8_t *digits, uint64_t *ret_value)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < 16; i++) {
+        uint8_t c = digits[i];
+        if (!((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')))
+            return false;
+        value = value << 4 | (uint64_t)(c <= '9' ? c - '0' : c - 'a' + 10);
+    }
+    *ret_value = value;
+    return true;
+}
+
+void record_cluster_id_print(struct raft_cluster_id id, char ret_text[CLUSTER_ID_TEXT_BYTES])
+{
+    print_hex(id.high, ret_text);
+    print_hex(id.low, ret_text + 16);
+    ret_text[32] = '\0';
+}
+
+int record_cluster_id_read(struct bytes text, struct raft_cluster_id *ret_id)
+{
+    struct raft_cluster_id id;
+    if (text.len != 32 || !read_hex(text.at, &id.high) || !read_hex(text.at + 16, &id.low))
+        return -EBADMSG;
+    *ret_id = id;
+    return 0;
+}

@@ -118,6 +118,12 @@ struct record_identity {
     uint64_t member[RAFT_MEMBERS_MAX];
 };
 
+/* An id as people read it: 32 hexadecimal digits, and a NUL. */
+#define CLUSTER_ID_TEXT_BYTES 33u
+void record_cluster_id_print(struct raft_cluster_id id, char ret_text[CLUSTER_ID_TEXT_BYTES]);
+/* -EBADMSG: it is no such text. */
+NODISCARD int record_cluster_id_read(struct bytes text, struct raft_cluster_id *ret_id);
+
 struct record_hard_state {
     uint64_t sequence; /* counts writes; the highest that can be read counts */
     uint64_t node;

@@ -522,72 +522,6 @@ Test(replica, refuses_a_state_from_before_the_log_begins)
 
 /* Among others, a log that ends before the snapshot begins again after it, in the snapshot's term.
  */
-static void send_nowhere(struct network *network, raft_node_id to, struct bytes frames)
-{
-    (void)network, (void)to, (void)frames;
-}
-
-static void flush_nothing(struct network *network)
-{
-    (void)network;
-}
-
-static struct network nowhere = {.send = send_nowhere, .flush = flush_nothing};
-
-static uint64_t no_time(void *context)
-{
-    (void)context;
-    return 0;
-}
-
-static void say_nothing(void *context, const char *fact, const char *text)
-{
-    (void)context, (void)fact, (void)text;
-}
-
-static const struct replica_hooks quiet_hooks = {
-    .now_ms = no_time, .wall_ms = no_time, .note = say_nothing};
-
-/* Another list of members, or none, does not change who decides. */
-Test(replica, knows_its_members_whatever_the_options_say)
-{
-    struct rig *rig = rig_new();
-    struct replica_options options = {
-        .node = 1,
-        .cluster = "test",
-        .election_ms = 100,
-        .heartbeat_ms = 10,
-        .snapshot_entries = 100,
-        .answers_max = RIG_ANSWERS_MAX,
-        .random = 5,
-        .segment_bytes = RIG_SEGMENT,
-        .disk = &rig->disk.disk,
-        .runner = &rig->runner.runner,
-        .hooks = &quiet_hooks,
-    };
-    struct replica *replica;
-    fake_runner_init(&rig->runner);
-    struct raft_cluster_id drawn = {0, 0};
-    for (int start = 0; start < 2; start++) {
-        struct replica_state state = {.users = users_new(RIG_ANSWERS_MAX)};
-        must(replica_open(&options, &replica, &rig->recovered) == 0);
-        must(replica_start(replica, &state, rig->text, sizeof(rig->text)) == 0);
-        fake_runner_drain(&rig->runner);
-        struct record_identity identity = replica_identity(replica);
-        must(cluster_id_known(identity.cluster) && identity.members == 1);
-        must(start == 0 || cluster_id_equal(identity.cluster, drawn));
-        drawn = identity.cluster;
-        must(replica_members_ignored(replica) == (start == 1));
-        must(raft_configuration(replica_raft(replica))->voters == 1);
-        replica_close(replica);
-        options.members = 3;
-        options.network = &nowhere;
-        for (uint64_t i = 0; i < 3; i++)
-            options.member[i].n = i + 1;
-    }
-    rig_free(rig);
-}
-
 Test(replica, writes_the_term_that_a_snapshot_taught)
 {
     struct rig *rig = rig_new();
@@ -603,7 +537,7 @@ Test(replica, writes_the_term_that_a_snapshot_taught)
         .segment_bytes = RIG_SEGMENT,
         .disk = &rig->disk.disk,
         .runner = &rig->runner.runner,
-        .network = &nowhere,
+        .network = &rig_nowhere,
     };
     fake_runner_init(&rig->runner);
     for (int start = 0; start < 2; start++) {

@@ -87,4 +87,7 @@ struct bytes rig_name(uint64_t number, char text[64]);
 /* Every request that was told to be written is there, once, as told; and nobody else is. */
 void rig_check(struct rig *rig);
 
+/* Reaches nobody: for replicas whose cluster has others. */
+extern struct network rig_nowhere;
+
 #endif
