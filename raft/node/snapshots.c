@@ -45,6 +45,7 @@ void snapshots_free(struct snapshots *snapshots)
         return;
     users_unpin(snapshots->base);
     users_unpin(snapshots->attempt);
+    free(snapshots->load.page); /* of one that was cut off */
     free(snapshots);
 }
 

@@ -2,6 +2,7 @@
 #include "raft/node/snapshots_state.h"
 
 #include <inttypes.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void load_pump(struct snapshots *snapshots);
@@ -30,12 +31,63 @@ static void end_load(struct snapshots *snapshots)
                 : snapshots->refused ? SNAPSHOTS_REFUSED
                                      : SNAPSHOTS_DAMAGED;
     snapshots->phase = SNAPSHOTS_IDLE;
+    free(load->page);
+    load->page = NULL;
     if (found == SNAPSHOTS_LOADED) {
         snapshots->base = users_pin(load->users);
         snapshots->base_durable = true;
         snapshots->base_indexes = load->sizes.indexes;
     }
     snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
+}
+
+/* --- pages of users ---------------------------------------------------------------------------
+ *
+ * Which there are says the hash of indexes, one field for each: ids are not dense where many users
+ * were deleted, or where a restore left a life's worth of them out. So a load costs what is stored,
+ * and not what ids there might be.
+ */
+
+static int compare_pages(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+static void take_page_numbers(struct snapshots *snapshots, const struct store_reply *reply)
+{
+    struct snapshots_load *load = &snapshots->load;
+    load->page = calloc(reply->count + 1, sizeof(load->page[0]));
+    if (load->page == NULL) {
+        snapshots_fail(snapshots, "there is no memory for %zu pages of users", reply->count);
+        return;
+    }
+    for (size_t i = 0; i < reply->count; i++) {
+        struct store_reply field = store_reply_at(reply, i);
+        uint64_t number;
+        if (field.kind != STORE_TEXT || !snapshots_number(field.text, &number) ||
+            number > USER_ID_MAX / USERS_PAGE) {
+            snapshots_fail(snapshots, "%s field \"%.*s\" is no page of users",
+                           snapshots->key[KEY_INDEXES], (int)field.text.len,
+                           (const char *)field.text.at);
+            return;
+        }
+        load->page[load->pages++] = number;
+    }
+    qsort(load->page, load->pages, sizeof(load->page[0]), compare_pages);
+}
+
+static void on_pages(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    if (snapshots_take_kind(snapshots, reply, STORE_LIST))
+        take_page_numbers(snapshots, reply);
+    load_pump(snapshots);
+}
+
+static uint64_t page_to_be_had(const struct snapshots_load *load)
+{
+    return load->page[load->pages_had];
 }
 
 /* --- pages ------------------------------------------------------------------------------------ */
@@ -46,12 +98,12 @@ static void on_indexes(void *context, const struct store_reply *reply)
     struct snapshots_load *load = &snapshots->load;
     memset(load->index, 0, sizeof(load->index));
     if (!snapshots_take(snapshots, reply) || reply->kind == STORE_NIL)
-        return; /* no user has an id of this page */
+        return; /* it was taken away meanwhile: the counts tell */
     load->index_pages++;
     if (reply->kind != STORE_TEXT ||
-        snapshots_get_indexes(reply->text, load->users_page, load->index) != 0)
+        snapshots_get_indexes(reply->text, page_to_be_had(load), load->index) != 0)
         snapshots_fail(snapshots, "%s field %" PRIu64 " is not a list of id:index",
-                       snapshots->key[KEY_INDEXES], load->users_page);
+                       snapshots->key[KEY_INDEXES], page_to_be_had(load));
 }
 
 static void load_user(struct snapshots *snapshots, uint64_t id, const struct store_reply *text)
@@ -80,10 +132,10 @@ static void on_users(void *context, const struct store_reply *reply)
     if (snapshots_take_kind(snapshots, reply, STORE_LIST)) {
         for (size_t i = 0; i < reply->count && i < USERS_PAGE; i++) {
             struct store_reply text = store_reply_at(reply, i);
-            load_user(snapshots, load->users_page * USERS_PAGE + i, &text);
+            load_user(snapshots, page_to_be_had(load) * USERS_PAGE + i, &text);
         }
     }
-    load->users_page++;
+    load->pages_had++;
     load_pump(snapshots);
 }
 
@@ -134,17 +186,13 @@ static void ask_answers(struct snapshots *snapshots, uint64_t page)
 static bool ask_page(struct snapshots *snapshots)
 {
     struct snapshots_load *load = &snapshots->load;
-    if (!load->users_asked) {
-        if (load->next_page * USERS_PAGE < load->meta.next_id) {
-            ask_users(snapshots, load->next_page++);
-            return true;
-        }
-        load->users_asked = true;
-        load->next_page = 0;
+    if (load->pages_asked < load->pages) {
+        ask_users(snapshots, load->page[load->pages_asked++]);
+        return true;
     }
     if (!load->answers_asked) {
-        if (snapshots_answers_page(load->meta, &load->next_page)) {
-            ask_answers(snapshots, load->next_page++);
+        if (snapshots_answers_page(load->meta, &load->next_answers)) {
+            ask_answers(snapshots, load->next_answers++);
             return true;
         }
         load->answers_asked = true;
@@ -185,7 +233,6 @@ static void on_answers_size(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     take_size(snapshots, reply, &snapshots->load.sizes.answers);
-    load_pump(snapshots);
 }
 
 /* --- meta ------------------------------------------------------------------------------------- */
@@ -290,6 +337,8 @@ static void on_meta(void *context, const struct store_reply *reply)
     snapshots_ask_size(snapshots, KEY_USERS, on_users_size);
     snapshots_ask_size(snapshots, KEY_INDEXES, on_indexes_size);
     snapshots_ask_size(snapshots, KEY_ANSWERS, on_answers_size);
+    struct bytes words[] = {bytes_of_text("HKEYS"), snapshots_key(snapshots, KEY_INDEXES)};
+    snapshots_send(snapshots, ARRAY_LEN(words), words, on_pages);
 }
 
 void snapshots_load(struct snapshots *snapshots, struct users *users)

@@ -80,11 +80,13 @@ struct snapshots_load {
     raft_term term;
     struct raft_cluster_id cluster_id;
     struct raft_configuration configuration;
-    uint64_t next_page; /* to ask for: of users, then of answers */
-    bool users_asked, answers_asked;
-    uint64_t users_page, answers_page; /* that the next reply is of */
-    uint64_t index[USERS_PAGE];        /* of the users of users_page */
-    uint64_t index_pages;              /* that were there */
+    uint64_t *page; /* numbers of the pages of users that Redis has, ascending */
+    size_t pages;
+    size_t pages_asked, pages_had;
+    bool answers_asked;
+    uint64_t next_answers, answers_page; /* to ask for, and that the next reply is of */
+    uint64_t index[USERS_PAGE];          /* of the users of the page that is next to be had */
+    uint64_t index_pages;                /* that were there */
     struct snapshots_sizes sizes;
 };
 

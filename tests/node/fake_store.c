@@ -144,6 +144,17 @@ static struct fake_reply run_getall(struct fake_db *db, struct bytes key)
     return reply;
 }
 
+static struct fake_reply run_keys(struct fake_db *db, struct bytes key)
+{
+    struct fake_hash *hash = fake_db_find(db, key);
+    struct fake_reply reply = list_reply(hash != NULL ? hash->count : 0);
+    for (size_t i = 0, at = 0; hash != NULL && i < hash->used; i++) {
+        if (hash->field[i].name.at != NULL)
+            reply.element[at++] = text_reply(STORE_TEXT, fake_text_bytes(&hash->field[i].name));
+    }
+    return reply;
+}
+
 /* What a transaction may hold: everything on keys. */
 static struct fake_reply run_on_db(struct fake_db *db, const struct fake_command *command)
 {
@@ -151,6 +162,8 @@ static struct fake_reply run_on_db(struct fake_db *db, const struct fake_command
     int64_t done = 0;
     if (is(command, "HGETALL"))
         return run_getall(db, key);
+    if (is(command, "HKEYS"))
+        return run_keys(db, key);
     if (is(command, "HGET"))
         return run_get(db, key, argument(command, 2));
     if (is(command, "HMGET")) {

@@ -1,6 +1,9 @@
 /* Which cluster and which members a directory knows, and that options do not change them. */
 #include "tests/node/rig.h"
 
+#include <errno.h>
+#include <string.h>
+
 static uint64_t no_time(void *context)
 {
     (void)context;
@@ -52,5 +55,64 @@ Test(replica_identity, knows_its_members_whatever_the_options_say)
         for (uint64_t i = 0; i < 3; i++)
             options.member[i].n = i + 1;
     }
+    rig_free(rig);
+}
+
+static void durable(void *context, struct raft_mark mark)
+{
+    (void)context, (void)mark;
+}
+
+static void wal_failed(void *context, const char *what, int error)
+{
+    (void)context;
+    cr_assert(false, "%s: %d", what, error);
+}
+
+/* Puts an entry of bytes that are no request behind what the log of the rig holds. */
+static void append_unreadable(struct rig *rig)
+{
+    struct wal_options options = {
+        .disk = &rig->disk.disk,
+        .runner = &rig->runner.runner,
+        .node = 1,
+        .cluster = "test",
+        .alone = true,
+        .generation = 1,
+        .segment_bytes = RIG_SEGMENT,
+        .on_durable = durable,
+        .on_failed = wal_failed,
+    };
+    struct wal *wal;
+    struct wal_recovered recovered;
+    fake_runner_init(&rig->runner);
+    must(wal_open(&options, &wal, &recovered) == 0);
+    wal_append(wal, index_next(recovered.last), recovered.hard.term, RAFT_COMMAND,
+               bytes_of_text("of a version to come"));
+    wal_flush(wal, true);
+    fake_runner_drain(&rig->runner);
+    wal_close(wal);
+}
+
+/* Never skipped: what follows would be applied to another state than elsewhere. */
+Test(replica_identity, a_committed_entry_that_cannot_be_read_ends_the_process)
+{
+    struct rig *rig = rig_new();
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_ready(rig);
+    rig_insist(rig, 1);
+    rig_close(rig);
+    append_unreadable(rig);
+    must(rig_start(rig) == 0);
+    for (int i = 0; i < 100 && !rig->failed; i++) {
+        rig->now_ms += 50;
+        rig_settle(rig);
+    }
+    cr_assert(rig->failed);
+    cr_assert(strstr(rig->failed_what, "newer version") != NULL, "%s", rig->failed_what);
+    cr_assert(eq(int, rig->failed_error, -EPROTONOSUPPORT));
+    cr_assert(eq(u64, users_meta(replica_users(rig->replica)).users, 1));
+    rig_kill(rig);
     rig_free(rig);
 }

@@ -76,6 +76,22 @@ Test(snapshots, take_out_what_is_gone)
     }
 }
 
+/* Ids leave a gap where a restore begins another life: it is not walked through. */
+Test(snapshots, load_at_the_cost_of_what_they_hold, .timeout = 60)
+{
+    struct snapshots_rig *rig = rig_of(100);
+    must(users_begin_life(rig->users) && users_begin_life(rig->users));
+    rig->index = users_meta(rig->users).index;
+    snapshots_rig_create(rig, 100);
+    cr_assert(gt(u64, users_meta(rig->users).next_id, 2 * USERS_LIFE));
+    must(snapshots_rig_save(rig) && rig->full);
+    must(snapshots_rig_holds(rig, users_meta(rig->users)));
+    snapshots_rig_create(rig, 100);
+    must(snapshots_rig_save(rig) && !rig->full);
+    must(snapshots_rig_holds(rig, users_meta(rig->users)));
+    snapshots_rig_free(rig);
+}
+
 Test(snapshots, can_be_read_by_a_person)
 {
     struct snapshots_rig *rig = snapshots_rig_new(&settings[0]);
