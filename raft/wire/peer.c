@@ -248,7 +248,8 @@ static bool note_valid(const struct peer_note *note)
 int peer_note_decode(struct frame frame, struct peer_note *ret_note)
 {
     struct reader in = reader_of(frame.payload);
-    struct peer_note note;
+    struct peer_note note = {
+        .kind = PEER_STANDING}; /* whole: what is valid is asked before all of it is known */
     get_note(&in, frame.kind, &note);
     if (!reader_done(&in) || !note_valid(&note))
         return -EBADMSG;
