@@ -103,7 +103,10 @@ nginx_command() { # configuration, log, option…
 # the folder switches TLS on; names are the address's own and ROLLCALL_NAMES, beside this machine
 # ROLLCALL_WATCHERS may ask how it is, and ROLLCALL_FRONTS are believed about requests.
 write_edge() { # template, file in dir, address:port, further sed script
-    local tls='' names='' name watchers='' watcher fronts='' front own=${3%:*}
+    local tls='' names='' name watchers='' watcher fronts='' front own=${3%:*} limits='' files
+    files=$(ulimit -Hn) # more than this nginx may not have, and would say so at each start
+    [[ ! $files =~ ^[0-9]+$ ]] || [ "$files" -ge 40000 ] ||
+        limits="s/^\\(worker_rlimit_nofile\\) .*/\\1 $files;/; s/^\\( *worker_connections\\) .*/\\1 $((files * 4 / 5));/"
     [ ! -e "$dir/tls.conf" ] || tls='s|# include tls.conf;|include tls.conf;|'
     # shellcheck disable=SC2086
     for name in $(printf '%s\n' "${3%:*}" ${ROLLCALL_NAMES-} | tr '[:upper:]' '[:lower:]' | sort -u); do
@@ -128,6 +131,7 @@ write_edge() { # template, file in dir, address:port, further sed script
         sed "s|^    localhost 0;|&$names|; s|^    \"unix:\" 1;|&$fronts|" "$here/guard.conf" >"$dir/guard.conf" &&
         sed "s|^allow ::1;|&$watchers|" "$here/watchers.conf" >"$dir/watchers.conf" &&
         sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
+             $limits
              ${4-}" "$1" >"$dir/$2" &&
         nginx_command "$dir/$2" "$dir/log/${2%.conf}.log" -t -q
 }

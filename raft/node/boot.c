@@ -167,12 +167,13 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         start_replica(node);
         return;
     case SNAPSHOTS_LOADED:
-        learn_cluster(node);
         diag("snapshot_loaded", "index=%" PRIu64 " users=%" PRIu64 " ms=%" PRIu64,
              users_meta(node->loading).index, users_meta(node->loading).users,
              node_now_ms(NULL) - node->started_ms);
-        if (!boot_restores(node) || boot_restore_is_held(node))
-            start_replica(node);
+        if (boot_restores(node) && !boot_restore_is_held(node))
+            return;
+        learn_cluster(node);
+        start_replica(node);
         return;
     case SNAPSHOTS_AWAY:
         new_state(node); /* asked again when Redis is back, see on_redis_connected */

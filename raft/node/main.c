@@ -508,7 +508,8 @@ static int write_pid_file(const char *path)
     int len = snprintf(text, sizeof(text), "%ld\n", (long)getpid());
     int file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC, 0600);
     bool ours = file >= 0 && holds_a_pid(file);
-    bool written = ours && ftruncate(file, 0) == 0 && pwrite(file, text, (size_t)len, 0) == len;
+    bool written = ours && ftruncate(file, 0) == 0 && lseek(file, 0, SEEK_SET) == 0 &&
+                   write(file, text, (size_t)len) == len;
     if (!written)
         fprintf(stderr, "rollcall-node: cannot write %s (--pid-file): %s\n", path,
                 file >= 0 && !ours ? "it holds something else than a pid" : strerror(errno));

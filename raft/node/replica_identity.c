@@ -5,7 +5,8 @@
  * A cluster has an id of 128 random bits. The hard state holds it, with the members that the
  * cluster was founded with; from then on the options that name members are not looked at.
  *
- *   1. A node that is alone draws the id when its directory is new.
+ *   1. A node that is alone draws the id when it starts on a directory that knows none, and Redis
+ *      holds no snapshot that says one: a start that was cut off may have saved it there before.
  *   2. A new node among others asks them (STANDING). Whoever knows the id says it, and the node
  *      takes it over.
  *   3. When all others have answered and nobody knows one, the member with the lowest number draws
@@ -98,11 +99,8 @@ static void take_members(struct replica *replica, const struct record_identity *
 int identity_open(struct replica *replica, struct wal_recovered *recovered)
 {
     struct record_identity identity = wal_identity(replica->wal);
-    if (identity.members > 0) {
+    if (identity.members > 0)
         take_members(replica, &identity);
-    } else if (replica_alone(replica)) {
-        remember(replica, draw(replica));
-    }
     if (replica->options.members <= 1 || replica->options.network != NULL)
         return 0;
     snprintf(recovered->text, sizeof(recovered->text),
@@ -110,6 +108,12 @@ int identity_open(struct replica *replica, struct wal_recovered *recovered)
              ", and no address of the others is known: name them (--members)",
              replica->options.members);
     return -EBADMSG;
+}
+
+void identity_start(struct replica *replica)
+{
+    if (replica_alone(replica) && !cluster_id_known(wal_identity(replica->wal).cluster))
+        learn(replica, draw(replica), "of a cluster that is founded now");
 }
 
 bool replica_members_ignored(const struct replica *replica)

@@ -318,6 +318,7 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
         result = state_is_of_log(replica, take_state, ret_text, text_bytes);
     if (result != 0)
         return result;
+    identity_start(replica);
     result = restore_core(replica, take_state, &last);
     if (result == -ENOBUFS) {
         snprintf(

@@ -318,6 +318,8 @@ void flush_gathered(struct replica *replica);
 
 /* After wal_open. -EBADMSG: the members are known and cannot be reached; the text says so. */
 NODISCARD int identity_open(struct replica *replica, struct wal_recovered *recovered);
+/* Before the log's first flush: whoever is alone needs nobody to know its cluster. */
+void identity_start(struct replica *replica);
 bool identity_known(const struct replica *replica);
 /* Another member says which cluster this is. True when it was news. */
 bool identity_heard(struct replica *replica, struct raft_cluster_id theirs);

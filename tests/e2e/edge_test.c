@@ -136,8 +136,8 @@ Test(edge, what_is_too_long_is_refused_by_its_own_status, .timeout = 120)
         size_t fill;
         const char *status;
     } cases[] = {
-        {"uri of 8 KiB", "GET /users?x=@ HTTP/1.1\r\n" H C "\r\n", 8192, "200"},
-        {"uri of 20 KiB", "GET /users?x=@ HTTP/1.1\r\n" H C "\r\n", 20480, "414"},
+        {"uri of 8 KiB", "GET /users?name=@ HTTP/1.1\r\n" H C "\r\n", 8192, "400"},
+        {"uri of 20 KiB", "GET /users?name=@ HTTP/1.1\r\n" H C "\r\n", 20480, "414"},
         {"header of 20 KiB", "GET /users HTTP/1.1\r\n" H "A: @\r\n" C "\r\n", 20480, "431"},
         {"a name of 1,024 bytes",
          "POST /users HTTP/1.1\r\n" H J "Content-Length: 1035\r\n" C "\r\n{\"name\":\"@\"}", 1024,

@@ -116,6 +116,7 @@ struct contract {
     struct json_object *document;
     struct json_object *seen; /* "getUser 200" */
     int port;
+    const char *socket; /* asked through this one by ask_again; NULL: the port */
     const char *header; /* sent by ask_again */
     long status;        /* of which it must be, or 0 */
 };
@@ -164,14 +165,16 @@ static void ask_row(struct contract *c, const struct row *row)
 }
 
 /* Any operation, with a body that it takes and one more header field. */
-static struct answer ask_any(int port, const struct operation *operation, const char *header)
+static struct answer ask_any(int port, const char *socket, const struct operation *operation,
+                             const char *header)
 {
     bool takes = json_member(NULL, operation->operation, "requestBody") != NULL;
     const char *type = strcmp(operation->method, "PATCH") == 0 ? MERGE : JSON;
     struct request request = {.method = operation->method,
                               .path = openapi_path(operation, "1"),
                               .headers = {takes ? type : header, takes ? header : NULL},
-                              .body = body_of(takes ? "{\"name\":\"Zoe\"}" : NULL)};
+                              .body = body_of(takes ? "{\"name\":\"Zoe\"}" : NULL),
+                              .socket = socket};
 
     return http_send(port, &request);
 }
@@ -184,7 +187,7 @@ static bool wants_role(const struct operation *operation)
 static void ask_again(void *context, const struct operation *operation)
 {
     struct contract *c = context;
-    struct answer answer = ask_any(c->port, operation, c->header);
+    struct answer answer = ask_any(c->port, c->socket, operation, c->header);
     long status = c->status == 0 ? answer.status : c->status;
 
     if ((c->status == 401 || c->status == 403) && !wants_role(operation))
@@ -333,7 +336,7 @@ static void ask_by_role(void *context, const struct operation *operation)
     for (size_t i = 0; i < ARRAY_LEN(roles); i++) {
         const char *wanted = json_object_get_string(json_object_array_get_idx(role, 0));
         bool opens = strcmp(wanted, "read") == 0 || i == 2 || strcmp(wanted, roles[i]) == 0;
-        struct answer answer = ask_any(by->contract->port, operation, by->headers[i]);
+        struct answer answer = ask_any(by->contract->port, NULL, operation, by->headers[i]);
 
         cr_expect_eq(answer.status == 403, !opens, "%s with role %s: %ld", operation->id, roles[i],
                      answer.status);
@@ -348,14 +351,17 @@ Test(openapi, describes_what_is_answered_and_nothing_else, .timeout = 120)
 {
     struct stack stack = stack_start(), guarded = stack_prepare();
     struct contract c = {.port = stack.port + 1, .seen = json_object_new_object()};
-    char headers[3][160];
+    char headers[3][160], door[96];
 
     c.document = openapi_get(c.port, NULL);
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         ask_row(&c, &rows[i]);
     expect_405(c.port, c.document);
     ask_the_edge(&c);
-    ask_all(&c, "Rollcall-Front-Address: 192.0.2.1", 403); /* there are no tokens */
+    snprintf(door, sizeof door, "%s/front.sock", stack.node_dir);
+    c.socket = door; /* a front is believed where it was asked; there are no tokens */
+    ask_all(&c, "Rollcall-Front-Address: 192.0.2.1", 403);
+    c.socket = NULL;
     ask_all(&c, NULL, 0);
 
     draw_tokens(&guarded, headers);
