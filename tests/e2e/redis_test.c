@@ -84,7 +84,7 @@ Test(redis, a_snapshot_can_be_read_with_redis_cli_and_the_log_before_it_goes, .t
     stack_stop(&stack);
 }
 
-/* A node may hear half a second late that Redis is gone (redis.c). */
+/* A node may hear a quarter of a second late that Redis is gone (redis.c). */
 static bool ready_without_redis(void *context)
 {
     const struct stack *stack = context;

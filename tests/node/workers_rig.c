@@ -58,7 +58,13 @@ static void on_failed(void *context, const char *what, int error)
     cr_fatal("%s: %s", what, strerror(-error));
 }
 
+static void on_note(void *context, const char *fact, const char *text)
+{
+    (void)context, (void)fact, (void)text;
+}
+
 static const struct replica_hooks hooks = {
+    .note = on_note,
     .now_ms = now_ms,
     .wall_ms = now_ms,
     .written = on_written,
