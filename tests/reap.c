@@ -66,7 +66,7 @@ static void say_left(pid_t pid)
     read_proc(pid, "cmdline", line);
     read_proc(pid, "environ", environment);
     const char *test = strstr(environment, mark);
-    test = test != NULL ? test + strlen(mark) : "a test ";
+    test = test != NULL ? test + strlen(mark) : "unknown ";
     fprintf(stderr, "left running by %.*s: pid %d: %.300s\n", (int)strcspn(test, " "), test,
             (int)pid, line);
 }

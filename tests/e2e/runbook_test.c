@@ -102,7 +102,7 @@ Test(runbook, redis_of_a_lone_node_is_lost, .timeout = 120)
     operator_does(&stack, 1, "there is no snapshot to it",
                   CTL "recover $D/recovered --dir $N/wal --accept-loss");
     operator_does(&stack, 0, NULL,
-                  "mv $N $D/lost && " CTL "restore $D/file --dir $N/wal --cluster two && "
+                  LOCAL "down --dir $D && mv $N $D/lost && " CTL "restore $D/file --dir $N/wal --cluster two && "
                   "ROLLCALL_CLUSTER=two " UP);
     operator_expects(&stack, users);
     free(users);
@@ -122,7 +122,9 @@ Test(runbook, a_majority_is_lost, .timeout = 180)
                   CTL "recover $D/file --dir $D/node-2/wal --redis $D/node-2/redis.sock "
                       "--accept-loss");
     operator_does(&stack, 0, NULL,
-                  "kill -9 $(cat $D/node-[13]/*.pid); sleep 0.2; rm -rf $D/node-1 $D/node-3");
+                  "for file in $D/node-[13]/*.pid; do for pid in $(cat $file); do "
+                  "kill -9 $pid $(ps -o pid= --ppid $pid); done; done; sleep 0.2; "
+                  "rm -rf $D/node-1 $D/node-3");
     operator_does(&stack, 1, "no leader", CTL "backup $D/file --socket $D/node-2/raft.sock");
 
     operator_does(&stack, 0, NULL,
