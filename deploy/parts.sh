@@ -1,9 +1,14 @@
 # What deploy/node and deploy/local share: saying what is wrong, finding programs and ports, and
 # starting, watching and stopping a part by its pid file. Sourced; the sourcing script sets `dir`,
-# `here`, NAME and the tables PID_FILE, SIGN and STOP_SIGNAL.
+# `here`, NAME and the tables PID_FILE, PROGRAM, SIGN and STOP_SIGNAL.
+#
+# A process costs milliseconds, and a cluster's `up` asks hundreds of times. So what is asked again and
+# again starts none: it answers in a variable, which its comment names.
 # shellcheck shell=bash disable=SC2154
 
 umask 077 # what a directory of people leaves on a disk is nobody else's
+trap : PIPE # a server that goes away while it is asked: that write fails, and nothing else does
+exec 7<> <(:) # of which nothing ever comes, see pause
 
 say() { printf 'rollcall: %s%s\n' "${NAME-}" "$*" >&2; }
 fail() {
@@ -56,7 +61,7 @@ check_address() { # option, value
 }
 
 make_dir() {
-    mkdir -p "$1" 2>/dev/null && [ -w "$1" ] && chmod 700 "$1" ||
+    install -d -m 700 -- "$1"/{,log,tmp} 2>/dev/null && [ -w "$1" ] ||
         fail "cannot write to $1: choose another --dir"
 }
 
@@ -88,13 +93,18 @@ find_bin() {
     bin=${found%/*}
 }
 
-# As whoever this is: workers must reach the sockets of this folder. In a session of its own (as is
-# whatever else is started), so that a Ctrl-C does not break off what daemonizes itself.
-nginx_command() { # configuration, log, option…
-    local config=$1 log=$2 as=
-    shift 2
-    [ "$(id -u)" -ne 0 ] || as="user $(id -un) $(id -gn);"
-    setsid nginx -p "$dir" -c "$config" -e "$log" ${as:+-g "$as"} "$@" 9>&-
+# Becomes a program without our descriptors, in a session of its own, so that a Ctrl-C does not break
+# off what daemonizes itself.
+become() {
+    exec setsid "$@" 7>&- 9>&-
+}
+
+# As whoever this is: workers must reach the sockets of this folder.
+nginx_command() { # configuration in dir, option…
+    local config=$1 as=
+    shift
+    [ "$EUID" -ne 0 ] || as='user root;'
+    (become nginx -p "$dir" -c "$dir/$config" -e "$dir/log/${config%.conf}.log" ${as:+-g "$as"} "$@")
 }
 
 # --- nginx.conf, front.conf ------------------------------------------------------------------------
@@ -102,17 +112,18 @@ nginx_command() { # configuration, log, option…
 # Writes such a file for this folder and address, beside what it includes. A tls.conf that stands in
 # the folder switches TLS on; names are the address's own and ROLLCALL_NAMES, beside this machine
 # ROLLCALL_WATCHERS may ask how it is, and ROLLCALL_FRONTS are believed about requests.
-write_edge() { # template, file in dir, address:port, further sed script
-    local tls='' names='' name watchers='' watcher fronts='' front own=${3%:*} limits='' files
+write_edge() { # template, address:port, further sed script
+    local tls='' names='' name watchers='' watcher fronts='' front own=${2%:*} limits='' files
     files=$(ulimit -Hn) # more than this nginx may not have, and would say so at each start
     [[ ! $files =~ ^[0-9]+$ ]] || [ "$files" -ge 40000 ] ||
         limits="s/^\\(worker_rlimit_nofile\\) .*/\\1 $files;/; s/^\\( *worker_connections\\) .*/\\1 $((files * 4 / 5));/"
     [ ! -e "$dir/tls.conf" ] || tls='s|# include tls.conf;|include tls.conf;|'
-    # shellcheck disable=SC2086
-    for name in $(printf '%s\n' "${3%:*}" ${ROLLCALL_NAMES-} | tr '[:upper:]' '[:lower:]' | sort -u); do
-        [[ $name =~ ^[a-z0-9.-]+$ || $name == "${3%:*}" ]] ||
+    for name in "$own" ${ROLLCALL_NAMES-}; do
+        name=${name,,}
+        [[ $name =~ ^[a-z0-9.-]+$ || $name == "${own,,}" ]] ||
             fail "ROLLCALL_NAMES: $name is no name of a host: letters, digits, - and . make one"
-        [[ $name =~ ^([0-9.]+|\[.*\]|localhost)$ ]] || names="$names\\n    $name 0;"
+        [[ $name =~ ^([0-9.]+|\[.*\]|localhost)$ || $names == *" $name 0;"* ]] ||
+            names="$names\\n    $name 0;"
     done
     own=${own#[} own=${own%]}
     case $own in 0.0.0.0 | :: | *[!0-9a-fA-F.:]*) own='' ;; esac
@@ -126,24 +137,22 @@ write_edge() { # template, file in dir, address:port, further sed script
             fail "ROLLCALL_FRONTS: $front is no address as nginx writes it: 10.0.0.5 and 2001:db8::5 are"
         fronts="$fronts\\n    $front 1;"
     done
-    mkdir -p "$dir/tmp" "$dir/log" &&
-        cp "$here"/{problems,headers,log}.conf "$dir" &&
-        sed "s|^    localhost 0;|&$names|; s|^    \"unix:\" 1;|&$fronts|" "$here/guard.conf" >"$dir/guard.conf" &&
-        sed "s|^allow ::1;|&$watchers|" "$here/watchers.conf" >"$dir/watchers.conf" &&
-        sed "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$3|g; $tls
-             $limits
-             ${4-}" "$1" >"$dir/$2" &&
-        nginx_command "$dir/$2" "$dir/log/${2%.conf}.log" -t -q
+    cp -- "$1" "$here"/{problems,headers,log,guard,watchers}.conf "$dir" &&
+        sed -i "s|/var/lib/rollcall|$dir|g; s|127\.0\.0\.1:8080|$2|g; $tls
+                $limits
+                s|^    localhost 0;|&$names|
+                s|^    \"unix:\" 1;|&$fronts|
+                s|^allow ::1;|&$watchers|
+                ${3-}" "$dir/${1##*/}" "$dir"/{guard,watchers}.conf
 }
 
 # --- small logs --------------------------------------------------------------------------------------
 
 start_rotate() {
-    setsid "$here/rotate" "$dir" </dev/null >>"$dir/log/rotate.log" 2>&1 9>&- &
+    become "$here/rotate" "$dir" </dev/null >>"$dir/log/rotate.log" 2>&1 &
     started=$!
-    wait_until rotate_is_up rotate
+    wait_until 'runs rotate' rotate
 }
-rotate_is_up() { part_pid rotate >/dev/null; }
 
 # --- who may ask -----------------------------------------------------------------------------------
 
@@ -182,133 +191,125 @@ lock() {
 
 # --- processes -----------------------------------------------------------------------------------
 
-# Empty for a process that has ended, a zombie included.
-command_line() { { tr '\0' ' ' <"/proc/$1/cmdline"; } 2>/dev/null; }
+# Into `line`; nothing for a process that has ended, a zombie included.
+read_command_line() { # pid
+    local words=()
+    { mapfile -d '' -t words <"/proc/$1/cmdline"; } 2>/dev/null
+    line=${words[*]:+"${words[*]} "}
+}
 
 # Whether a process runs: zombies do not. (Its command line says nothing in the midst of an exec.)
-lives() {
+lives() { # pid
     local stat
     { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
     stat=${stat##*) }
     [[ ${stat%% *} != [ZX] ]]
 }
 
-# Prints the pid of a part when it runs: its pid file names a process, and that process is it.
-part_pid() {
-    local pid=
+# Whether a part runs: its pid file names a process, and that process is it. Its number is in `pid`.
+runs() { # part
+    read_pid "$1" && is_part "$1" "$pid" && is_program "$1" "$pid"
+}
+
+# Into `pid` what the pid file of a part says; empty when that is no number.
+read_pid() { # part
+    pid=
     { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
-    [[ $pid =~ ^[1-9][0-9]*$ ]] || return 1
-    is_part "$1" "$pid" && is_program "$1" "$pid" && echo "$pid"
+    [[ $pid =~ ^[1-9][0-9]*$ ]] || { pid= && return 1; }
 }
 
 # Whether a process is ours and runs the program of a part, whatever its command line says.
 is_program() { # part, pid
-    local exe
-    [ -O "/proc/$2" ] && exe=$(readlink "/proc/$2/exe") || return 1
-    exe=${exe% (deleted)} exe=${exe##*/}
-    # shellcheck disable=SC2053 # the right side is a pattern
-    [[ $exe == ${PROGRAM[$1]} ]]
+    local name=
+    [ -O "/proc/$2" ] && { read -r name <"/proc/$2/comm"; } 2>/dev/null && [ "$name" = "${PROGRAM[$1]}" ]
 }
 
 is_part() { # part, pid
+    local line
+    read_command_line "$2"
     # shellcheck disable=SC2053 # the right side is a pattern
-    [ -O "/proc/$2" ] && [[ $(command_line "$2") == ${SIGN[$1]} ]]
+    [ -O "/proc/$2" ] && [[ $line == ${SIGN[$1]} ]]
 }
 
-# Processes that the dead leader `pid` of a session left behind: workers whose master was killed. A pid
-# file may be of before a reboot and its number be anybody's since: they are ours only if they run the
-# part's program as this user with a file of this very folder open.
-orphans() { # part, pid
-    local stat rest file part=$1
-    shift
+# Into `left` the processes that the dead leader `pid` of a session left behind: workers whose master was
+# killed. A pid file may be of before a reboot and its number be anybody's since: they are ours only if
+# they run the part's program as this user with a file of this very folder open.
+find_orphans() { # part, pid
+    local stat file words
+    left=()
     for file in /proc/[0-9]*/stat; do
         { read -r stat <"$file"; } 2>/dev/null || continue
-        rest=${stat##*) }
-        # shellcheck disable=SC2086
-        set -- "$1" $rest
-        [ "$5" = "$1" ] && [ "$2" != Z ] || continue
+        read -r -a words <<<"${stat##*) }" # state, parent, group, session
+        [ "${words[3]}" = "$2" ] && [ "${words[0]}" != Z ] || continue
         file=${file%/stat}
-        is_program "$part" "${file#/proc/}" &&
+        is_program "$1" "${file#/proc/}" &&
             [ -n "$(find "$file/fd" -lname "$dir/*" -print -quit 2>/dev/null)" ] || continue
-        echo "${file#/proc/}"
+        left+=("${file#/proc/}")
     done
 }
 
 # Makes room for a part that does not run: ends its orphans, removes its pid file and socket.
-sweep() {
-    local pid='' i
-    { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null
-    if [[ $pid =~ ^[1-9][0-9]*$ ]] && ! lives "$pid"; then
-        local left
-        left=$(orphans "$1" "$pid")
-        if [ -n "$left" ]; then
-            say "$1 was gone and left workers behind: ending $(echo $left)"
-            # shellcheck disable=SC2086
-            kill -KILL $left 2>/dev/null
-            for pid in $left; do
-                for ((i = 0; i < 100; i++)); do
-                    lives "$pid" || break
-                    sleep 0.05
-                done
+sweep() { # part
+    local pid left file files=("$dir/${PID_FILE[$1]}")
+    if read_pid "$1" && ! lives "$pid"; then
+        find_orphans "$1" "$pid"
+        if [ ${#left[@]} -gt 0 ]; then
+            say "$1 was gone and left workers behind: ending ${left[*]}"
+            kill -KILL "${left[@]}" 2>/dev/null
+            for pid in "${left[@]}"; do
+                wait_for_end "lives $pid" 5
             done
         fi
     fi
-    rm -f "$dir/${PID_FILE[$1]}"
     case $1 in
-    app) rm -f "$dir/app.pid" ;;&
-    app | redis | raft) [ ! -S "$dir/$1.sock" ] || rm -f "$dir/$1.sock" ;;
-    nginx) [ ! -S "$dir/front.sock" ] || rm -f "$dir/front.sock" ;;
+    app) files+=("$dir/app.pid") ;;&
+    app | redis | raft) [ ! -S "$dir/$1.sock" ] || files+=("$dir/$1.sock") ;;
+    nginx) [ ! -S "$dir/front.sock" ] || files+=("$dir/front.sock") ;;
     esac
+    for file in "${files[@]}"; do
+        [ ! -e "$file" ] || rm -f -- "$file"
+    done
 }
 
-# Looks for the process of a part by its command line alone.
-find_part() {
+# Into `pid` the process of a part, looked for by its command line alone.
+find_part() { # part
     local file
     for file in /proc/[0-9]*; do
-        is_part "$1" "${file#/proc/}" && echo "${file#/proc/}" && return
+        pid=${file#/proc/}
+        ! is_part "$1" "$pid" || return 0
     done
     return 1
 }
 
 # Stops a part that up started a moment ago, before it may have written its pid file.
-stop_started() {
+stop_started() { # part
     sleep 0.2
     local pid
-    if ! part_pid "$1" >/dev/null && pid=$(find_part "$1"); then
-        echo "$pid" >"$dir/${PID_FILE[$1]}"
-    fi
+    runs "$1" || ! find_part "$1" || echo "$pid" >"$dir/${PID_FILE[$1]}"
     stop_part "$1"
 }
 
-stop_part() {
-    local pid i
-    if pid=$(part_pid "$1"); then
+stop_part() { # part
+    local pid left line
+    if runs "$1"; then
         kill -"${STOP_SIGNAL[$1]}" "$pid" 2>/dev/null
-        for ((i = 0; i < DOWN_SECONDS * 20; i++)); do
-            is_part "$1" "$pid" || break
-            sleep 0.05
-        done
-        if is_part "$1" "$pid"; then
+        if ! wait_for_end "is_part $1 $pid" "$DOWN_SECONDS"; then
             say "$1 (pid $pid) did not stop within $DOWN_SECONDS s: killing it"
-            kill -KILL "$pid" 2>/dev/null
-            sleep 0.1
-            # shellcheck disable=SC2046
-            kill -KILL $(orphans "$1" "$pid") 2>/dev/null
+            find_orphans "$1" "$pid"
+            kill -KILL "$pid" "${left[@]}" 2>/dev/null
         fi
-        for ((i = 0; i < 100; i++)); do
-            is_part "$1" "$pid" || break
-            sleep 0.05
-        done
-        ! is_part "$1" "$pid" || { say "$1 (pid $pid) cannot be stopped"; return 1; }
-    elif { read -r pid <"$dir/${PID_FILE[$1]}"; } 2>/dev/null && [[ $pid =~ ^[1-9][0-9]*$ ]] &&
-        lives "$pid" && is_program "$1" "$pid"; then
-        say "$1 (pid $pid) of $dir/${PID_FILE[$1]} was not started from this folder and is left alone: $(command_line "$pid")"
+        wait_for_end "is_part $1 $pid" 5 || { say "$1 (pid $pid) cannot be stopped"; return 1; }
+    elif [ -n "$pid" ] && lives "$pid" && is_program "$1" "$pid"; then
+        read_command_line "$pid"
+        say "$1 (pid $pid) of $dir/${PID_FILE[$1]} was not started from this folder and is left alone: $line"
         return 1
     fi
     sweep "$1"
 }
 
 # --- waiting -------------------------------------------------------------------------------------
+
+pause() { ! read -r -t 0.02 -u 7; }
 
 # Waits until the command holds; gives up when the part dies first, or after UP_SECONDS.
 wait_until() { # command, part
@@ -319,50 +320,60 @@ wait_until() { # command, part
             say "$2: no sign of life within $UP_SECONDS s ($1)"
             return 1
         fi
-        sleep 0.05
+        pause
     done
 }
 
-mark_log() { log_start=$(stat -c %s "$dir/log/$1.log" 2>/dev/null || echo 0); }
-new_log() { tail -c "+$((log_start + 1))" "$dir/log/$1.log" 2>/dev/null; }
-show_log() {
-    say "$1 says:"
-    new_log "$1" | tail -n 10 | sed 's/^/    /' >&2
+# Waits until the command holds no more, so many seconds at most.
+wait_for_end() { # command, seconds
+    local end=$((SECONDS + $2))
+    while $1; do
+        [ $SECONDS -lt $end ] || return 1
+        pause
+    done
 }
 
-# The answer to GET path, without any program but this shell; nothing when nothing answers.
-http_get() { # address:port, path
-    local host=${1%:*} port=${1##*:} line
+mark_log() { # part
+    log_start=0
+    [ ! -s "$dir/log/$1.log" ] || log_start=$(stat -c %s -- "$dir/log/$1.log")
+}
+show_log() { # part
+    say "$1 says:"
+    tail -c "+$((log_start + 1))" "$dir/log/$1.log" 2>/dev/null | tail -n 10 | sed 's/^/    /' >&2
+}
+
+# Whether GET path is answered with 200.
+answers() { # address:port, path
+    local host=${1%:*} port=${1##*:} status=
     host=${host#[} host=${host%]}
     case $host in 0.0.0.0) host=127.0.0.1 ;; ::) host=::1 ;; esac
     {
         exec 8<>"/dev/tcp/$host/$port" &&
             printf 'GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n' "$2" >&8 &&
-            while read -r -t 5 line <&8 || [ -n "$line" ]; do echo "$line"; done
+            read -r -t 5 _ status _ <&8
         exec 8>&-
     } 2>/dev/null
-}
-
-# Its status; 000 when nothing answers.
-http_status() { # address:port, path
-    local answer
-    read -r _ answer _ < <(http_get "$1" "$2")
-    echo "${answer:-000}"
+    [ "$status" = 200 ]
 }
 
 # --- ports ---------------------------------------------------------------------------------------
 
 # Fails when something listens there already, and says who, where that can be known.
 port_free() { # address:port, the option that chooses it
-    local host=${1%:*} port=${1##*:} hex local state inode who=
-    printf -v hex %04X "$port"
-    while read -r _ local _ state _ _ _ _ _ inode _; do
-        [ "$state" = 0A ] && [ "${local##*:}" = "$hex" ] || continue
-        same_host "$host" "${local%:*}" || continue
-        who=$(find /proc/[0-9]*/fd -lname "socket:\[$inode\]" 2>/dev/null | head -n 1 | cut -d/ -f3)
-        who=${who:+ by pid $who ($(command_line "$who" | tr -s ' ' | head -c 80))}
-        fail "$1 is taken$who; choose another with $2"
-    done < <(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null)
+    local host=${1%:*} hex table lines entry words who line
+    printf -v hex %04X "${1##*:}"
+    for table in /proc/net/tcp /proc/net/tcp6; do
+        # All of it at once: the kernel walks its table from the start for each part that is read.
+        { mapfile -t lines <"$table"; } 2>/dev/null
+        for entry in "${lines[@]}"; do
+            [[ $entry == *":$hex "*:0000\ 0A\ * ]] || continue
+            read -r -a words <<<"$entry"
+            same_host "$host" "${words[1]%:*}" || continue
+            who=$(find /proc/[0-9]*/fd -lname "socket:\[${words[9]}\]" 2>/dev/null | head -n 1 | cut -d/ -f3)
+            read_command_line "${who:-none}"
+            fail "$1 is taken${who:+" by pid $who (${line:0:80})"}; choose another with $2"
+        done
+    done
 }
 
 # Whether a listener on the kernel's hexadecimal address keeps us from listening on `host`.
