@@ -68,8 +68,12 @@ void become_leader(struct raft *raft, struct raft_output *out)
     leader->first = index_next(raft->log.last);
     leader->quorum_ms = raft->now_ms + raft->options.election_ms;
     const uint32_t noop_bytes = 0;
-    leader_append(raft, RAFT_NOOP, 1, &noop_bytes, out);
-    leader_reconfigured(raft);
+    if (is_founded(raft)) {
+        leader_append(raft, RAFT_NOOP, 1, &noop_bytes, out);
+        leader_reconfigured(raft);
+    } else {
+        found(raft, out);
+    }
     broadcast(raft, true, out);
 }
 

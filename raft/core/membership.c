@@ -104,6 +104,16 @@ void configuration_appended(struct raft *raft, raft_index index,
         (struct raft_configured){.index = index, .configuration = *configuration};
 }
 
+void configuration_repaired(struct raft *raft, const struct raft_configuration_repaired *repaired)
+{
+    if (!raft->damaged || !configuration_valid(repaired->configuration))
+        return;
+    for (uint32_t i = 0; i < raft->configurations; i++) {
+        if (index_equal(raft->configured[i].index, repaired->index) && !raft->configured[i].implied)
+            raft->configured[i].configuration = *repaired->configuration;
+    }
+}
+
 void configurations_truncated(struct raft *raft, raft_index first_gone)
 {
     while (raft->configurations > 1 &&
@@ -160,6 +170,17 @@ static void append_configuration(struct raft *raft, const struct raft_configurat
     out->persist.from = from;
     out->persist.configuration = *configuration;
     leader_reconfigured(raft);
+}
+
+bool is_founded(const struct raft *raft)
+{
+    return !raft->configured[raft->configurations - 1].implied;
+}
+
+void found(struct raft *raft, struct raft_output *out)
+{
+    struct raft_configuration first = *raft_configuration(raft);
+    append_configuration(raft, &first, 0, RAFT_FROM_CORE, out);
 }
 
 void propose_change(struct raft *raft, const struct raft_change_proposed *change,

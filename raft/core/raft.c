@@ -61,6 +61,7 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     raft->random = options->seed ^ options->self.n;
     log_reset(&raft->log, saved->log_start, saved->log_start_term);
     configuration_appended(raft, saved->log_start, &saved->configuration);
+    raft->configured[0].implied = saved->implied;
     become_follower(raft, false, (raft_node_id){0}, NULL);
     *ret_raft = raft;
     return 0;
@@ -328,6 +329,9 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
     case RAFT_DAMAGED:
         damage_found(raft, out);
         return;
+    case RAFT_CONFIGURATION_REPAIRED:
+        configuration_repaired(raft, &event->configuration_repaired);
+        return;
     case RAFT_REPAIRED:
         raft->damaged = false;
         return;
@@ -450,6 +454,7 @@ void raft_check(const struct raft *raft)
     for (uint32_t i = 0; i < raft->configurations; i++) {
         const struct raft_configured *configured = &raft->configured[i];
         assert(configuration_valid(&configured->configuration));
+        assert(i == 0 || !configured->implied);
         assert(!index_less(raft->log.last, configured->index) || i == 0);
         assert(i == 0 || index_less(raft->configured[i - 1].index, configured->index));
         assert(i == 0 || index_less(raft->log.start, configured->index));

@@ -39,7 +39,9 @@
  *
  * DAMAGED NODES. A log whose entries are all known, some of them without their payload (rotten),
  * is restored whole. The node votes by it, does not lead, and decides nothing else, until the
- * driver has had the payloads from others and steps REPAIRED. DAMAGED tells of it while running.
+ * driver has had the payloads from others and steps REPAIRED. DAMAGED tells of it while running. An
+ * entry that is a configuration and is damaged is restored as any valid one: only a leader decides
+ * by it. CONFIGURATION_REPAIRED says what it is.
  *
  * ROLLED BACK NODES. A disk that was put back to an earlier copy forgot acknowledgements and votes
  * without knowing it. A leader can prove it: a refusal of an entry at or below `match`, in a round
@@ -53,6 +55,11 @@
  *   3. sends it the log, and counts it again when it has, as one that is sure, all up to the floor.
  * Until then its answers keep the leader, which is no promise about a log: so a leader and a rolled
  * back node alone are not held up by an election.
+ *
+ * FOUNDING. The first configuration of a new cluster is `implied`: given to each of its nodes, in
+ * no log. The leader that finds it in effect opens its term with an entry that says it (kind
+ * CONFIGURATION, from the core) instead of a NOOP, so that from the first entry on the log alone
+ * decides who votes. That entry does what a NOOP does for §5.4.2 and §8.
  *
  * DIVERGED NODES. What is committed is the same everywhere (State Machine Safety), so a leader that
  * has another term at or below this node's commit index proves that promises were broken: by disks
@@ -87,6 +94,7 @@ struct raft_saved {
     raft_index log_start;      /* the entry before the log's first; its term */
     raft_term log_start_term;
     struct raft_configuration configuration; /* as of log_start: the snapshot's, or the first */
+    bool implied;                            /* it is in no log: see FOUNDING */
 };
 
 /* Bytes of a struct raft: the caller provides them, aligned as malloc would, and keeps them. */
@@ -138,6 +146,7 @@ enum raft_event_kind {
     RAFT_FLOOR_KNOWN,        /* how far the log of an unsure node must reach */
     RAFT_DAMAGED,            /* an entry of the log turned out to be rotten */
     RAFT_REPAIRED,           /* there is none any more */
+    RAFT_CONFIGURATION_REPAIRED, /* a rotten entry was this configuration */
 };
 
 struct raft_received {
@@ -206,6 +215,12 @@ struct raft_floor_known {
     raft_term last_term;
 };
 
+/* Before REPAIRED. Nothing happens when the log holds no configuration there. */
+struct raft_configuration_repaired {
+    raft_index index;
+    const struct raft_configuration *configuration;
+};
+
 struct raft_event {
     enum raft_event_kind kind;
     uint64_t now_ms; /* any monotonic clock; not before the last event's */
@@ -221,6 +236,7 @@ struct raft_event {
         struct raft_snapshot_sent snapshot_sent;
         struct raft_peer_lost peer_lost;
         struct raft_floor_known floor_known;
+        struct raft_configuration_repaired configuration_repaired;
     };
 };
 

@@ -91,7 +91,7 @@ struct raft_round_waiter {
 };
 
 struct raft_leader {
-    raft_index first; /* the no-op that opened its term */
+    raft_index first; /* the entry that opened its term */
     uint32_t peers;   /* everybody in the configuration, itself too */
     struct raft_progress peer[RAFT_PEERS_MAX];
     uint64_t heartbeat_ms; /* the next is due */
@@ -110,6 +110,7 @@ struct raft_leader {
 
 struct raft_configured {
     raft_index index;
+    bool implied; /* no entry says it: see raft.h, FOUNDING */
     struct raft_configuration configuration;
 };
 
@@ -180,6 +181,10 @@ bool configuration_room(const struct raft *raft);
 /* The entry `index` is this configuration, effective from now on. */
 void configuration_appended(struct raft *raft, raft_index index,
                             const struct raft_configuration *configuration);
+/* The leader's first entry says the one in effect, which none says yet. */
+void found(struct raft *raft, struct raft_output *out);
+bool is_founded(const struct raft *raft);
+void configuration_repaired(struct raft *raft, const struct raft_configuration_repaired *repaired);
 void configurations_truncated(struct raft *raft, raft_index first_gone);
 void configurations_compacted(struct raft *raft, raft_index index);
 void propose_change(struct raft *raft, const struct raft_change_proposed *change,

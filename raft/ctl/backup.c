@@ -30,6 +30,7 @@ static struct backup_head head_of(const struct call_version_is *version)
                                 .index = version->index,
                                 .term = version->term,
                                 .known = version->index,
+                                .members = version->members,
                                 USERS_META_FIELDS(USERS_META_FROM_version)};
 }
 
@@ -61,7 +62,7 @@ static int copy_state(struct caller *caller, struct target *target, struct backu
     if (result != 0)
         return result;
     *ret_head = head_of(&call.version_is);
-    ret_head->cluster = bytes_of("", 0); /* borrowed: it is for the file alone */
+    ret_head->cluster = ret_head->members = bytes_of("", 0); /* borrowed: for the file alone */
     struct backup_head head = head_of(&call.version_is);
     result = backup_begin(&writer, &head);
     return result == 0 ? take_pieces(caller, &writer) : result;
@@ -120,16 +121,17 @@ enum ctl_exit ctl_check(const struct ctl_arguments *arguments)
 {
     struct users *users = users_new(USERS_ANSWERS_MAX);
     struct backup_head head;
-    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], text[256];
+    struct backup_names names;
+    char text[256];
     int result =
-        backup_load_file(AT_FDCWD, arguments->path, users, &head, cluster, text, sizeof(text));
+        backup_load_file(AT_FDCWD, arguments->path, users, &head, &names, text, sizeof(text));
     users_free(users);
     if (result != 0) {
         diag("backup_bad", "file=%s text=\"%s\"", arguments->path,
              result == -EBADMSG ? text : strerror(-result));
         return result == -EBADMSG ? CTL_DAMAGED : CTL_FAILED;
     }
-    uint8_t line[512];
+    static uint8_t line[512 + MEMBERS_TEXT_BYTES_MAX];
     struct writer out = writer_of(line, sizeof(line));
     backup_describe(&out, &head);
     printf("%s:%.*s\n", arguments->path, (int)writer_len(&out), (const char *)line);

@@ -38,9 +38,10 @@ struct recovery {
     int directory, lock; /* descriptors */
     struct ctl_log log;
     struct users *users;
-    raft_term term;     /* of its last entry */
-    uint64_t known;     /* up to here it is the snapshot's, so committed */
-    uint64_t commands;  /* taken from the log beyond that */
+    raft_term term;                  /* of its last entry */
+    struct members members, decoded; /* then; and of an entry, to be judged */
+    uint64_t known;                  /* up to here it is the snapshot's, so committed */
+    uint64_t commands;               /* taken from the log beyond that */
     bool log_is_behind; /* the snapshot came from another node: of the log nothing is taken */
     char text[700];
 };
@@ -82,6 +83,12 @@ static int open_log(struct recovery *recovery)
     return 0;
 }
 
+static struct raft_cluster_id cluster_id_of(const struct recovery *recovery)
+{
+    return recovery->log.wal != NULL ? wal_identity(recovery->log.wal).cluster
+                                     : (struct raft_cluster_id){.high = 0};
+}
+
 /* Without Redis, or with an empty one, a log that is whole will do. */
 static int load_snapshot(struct recovery *recovery)
 {
@@ -90,8 +97,9 @@ static int load_snapshot(struct recovery *recovery)
     int result = -ENODATA;
     recovery->users = users_new(USERS_ANSWERS_MAX);
     if (redis != NULL)
-        result = stored_load(redis, recovery->log.cluster, recovery->log.node, recovery->users,
-                             &recovery->term, text, sizeof(text));
+        result =
+            stored_load(redis, recovery->log.cluster, cluster_id_of(recovery), recovery->log.node,
+                        recovery->users, &recovery->term, &recovery->members, text, sizeof(text));
     bool log_does = recovery->log.recovered.start.n == 0 && !recovery->arguments->without_log;
     if (result == 0 || (result == -ENODATA && log_does))
         return 0;
@@ -114,12 +122,15 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     struct recovery *recovery = context;
     struct users_request request;
     recovery->term = term;
-    if (kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) {
+    if ((kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) ||
+        (kind == RAFT_CONFIGURATION && members_decode(payload, &recovery->decoded) != 0)) {
         snprintf(recovery->text, sizeof(recovery->text),
                  "entry %" PRIu64 " was written by a newer version of Rollcall: recover with that",
                  index.n);
         return -EPROTONOSUPPORT;
     }
+    if (kind == RAFT_CONFIGURATION)
+        recovery->members = recovery->decoded;
     if (kind != RAFT_COMMAND) {
         users_skip(recovery->users, index.n);
         return 0;
@@ -222,6 +233,10 @@ static int keep_record(struct recovery *recovery, const char *description)
 static int write_backup(struct recovery *recovery, struct target *target)
 {
     struct backup_writer writer = {.write = target_write, .context = target};
+    uint8_t at[MEMBERS_BYTES_MAX];
+    struct writer members = writer_of(at, sizeof(at));
+    if (recovery->members.count > 0)
+        members_put(&members, &recovery->members);
     struct users_view *view = users_pin(recovery->users);
     struct backup_head head = {
         .cluster = bytes_of_text(recovery->log.cluster),
@@ -230,6 +245,7 @@ static int write_backup(struct recovery *recovery, struct target *target)
         .index = users_view_meta(view).index,
         .term = recovery->term.n,
         .known = recovery->known,
+        .members = writer_bytes(&members),
     };
     int result = backup_save(&writer, view, &head);
     users_unpin(view);

@@ -118,9 +118,10 @@ enum ctl_exit ctl_restore(const struct ctl_arguments *arguments)
 {
     struct users *users = users_new(USERS_ANSWERS_MAX);
     struct backup_head head;
-    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], text[256];
+    struct backup_names names;
+    char text[256];
     int result =
-        backup_load_file(AT_FDCWD, arguments->path, users, &head, cluster, text, sizeof(text));
+        backup_load_file(AT_FDCWD, arguments->path, users, &head, &names, text, sizeof(text));
     users_free(users);
     if (result == -EBADMSG) {
         (void)refused(arguments, text);
@@ -128,7 +129,7 @@ enum ctl_exit ctl_restore(const struct ctl_arguments *arguments)
     }
     if (result != 0)
         return refused(arguments, strerror(-result));
-    if (strcmp(cluster, arguments->cluster) == 0)
+    if (strcmp(names.cluster, arguments->cluster) == 0)
         return refused(arguments,
                        "the backup is of a cluster of this very name: a node of it that "
                        "still has its log could join the new one; choose a new --cluster");

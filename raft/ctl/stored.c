@@ -91,8 +91,9 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
     (void)context, (void)saved; /* nothing is saved here */
 }
 
-int stored_load(const char *socket, const char *cluster, uint64_t node, struct users *users,
-                raft_term *ret_term, char *ret_text, size_t text_bytes)
+int stored_load(const char *socket, const char *cluster, struct raft_cluster_id id, uint64_t node,
+                struct users *users, raft_term *ret_term, struct members *ret_members,
+                char *ret_text, size_t text_bytes)
 {
     static const struct redis_hooks redis_hooks = {
         .connected = on_connected,
@@ -110,9 +111,12 @@ int stored_load(const char *socket, const char *cluster, uint64_t node, struct u
     assert(stored.redis != NULL);
     stored.snapshots = snapshots_new(redis_store(stored.redis), cluster, node, &hooks, &stored);
     assert(stored.snapshots != NULL);
+    snapshots_identify(stored.snapshots, id);
     (void)uv_run(&stored.loop, UV_RUN_DEFAULT);
-    if (stored.result == 0)
+    if (stored.result == 0) {
         *ret_term = snapshots_loaded_term(stored.snapshots);
+        *ret_members = *snapshots_loaded_members(stored.snapshots);
+    }
     snapshots_free(stored.snapshots);
     redis_free(stored.redis);
     (void)uv_loop_close(&stored.loop);

@@ -47,12 +47,6 @@ static const char *type_name(enum record_type type)
     UNREACHABLE();
 }
 
-static void print_nodes(const char *name, const raft_node_id *nodes, uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++)
-        printf("%s%" PRIu64, i == 0 ? name : ",", nodes[i].n);
-}
-
 static void print_owner(struct bytes payload)
 {
     struct record_owner owner;
@@ -62,9 +56,11 @@ static void print_owner(struct bytes payload)
         printf(" owner=unreadable");
         return;
     }
+    char id[CLUSTER_ID_TEXT_BYTES];
+    record_cluster_id_print(owner.cluster_id, id);
     print_bytes(&out, "cluster", owner.cluster);
-    printf(" node=%" PRIu64 " segment=%" PRIu64 " size=%" PRIu64 "%.*s", owner.node, owner.segment,
-           owner.size, (int)writer_len(&out), (const char *)at);
+    printf(" node=%" PRIu64 " segment=%" PRIu64 " size=%" PRIu64 "%.*s cluster_id=%s", owner.node,
+           owner.segment, owner.size, (int)writer_len(&out), (const char *)at, id);
 }
 
 static void print_command(struct bytes payload)
@@ -87,14 +83,15 @@ static void print_command(struct bytes payload)
 
 static void print_configuration(struct bytes payload)
 {
-    struct raft_configuration configuration;
-    if (peer_configuration_decode(payload, &configuration) != 0) {
-        printf(" configuration=unreadable");
+    static uint8_t at[MEMBERS_TEXT_BYTES_MAX];
+    static struct members members;
+    struct writer out = writer_of(at, sizeof(at));
+    if (members_decode(payload, &members) != 0) {
+        printf(" members=unreadable");
         return;
     }
-    print_nodes(" voters=", configuration.voter, configuration.voters);
-    print_nodes(" outgoing=", configuration.outgoing_voter, configuration.outgoing);
-    print_nodes(" learners=", configuration.learner, configuration.learners);
+    members_print(&out, &members);
+    printf(" members=\"%.*s\"", (int)writer_len(&out), (const char *)at);
 }
 
 /* The kind of an entry is a byte that came from the disk: it may be none. */

@@ -89,6 +89,7 @@ int backup_save(struct backup_writer *writer, const struct users_view *view,
                                 .index = meta.index,
                                 .term = head->term,
                                 .known = head->known,
+                                .members = head->members,
                                 USERS_META_FIELDS(USERS_META_FROM_meta)};
     assert(head->index == meta.index);
     uint8_t *chunk = malloc(BACKUP_CHUNK_BYTES);
@@ -182,6 +183,8 @@ int backup_open(struct backup_reader *reader, backup_read *read, void *context)
         return result;
     memcpy(reader->name, reader->head.cluster.at, reader->head.cluster.len);
     reader->head.cluster = bytes_of(reader->name, reader->head.cluster.len);
+    memcpy(reader->members, reader->head.members.at, reader->head.members.len);
+    reader->head.members = bytes_of(reader->members, reader->head.members.len);
     return 0;
 }
 
@@ -264,8 +267,8 @@ int64_t backup_read_file(void *context, uint8_t *buffer, size_t len)
 }
 
 int backup_load_file(int directory, const char *path, struct users *users,
-                     struct backup_head *ret_head, char ret_cluster[BACKUP_CLUSTER_BYTES_MAX + 1],
-                     char *ret_text, size_t text_bytes)
+                     struct backup_head *ret_head, struct backup_names *ret_names, char *ret_text,
+                     size_t text_bytes)
 {
     struct backup_reader reader;
     int file = openat(directory, path, O_RDONLY | O_CLOEXEC);
@@ -276,8 +279,10 @@ int backup_load_file(int directory, const char *path, struct users *users,
         result = backup_load(&reader, users);
     if (result == 0) {
         *ret_head = reader.head;
-        memcpy(ret_cluster, reader.name, sizeof(reader.name));
-        ret_head->cluster = bytes_of_text(ret_cluster);
+        memcpy(ret_names->cluster, reader.name, sizeof(reader.name));
+        memcpy(ret_names->members, reader.members, reader.head.members.len);
+        ret_head->cluster = bytes_of_text(ret_names->cluster);
+        ret_head->members = bytes_of(ret_names->members, reader.head.members.len);
     }
     snprintf(ret_text, text_bytes, "%s", reader.text);
     backup_done(&reader);

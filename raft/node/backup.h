@@ -39,8 +39,9 @@ struct backup_reader {
     void *context;
     struct backup_chain chain;
     uint64_t offset;         /* of the next block */
-    struct backup_head head; /* after the first block; its cluster is in `name` */
+    struct backup_head head; /* after the first block; its slices point to the next two */
     char name[BACKUP_CLUSTER_BYTES_MAX + 1];
+    uint8_t members[MEMBERS_BYTES_MAX];
     uint8_t *payload; /* BACKUP_PAYLOAD_BYTES_MAX */
     char text[256];   /* after -EBADMSG: what is wrong, where */
 };
@@ -69,10 +70,15 @@ int64_t backup_read_file(void *context, uint8_t *buffer, size_t len);
  */
 #define BACKUP_RESTORE_NAME "restore"
 
+/* What the slices of a head point to. */
+struct backup_names {
+    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1];
+    uint8_t members[MEMBERS_BYTES_MAX];
+};
+
 /* The same of a file by its path; other −errno: it cannot be read. `ret_text`: of -EBADMSG. */
 NODISCARD int backup_load_file(int directory, const char *path, struct users *users,
-                               struct backup_head *ret_head,
-                               char ret_cluster[BACKUP_CLUSTER_BYTES_MAX + 1], char *ret_text,
-                               size_t text_bytes);
+                               struct backup_head *ret_head, struct backup_names *ret_names,
+                               char *ret_text, size_t text_bytes);
 
 #endif

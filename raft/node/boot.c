@@ -92,7 +92,7 @@ static void start_replica(struct node *node)
         state = boot_restore_state(node);
     } else if (users_meta(node->loading).index > 0) {
         state.term = snapshots_loaded_term(node->snapshots);
-        state.configuration = snapshots_loaded_configuration(node->snapshots);
+        state.members = *snapshots_loaded_members(node->snapshots);
     }
     if (replica_start(node->replica, &state, text, sizeof(text)) != 0) {
         node_refuse_start(node, text);

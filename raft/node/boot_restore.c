@@ -61,14 +61,16 @@ int boot_restore_find(struct node *node)
 {
     struct restore *restore = &node->restore;
     struct backup_head head;
-    char cluster[BACKUP_CLUSTER_BYTES_MAX + 1], why[256];
+    struct backup_names names;
+    char why[256];
     if (faccessat(node->disk.directory, BACKUP_RESTORE_NAME, F_OK, 0) != 0)
         return errno == ENOENT ? 0 : complain(node, -errno, strerror(errno));
     struct users *users = users_new(USERS_ANSWERS_MAX);
-    int result = backup_load_file(node->disk.directory, BACKUP_RESTORE_NAME, users, &head, cluster,
+    int result = backup_load_file(node->disk.directory, BACKUP_RESTORE_NAME, users, &head, &names,
                                   why, sizeof(why));
-    if (result == 0 && strcmp(cluster, node->config.cluster) != 0) {
-        snprintf(why, sizeof(why), "it is for cluster '%s': start with that --cluster", cluster);
+    if (result == 0 && strcmp(names.cluster, node->config.cluster) != 0) {
+        snprintf(why, sizeof(why), "it is for cluster '%s': start with that --cluster",
+                 names.cluster);
         result = -EBADMSG;
     }
     if (result == 0 && !users_begin_life(users)) {
@@ -108,22 +110,19 @@ bool boot_restores(const struct node *node)
     return node->restore.users != NULL || node->restore.held;
 }
 
-static struct raft_configuration first_configuration(const struct config *config)
+/* Nobody: the restored cluster is founded by its first entry (core/raft.h, FOUNDING). */
+static struct members nobody_yet(const struct config *config)
 {
-    struct raft_configuration configuration = {.voters = 1, .voter = {{config->id}}};
-    for (uint32_t i = 0; i < config->member_count; i++)
-        configuration.voter[i].n = config->member[i].id;
-    if (config->member_count > 0)
-        configuration.voters = config->member_count;
-    return configuration;
+    raft_node_id self = {config->id};
+    return members_of(&self, 1);
 }
 
 void boot_restore_save(struct node *node)
 {
     struct restore *restore = &node->restore;
-    struct raft_configuration configuration = first_configuration(&node->config);
+    struct members members = nobody_yet(&node->config);
     node->saving_since_ms = node_now_ms(NULL);
-    snapshots_save(node->snapshots, users_pin(restore->users), restore->term, &configuration);
+    snapshots_save(node->snapshots, users_pin(restore->users), restore->term, &members);
 }
 
 bool boot_restore_is_held(struct node *node)
@@ -156,7 +155,7 @@ struct replica_state boot_restore_state(struct node *node)
     return (struct replica_state){
         .users = node->loading,
         .term = node->restore.term,
-        .configuration = first_configuration(&node->config),
+        .members = nobody_yet(&node->config),
         .restored = true,
     };
 }

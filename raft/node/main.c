@@ -132,12 +132,12 @@ static void on_readable(void *context, struct replica_client client)
 }
 
 static void on_save(void *context, struct users_view *take_view, raft_term term,
-                    const struct raft_configuration *configuration)
+                    const struct members *members)
 {
     struct node *node = context;
     node->saving_since_ms = node_now_ms(NULL);
     snapshots_identify(node->snapshots, replica_identity(node->replica).cluster);
-    snapshots_save(node->snapshots, take_view, term, configuration);
+    snapshots_save(node->snapshots, take_view, term, members);
 }
 
 static void on_ready(void *context)
@@ -354,8 +354,10 @@ static int open_log(struct node *node)
         .context = node,
         .measure_ns = measure_ns,
     };
-    for (uint32_t i = 0; i < config->member_count; i++)
+    for (uint32_t i = 0; i < config->member_count; i++) {
         options.member[i].n = config->member[i].id;
+        options.address[i] = config->member[i].address;
+    }
     int result = replica_open(&options, &node->replica, &node->recovered);
     const struct wal_recovered *recovered = &node->recovered;
     if (result != 0) {

@@ -81,6 +81,9 @@ static void put_raft(struct writer *out, const struct replica_status *status,
         out, "rollcall_rolled_back_total",
         "Times that this node saw a disk put back to an earlier copy, its own or another.",
         measures->rolled_back);
+    metric_counter(out, "rollcall_state_diverged_total",
+                   "Other nodes whose state differs from this node's after the same entry.",
+                   measures->state_diverged);
     metric_counter(out, "rollcall_diverged_total",
                    "Times that this node saw two nodes with different histories or states.",
                    measures->diverged);

@@ -85,12 +85,20 @@ static void push_entry(struct replica *replica, raft_index index, enum raft_entr
     assert(index_equal(pushed, index));
 }
 
+static void push_configuration(struct replica *replica, const struct raft_persist *persist)
+{
+    uint8_t encoded[MEMBERS_BYTES_MAX];
+    struct writer out = writer_of(encoded, sizeof(encoded));
+    struct members members = membership_next(replica, &persist->configuration);
+    members_put(&out, &members);
+    push_entry(replica, persist->first, RAFT_CONFIGURATION, writer_bytes(&out));
+    membership_add(replica, persist->first, &members);
+}
+
 /* Into memory, from where they are. Those of a proposal are there since they were gathered. */
 static void push_new(struct replica *replica, const struct raft_persist *persist)
 {
     uint32_t count = raft_runs_entries(&persist->entries);
-    uint8_t encoded[PEER_CONFIGURATION_BYTES_MAX];
-    struct writer out = writer_of(encoded, sizeof(encoded));
     switch (persist->from) {
     case RAFT_FROM_PROPOSAL:
         return;
@@ -100,13 +108,15 @@ static void push_new(struct replica *replica, const struct raft_persist *persist
             const struct peer_entry *entry = &replica->inbound.entry[all - count + i];
             push_entry(replica, (raft_index){persist->first.n + i}, entry->kind, entry->payload);
         }
+        if (count == 1 && replica->inbound.entry[0].kind == RAFT_CONFIGURATION)
+            membership_add(replica, persist->first, &replica->inbound_members);
         return;
     }
     case RAFT_FROM_CORE:
-        if (persist->kind == RAFT_CONFIGURATION)
-            peer_configuration_put(&out, &persist->configuration);
-        if (count > 0)
-            push_entry(replica, persist->first, persist->kind, writer_bytes(&out));
+        if (count > 0 && persist->kind == RAFT_CONFIGURATION)
+            push_configuration(replica, persist);
+        else if (count > 0)
+            push_entry(replica, persist->first, persist->kind, bytes_of(NULL, 0));
         return;
     }
     UNREACHABLE();
@@ -123,9 +133,11 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
         wal_reset(replica->wal, persist->reset_index, persist->reset_term);
         entries_reset(&replica->entries, index_next(persist->reset_index));
         replica->log_start = persist->reset_index.n;
+        membership_begin(replica, persist->reset_index, &replica->install.members);
     }
     if (persist->truncate) {
         wal_truncate(replica->wal, persist->first_gone, persist->term_before);
+        membership_truncate(replica, persist->first_gone);
         entries_drop_from(&replica->entries, persist->first_gone);
         raft_index next = {replica->entries.first.n + replica->entries.count};
         if (!index_equal(next, persist->first_gone)) /* all of them were older than what is held */
@@ -166,17 +178,19 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     struct users_request request;
     (void)term;
     assert(index.n == replica->applied + 1);
-    if (kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) {
+    if ((kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) ||
+        (kind == RAFT_CONFIGURATION && members_decode(payload, &replica->applied_members) != 0)) {
         unreadable(replica, index);
         return -EPROTONOSUPPORT;
     }
     replica->applied = index.n;
-    if (kind != RAFT_COMMAND) {
+    if (kind == RAFT_COMMAND) {
+        struct users_answer answer = users_apply(replica->users, index.n, &request);
+        writes_applied(replica, &request, index.n, &answer);
+    } else {
         users_skip(replica->users, index.n); /* the same on every replica */
-        return 0;
     }
-    struct users_answer answer = users_apply(replica->users, index.n, &request);
-    writes_applied(replica, &request, index.n, &answer);
+    digests_applied(replica);
     return 0;
 }
 
@@ -387,7 +401,7 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
     raft_index index = {replica->applied};
     replica->options.hooks->save(replica->options.context, users_pin(replica->users),
                                  raft_entry_term(replica->raft, index),
-                                 raft_configuration_at(replica->raft, index));
+                                 membership_at(replica, index));
 }
 
 static void flush_network(struct replica *replica)
@@ -409,6 +423,7 @@ void replica_turn(struct replica *replica)
         reads_look(replica, now_ms);
         offers_look(replica, now_ms);
         install_look(replica, now_ms);
+        digests_look(replica, now_ms);
     }
     admit_look(replica, now_ms);
     repair_look(replica, now_ms);

@@ -22,6 +22,7 @@
 #include "raft/node/wal.h"
 #include "raft/users/users.h"
 #include "raft/wire/call.h"
+#include "raft/wire/members.h"
 
 /* Writes that may wait for their entry, and reads for their index, at once; and the writes' bytes.
  */
@@ -37,12 +38,12 @@ struct replica_client {
     uint64_t call;
 };
 
-/* The state as of its last entry: its term, and the configuration in effect. */
+/* The state as of its last entry: its term, and the members then. */
 struct replica_state {
     struct users *users;
     raft_term term;
-    struct raft_configuration configuration;
-    bool restored; /* from a backup, into a log that is new: it begins after the state */
+    struct members members; /* of no cluster: none was founded by then */
+    bool restored;          /* from a backup, into a log that is new: it begins after the state */
 };
 
 /* All are called from within replica_turn or a replica_… call, on the loop. */
@@ -59,7 +60,7 @@ struct replica_hooks {
     void (*readable)(void *context, struct replica_client client);
     /* Save this version; then replica_saved. Unpins the view. */
     void (*save)(void *context, struct users_view *take_view, raft_term term,
-                 const struct raft_configuration *configuration);
+                 const struct members *members);
     /* A leader is known, and what it had committed then is applied here. Once. */
     void (*ready)(void *context);
     /* Something that an operator wants to know. */
@@ -75,13 +76,14 @@ struct replica_options {
      * cluster knows its members, too, and these are not looked at. */
     uint32_t members;
     raft_node_id member[RAFT_MEMBERS_MAX];
-    uint32_t election_ms, heartbeat_ms; /* see raft_options */
-    uint64_t snapshot_entries;          /* log entries between snapshots */
-    uint64_t answers_max;               /* USERS_ANSWERS_MAX */
-    uint64_t random;                    /* for timeouts, and as generation of a new log */
-    struct raft_cluster_id drawn;       /* of a cluster that is founded; zeros: from `random` */
-    uint32_t segment_bytes;             /* WAL_SEGMENT_BYTES */
-    uint32_t scrub_bytes_per_s;         /* of the log, read through in the background; 0: not */
+    const char *address[RAFT_MEMBERS_MAX]; /* of each, kept by the caller; NULL: not known */
+    uint32_t election_ms, heartbeat_ms;    /* see raft_options */
+    uint64_t snapshot_entries;             /* log entries between snapshots */
+    uint64_t answers_max;                  /* USERS_ANSWERS_MAX */
+    uint64_t random;                       /* for timeouts, and as generation of a new log */
+    struct raft_cluster_id drawn;          /* of a cluster that is founded; zeros: from `random` */
+    uint32_t segment_bytes;                /* WAL_SEGMENT_BYTES */
+    uint32_t scrub_bytes_per_s;            /* of the log, read through in the background; 0: not */
     /* Flush on the calling thread as long as that is quick, not only for a lone write; a leader
      * with peers never does. */
     bool flush_here_while_quick;
@@ -194,12 +196,16 @@ struct replica_measures {
     uint64_t elections;      /* in which this node stood */
     uint64_t leader_changes; /* terms whose leader it has known */
     uint64_t scrubbed_bytes;
-    uint64_t rolled_back; /* times that this node, or another, was found to have forgotten */
-    uint64_t diverged;    /* times that two nodes were found to have different histories */
-    uint64_t damage;      /* damaged places that scrubbing found */
-    uint64_t repaired;    /* damaged places mended in place, and entries had from others */
+    uint64_t rolled_back;    /* times that this node, or another, was found to have forgotten */
+    uint64_t diverged;       /* times that two nodes were found to have different histories */
+    uint64_t state_diverged; /* other nodes whose state was found to differ at an equal index */
+    uint64_t damage;         /* damaged places that scrubbing found */
+    uint64_t repaired;       /* damaged places mended in place, and entries had from others */
 };
 struct replica_measures replica_measures(const struct replica *replica);
+
+/* The newest that the log says, committed or not; of no cluster before one is founded. */
+const struct members *replica_members(const struct replica *replica);
 
 /* The core, to look into: raft_status, raft_peer_status, raft_configuration. */
 const struct raft *replica_raft(const struct replica *replica);

@@ -40,7 +40,7 @@ static uint64_t question(const struct replica *replica)
 static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t of_question)
 {
     struct raft_status status = raft_status(replica->raft);
-    struct raft_cluster_id cluster = wal_identity(replica->wal).cluster;
+    struct record_identity identity = wal_identity(replica->wal);
     struct peer_note note = {
         .kind = PEER_STANDING,
         .standing = {.asks = asks,
@@ -48,8 +48,9 @@ static void say_standing(struct replica *replica, raft_node_id to, bool asks, ui
                      .term = status.term.n,
                      .last = status.last.n,
                      .last_term = raft_entry_term(replica->raft, status.last).n,
-                     .cluster_high = cluster.high,
-                     .cluster_low = cluster.low},
+                     .cluster_high = identity.cluster.high,
+                     .cluster_low = identity.cluster.low,
+                     .disk = identity.disk},
     };
     replica_send_note(replica, to, &note);
 }
@@ -134,6 +135,8 @@ int admit_heard(struct replica *replica, raft_node_id from, const struct peer_st
         return -EBADMSG;
     if (cluster_id_differ(theirs, wal_identity(replica->wal).cluster))
         return 0; /* refused by its greeting, too */
+    if (place < replica->options.members)
+        admission->disk[place] = standing->disk;
     if (place < replica->options.members && identity_heard(replica, theirs))
         begin_round(admission, 0);
     if (standing->asks) {

@@ -89,9 +89,16 @@ static void take_members(struct replica *replica, const struct record_identity *
     replica->members_ignored = !same_members(replica, identity);
     if (!replica->members_ignored)
         return;
+    const struct replica_options given = *options;
     options->members = identity->members;
-    for (uint32_t i = 0; i < identity->members; i++)
+    for (uint32_t i = 0; i < identity->members; i++) {
         options->member[i].n = identity->member[i];
+        options->address[i] = NULL;
+        for (uint32_t j = 0; j < given.members; j++) {
+            if (given.member[j].n == identity->member[i])
+                options->address[i] = given.address[j];
+        }
+    }
     if (options->members == 1)
         options->network = NULL;
 }
@@ -112,7 +119,12 @@ int identity_open(struct replica *replica, struct wal_recovered *recovered)
 
 void identity_start(struct replica *replica)
 {
-    if (replica_alone(replica) && !cluster_id_known(wal_identity(replica->wal).cluster))
+    struct raft_cluster_id in_log = replica_members(replica)->cluster;
+    if (cluster_id_known(wal_identity(replica->wal).cluster))
+        return;
+    if (cluster_id_known(in_log))
+        learn(replica, in_log, "of this node's log");
+    else if (replica_alone(replica))
         learn(replica, draw(replica), "of a cluster that is founded now");
 }
 

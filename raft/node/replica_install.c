@@ -97,8 +97,9 @@ int install_offered(struct replica *replica, raft_node_id from,
                     const struct peer_snapshot_offer *offer)
 {
     struct install *install = &replica->install;
-    struct raft_configuration configuration;
-    if (peer_configuration_decode(offer->configuration, &configuration) != 0 || offer->index == 0)
+    struct members members;
+    if (members_decode(offer->members, &members) != 0 || offer->index == 0 ||
+        membership_is_foreign(replica, &members))
         return -EBADMSG;
     if (!is_news(replica, offer->index)) {
         send_end(replica, from, replica->applied, !replica_lacks_state(replica));
@@ -123,7 +124,7 @@ int install_offered(struct replica *replica, raft_node_id from,
         .index = {offer->index},
         .term = {offer->term},
         .meta = {.index = offer->index, USERS_META_FIELDS(USERS_META_FROM_offer)},
-        .configuration = configuration,
+        .members = members,
         .users = users,
         .heard_ms = replica_now_ms(replica),
         .save_retry_ms = SAVE_AGAIN_MS,
@@ -180,15 +181,17 @@ static void take_its_place(struct replica *replica)
 {
     struct install *install = &replica->install;
     raft_index index = install->index;
+    struct raft_configuration configuration = members_configuration(&install->members);
     struct raft_event event = {
         .kind = RAFT_SNAPSHOT_INSTALLED,
         .snapshot_installed = {.index = index,
                                .term = install->term,
-                               .configuration = &install->configuration},
+                               .configuration = &configuration},
     };
     struct users *old = replica->users;
     replica->users = install->users;
     replica->applied = index.n;
+    digests_applied(replica);
     install->users = NULL;
     install->phase = INSTALL_NONE;
     replica->saved_index = replica->saved_before = index.n;
@@ -235,7 +238,7 @@ static void save(struct replica *replica)
     replica->saving = true;
     install->phase = INSTALL_SAVING;
     replica->options.hooks->save(replica->options.context, users_pin(install->users), install->term,
-                                 &install->configuration);
+                                 &install->members);
 }
 
 /* A node whose store lost what the log builds on asks the others in turn. */

@@ -29,16 +29,15 @@ static struct offer *new_offer(struct replica *replica)
 
 static void say(struct replica *replica, struct offer *offer)
 {
-    uint8_t configuration[PEER_CONFIGURATION_BYTES_MAX];
-    struct writer out = writer_of(configuration, sizeof(configuration));
+    uint8_t members[MEMBERS_BYTES_MAX];
+    struct writer out = writer_of(members, sizeof(members));
     struct users_meta meta = users_view_meta(offer->view);
-    peer_configuration_put(&out, &offer->configuration);
+    members_put(&out, &offer->members);
     struct peer_note note = {
         .kind = PEER_SNAPSHOT_OFFER,
         .snapshot_offer = {.index = offer->index.n,
                            .term = offer->term.n,
-                           USERS_META_FIELDS(USERS_META_FROM_meta).configuration =
-                               writer_bytes(&out)},
+                           USERS_META_FIELDS(USERS_META_FROM_meta).members = writer_bytes(&out)},
     };
     offer->sent_ms = replica_now_ms(replica);
     replica_send_note(replica, offer->to, &note);
@@ -58,12 +57,13 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         return false;
     }
     offer = new_offer(replica);
-    if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica)) {
+    raft_index index = {replica->applied};
+    if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica) ||
+        !cluster_id_known(membership_at(replica, index)->cluster)) {
         if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
             *offer = (struct offer){.active = true, .for_core = true, .to = to};
         return false;
     }
-    raft_index index = {replica->applied};
     *offer = (struct offer){
         .active = true,
         .for_core = for_core,
@@ -71,7 +71,7 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         .view = users_pin(replica->users),
         .index = index,
         .term = raft_entry_term(replica->raft, index),
-        .configuration = *raft_configuration_at(replica->raft, index),
+        .members = *membership_at(replica, index),
         .heard_ms = replica_now_ms(replica),
     };
     say(replica, offer);

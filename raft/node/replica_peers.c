@@ -127,6 +127,9 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     case PEER_ENTRIES_PLEASE:
         repair_asked(replica, from, &note.entries_please);
         return 0;
+    case PEER_DIGEST:
+        digests_heard(replica, from, &note.digest);
+        return 0;
     case PEER_ENTRY:
         repair_entry(replica, &note.entry);
         return 0;
@@ -157,7 +160,7 @@ struct load {
     struct raft_configuration configuration;
 };
 
-/* False when a configuration is not alone, or is none. */
+/* False when a configuration is not alone, is none, or is another cluster's. */
 static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 {
     const struct peer_message *inbound = &replica->inbound;
@@ -175,8 +178,10 @@ static bool measure(struct replica *replica, size_t room, struct load *ret_load)
             continue;
         ret_load->is_configuration = true;
         if (ret_load->count != 1 ||
-            peer_configuration_decode(entry->payload, &ret_load->configuration) != 0)
+            members_decode(entry->payload, &replica->inbound_members) != 0 ||
+            membership_is_foreign(replica, &replica->inbound_members))
             return false;
+        ret_load->configuration = members_configuration(&replica->inbound_members);
     }
     return true;
 }

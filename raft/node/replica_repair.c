@@ -62,6 +62,8 @@ static bool put_back(struct replica *replica, raft_index index, raft_term term,
     }
     repair->unsynced++;
     repair->tries = 0;
+    if (kind == RAFT_CONFIGURATION)
+        membership_repaired(replica, index, payload);
     return true;
 }
 

@@ -90,16 +90,35 @@ void replica_close(struct replica *replica)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
+/*
+ * A damaged configuration is taken to be the one before: a damaged node does not lead, so nothing
+ * is counted by it until the entry is repaired (replica_repair.c).
+ */
+static int decode_members(const struct replica *replica, raft_index index, struct bytes payload,
+                          struct members *ret_members)
+{
+    raft_index hole;
+    if (wal_has_hole(replica->wal, index, index, &hole))
+        *ret_members = *replica_members(replica);
+    else if (members_decode(payload, ret_members) != 0)
+        return -EPROTONOSUPPORT; /* its checksum is right: a later version wrote it */
+    return membership_is_foreign(replica, ret_members) ? -EXDEV : 0;
+}
+
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
                          struct bytes payload)
 {
-    struct raft_configuration configuration;
-    (void)index;
+    struct replica *replica = context;
     if (kind != RAFT_CONFIGURATION)
-        return raft_restore_entry(context, term, (uint32_t)payload.len, NULL);
-    int result = peer_configuration_decode(payload, &configuration);
+        return raft_restore_entry(replica->raft, term, (uint32_t)payload.len, NULL);
+    struct members members;
+    int result = decode_members(replica, index, payload, &members);
+    if (result != 0)
+        return result;
+    struct raft_configuration configuration = members_configuration(&members);
+    result = raft_restore_entry(replica->raft, term, (uint32_t)payload.len, &configuration);
     if (result == 0)
-        result = raft_restore_entry(context, term, (uint32_t)payload.len, &configuration);
+        membership_add(replica, index, &members);
     return result;
 }
 
@@ -212,16 +231,6 @@ static int state_is_of_log(const struct replica *replica, const struct replica_s
     return -ESTALE;
 }
 
-static struct raft_configuration first_configuration(const struct replica *replica)
-{
-    const struct replica_options *options = &replica->options;
-    if (replica_alone(replica))
-        return (struct raft_configuration){.voters = 1, .voter = {{options->node}}};
-    struct raft_configuration configuration = {.voters = options->members};
-    memcpy(configuration.voter, options->member, options->members * sizeof(options->member[0]));
-    return configuration;
-}
-
 /*
  * Where the core begins: at the state, of the log before it nothing is asked any more. Where the
  * state does not reach the log, at the log's start: the state is to come from another node. Where
@@ -243,9 +252,6 @@ static int place_start(struct replica *replica, const struct replica_state *stat
         .snapshot_index = index,
         .log_start = index,
         .log_start_term = has ? term : state->term,
-        .configuration = index.n > 0 && state->configuration.voters > 0
-                             ? state->configuration
-                             : first_configuration(replica),
     };
     /* Storage that never held a term is new, or was wiped: what it promised it does not know. */
     if (!replica_alone(replica) && recovered->hard.term.n == 0)
@@ -280,6 +286,9 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     bool drop_log = false;
     int result = place_start(replica, state, &saved, &drop_log);
     raft_index hole;
+    membership_begin(replica, saved.log_start, &state->members);
+    saved.configuration = members_configuration(replica_members(replica));
+    saved.implied = !cluster_id_known(replica_members(replica)->cluster);
     saved.damaged = result == 0 && !drop_log &&
                     wal_has_hole(replica->wal, index_next(saved.snapshot_index),
                                  replica->recovered.last, &hole);
@@ -287,8 +296,8 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
         result = raft_init(replica->raft, &options, &saved, &replica->raft);
     *ret_last = drop_log ? saved.log_start : replica->recovered.last;
     if (result == 0 && !drop_log && index_less(saved.log_start, *ret_last))
-        result = read_known(replica, index_next(saved.log_start), *ret_last, restore_entry,
-                            replica->raft);
+        result =
+            read_known(replica, index_next(saved.log_start), *ret_last, restore_entry, replica);
     /* What differs from what the disk said is durable before anything is said of it. */
     const struct wal_recovered *recovered = &replica->recovered;
     if (result == 0 && (!term_equal(saved.hard.term, recovered->hard.term) ||
@@ -298,8 +307,10 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
         result = -ENOSPC;
     if (result == 0 && drop_log)
         wal_reset(replica->wal, saved.log_start, saved.log_start_term);
-    if (result == 0)
+    if (result == 0) {
+        identity_start(replica);
         wal_flush(replica->wal, true);
+    }
     if (result == 0 && raft_status(replica->raft).stuck)
         result = -ENOBUFS;
     replica->log_start = drop_log ? saved.log_start.n : replica->recovered.start.n;
@@ -318,8 +329,10 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
         result = state_is_of_log(replica, take_state, ret_text, text_bytes);
     if (result != 0)
         return result;
-    identity_start(replica);
-    result = restore_core(replica, take_state, &last);
+    if (membership_is_foreign(replica, &take_state->members))
+        result = -EXDEV;
+    if (result == 0)
+        result = restore_core(replica, take_state, &last);
     if (result == -ENOBUFS) {
         snprintf(
             ret_text, text_bytes,
@@ -331,12 +344,20 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
     }
     if (result != 0) {
         snprintf(ret_text, text_bytes, "the log cannot be %s: %s",
-                 result == -ENOSPC ? "begun again" : "read back", strerror(-result));
+                 result == -ENOSPC ? "begun again" : "read back",
+                 result == -EXDEV ? "it, or the snapshot in Redis, is of another cluster than the "
+                                    "hard state says: they were mixed of two; bring back those of "
+                                    "one copy"
+                 : result == -EPROTONOSUPPORT
+                     ? "a newer version of Rollcall wrote an entry of it: start that version"
+                     : strerror(-result));
         return result;
     }
     entries_reset(&replica->entries, index_next(last));
     replica->users = take_state->users;
     replica->applied = index;
+    if (index > 0)
+        digests_applied(replica);
     replica->saved_index = replica->saved_before = index;
     note_missing_state(replica);
     return 0;

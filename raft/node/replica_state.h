@@ -5,6 +5,7 @@
 #include "raft/base/siphash.h"
 #include "raft/node/entries.h"
 #include "raft/node/replica.h"
+#include "raft/wire/members.h"
 #include "raft/wire/peer.h"
 
 /* A failed save is tried again after this, doubling up to the second. */
@@ -100,7 +101,7 @@ struct offer {
     struct users_view *view;
     raft_index index;
     raft_term term;
-    struct raft_configuration configuration;
+    struct members members;
     uint64_t heard_ms, sent_ms;
 };
 
@@ -114,7 +115,7 @@ struct install {
     raft_index index;
     raft_term term;
     struct users_meta meta;
-    struct raft_configuration configuration;
+    struct members members;
     struct users *users;
     uint64_t after, answers_from; /* to ask for next */
     uint64_t asked_ms, heard_ms;
@@ -125,12 +126,40 @@ struct install {
     bool gone;                     /* nobody has the state that the logs build on */
 };
 
+/* --- replica_digests.c ------------------------------------------------------------------------ */
+
+/* So many digests of the last states are kept, one an entry. */
+#define DIGESTS_KEPT 8192u
+
+struct digests {
+    uint64_t first, last; /* entries after which the digest is known; 0: none */
+    uint64_t at[DIGESTS_KEPT];
+    struct digest_heard {
+        uint64_t index; /* 0: compared, or none */
+        uint64_t digest;
+        bool differs;
+    } heard[RAFT_MEMBERS_MAX]; /* of whom, by place among the members */
+    uint64_t said_ms;
+};
+
+/* --- replica_members.c -------------------------------------------------------------------------
+ */
+
+struct membership {
+    uint32_t count; /* ascending; the first is in effect at the log's start, or later */
+    struct {
+        raft_index index;
+        struct members members;
+    } at[RAFT_CONFIGURATIONS_MAX + 1];
+};
+
 /* --- replica_admit.c -------------------------------------------------------------------------- */
 
 struct admission {
-    uint64_t questions;           /* asked in this life: each has a number of its own */
-    uint32_t round;               /* of asking */
-    bool heard[RAFT_MEMBERS_MAX]; /* in this round, by place among the members */
+    uint64_t questions;              /* asked in this life: each has a number of its own */
+    uint32_t round;                  /* of asking */
+    bool heard[RAFT_MEMBERS_MAX];    /* in this round, by place among the members */
+    uint64_t disk[RAFT_MEMBERS_MAX]; /* of each, as last heard; 0: not heard */
     uint32_t heard_count;
     raft_term highest;
     raft_index last; /* the furthest end of a log */
@@ -187,6 +216,8 @@ struct replica {
     struct reads reads;
     struct offer offer[RAFT_MEMBERS_MAX];
     struct install install;
+    struct membership membership;
+    struct digests digests;
     struct admission admission;
     struct repair repair;
 
@@ -206,6 +237,8 @@ struct replica {
     struct raft_output output;
     uint32_t sizes[RAFT_APPEND_ENTRIES_MAX];
     struct peer_message inbound;
+    struct members inbound_members; /* of its entry, when that is a configuration */
+    struct members applied_members; /* likewise, of the entry that is applied */
     struct peer_entry outbound[RAFT_APPEND_ENTRIES_MAX];
     uint8_t frame[PEER_CHUNK_FRAME_BYTES > PEER_MESSAGE_BYTES_MAX ? PEER_CHUNK_FRAME_BYTES
                                                                   : PEER_MESSAGE_BYTES_MAX];
@@ -318,13 +351,38 @@ void flush_gathered(struct replica *replica);
 
 /* After wal_open. -EBADMSG: the members are known and cannot be reached; the text says so. */
 NODISCARD int identity_open(struct replica *replica, struct wal_recovered *recovered);
-/* Before the log's first flush: whoever is alone needs nobody to know its cluster. */
+/* Before the log's first flush, the log read: whoever is alone needs nobody to know its cluster. */
 void identity_start(struct replica *replica);
 bool identity_known(const struct replica *replica);
 /* Another member says which cluster this is. True when it was news. */
 bool identity_heard(struct replica *replica, struct raft_cluster_id theirs);
 /* All others have answered, and none knows the cluster: the lowest member founds it. */
 void identity_found(struct replica *replica);
+
+/* --- replica_members.c ------------------------------------------------------------------------ */
+
+/* In effect at `index`, where the log begins, or anew. NULL, or of no cluster: as the options say.
+ */
+void membership_begin(struct replica *replica, raft_index index, const struct members *members);
+/* The entry `index` says so. */
+void membership_add(struct replica *replica, raft_index index, const struct members *members);
+/* A damaged entry turned out to be a configuration, of this payload. */
+void membership_repaired(struct replica *replica, raft_index index, struct bytes payload);
+void membership_truncate(struct replica *replica, raft_index first_gone);
+/* In effect at an entry that is applied, or later. */
+const struct members *membership_at(const struct replica *replica, raft_index index);
+/* What the entry says with which the core founds a cluster, or goes on from one configuration. */
+struct members membership_next(const struct replica *replica,
+                               const struct raft_configuration *configuration);
+/* They are of another cluster than this node. */
+bool membership_is_foreign(const struct replica *replica, const struct members *members);
+
+/* --- replica_digests.c ------------------------------------------------------------------------ */
+
+/* The state is that after entry `applied`. */
+void digests_applied(struct replica *replica);
+void digests_heard(struct replica *replica, raft_node_id from, const struct peer_digest *digest);
+void digests_look(struct replica *replica, uint64_t now_ms);
 
 /* --- replica_repair.c ------------------------------------------------------------------------- */
 

@@ -170,7 +170,7 @@ void snapshots_digest(uint64_t digest, char ret_text[17])
 }
 
 const char *const snapshots_meta_field[SNAPSHOTS_META_FIELDS] = {
-    "format",     "cluster",   "node",    "index",      "term",          "configuration",
+    "format",     "cluster",   "node",    "index",      "term",          "members",
     "users",      "next_id",   "changed", "time_ms",    "answers_first", "answers_next",
     "keys_first", "keys_next", "digest",  "cluster_id",
 };

@@ -9,12 +9,11 @@
  *                     users/command.h for the other answers; and "k" sequence / 64 → lines of those
  *                     under an Idempotency-Key, "SEQUENCE KEY FINGERPRINT TIME-MS INDEX created …"
  *     server   hash   run_id
- *     meta     hash   format cluster node index term configuration users next_id changed time_ms
+ *     meta     hash   format cluster node index term members users next_id changed time_ms
  *                     answers_first answers_next keys_first keys_next digest
  *                     cluster_id checksum
  *
- * The configuration is "1,2,3", the voters; then "/1,2" while joint, the outgoing ones; then "+4",
- * the learners.
+ * Members are as wire/members.h prints them.
  *
  * Meta changes in the same MULTI/EXEC as the rest, so what meta says is what is there. EXEC goes on
  * after a command that fails, so all that it builds upon is watched, and counted (HLEN) before
@@ -50,6 +49,7 @@
 #include "raft/core/types.h"
 #include "raft/node/store.h"
 #include "raft/users/users.h"
+#include "raft/wire/members.h"
 
 struct snapshots;
 
@@ -90,14 +90,15 @@ void snapshots_load(struct snapshots *snapshots, struct users *users);
 /* What was loaded, beside the users: after LOADED. */
 struct raft_cluster_id snapshots_loaded_cluster_id(const struct snapshots *snapshots);
 raft_term snapshots_loaded_term(const struct snapshots *snapshots);
-struct raft_configuration snapshots_loaded_configuration(const struct snapshots *snapshots);
+/* Kept until the next snapshots_load. */
+const struct members *snapshots_loaded_members(const struct snapshots *snapshots);
 
 /*
  * Saves the view, which it unpins when it is done with it; ends in hooks.saved. One at a time.
- * `term` is that of its last entry, `configuration` the one in effect there.
+ * `term` is that of its last entry, `members` are those then.
  */
 void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
-                    const struct raft_configuration *configuration);
+                    const struct members *members);
 
 /* How often to look after what Redis holds. */
 #define SNAPSHOTS_LOOK_MS 500u

@@ -266,13 +266,13 @@ static bool meta_digest(struct snapshots *snapshots, const struct store_reply *h
     return good;
 }
 
-static bool meta_configuration(struct snapshots *snapshots, const struct store_reply *hash)
+static bool meta_members(struct snapshots *snapshots, const struct store_reply *hash)
 {
     struct bytes text;
-    if (snapshots_field(hash, "configuration", &text) &&
-        snapshots_get_configuration(text, &snapshots->load.configuration) == 0)
+    if (snapshots_field(hash, "members", &text) &&
+        members_read(text, &snapshots->load.members) == 0)
         return true;
-    snapshots_fail(snapshots, "%s field \"configuration\" is missing or no list of nodes",
+    snapshots_fail(snapshots, "%s field \"members\" is missing or no list of members",
                    snapshots->key[KEY_META]);
     return false;
 }
@@ -302,8 +302,7 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
     }
     return meta_number(snapshots, hash, "index", &meta->index) &&
            meta_number(snapshots, hash, "term", &snapshots->load.term.n) &&
-           meta_configuration(snapshots, hash) &&
-           meta_number(snapshots, hash, "users", &meta->users) &&
+           meta_members(snapshots, hash) && meta_number(snapshots, hash, "users", &meta->users) &&
            meta_number(snapshots, hash, "next_id", &meta->next_id) &&
            meta_number(snapshots, hash, "changed", &meta->changed) &&
            meta_number(snapshots, hash, "time_ms", &meta->time_ms) &&
@@ -360,7 +359,7 @@ raft_term snapshots_loaded_term(const struct snapshots *snapshots)
     return snapshots->load.term;
 }
 
-struct raft_configuration snapshots_loaded_configuration(const struct snapshots *snapshots)
+const struct members *snapshots_loaded_members(const struct snapshots *snapshots)
 {
-    return snapshots->load.configuration;
+    return &snapshots->load.members;
 }

@@ -130,17 +130,17 @@ static void write_meta(struct snapshots *snapshots)
     struct writer scratch = writer_of(snapshots->scratch, sizeof(snapshots->scratch));
     char digest[17], cluster_id[CLUSTER_ID_TEXT_BYTES];
     record_cluster_id_print(snapshots->cluster_id, cluster_id);
-    uint8_t nodes[SNAPSHOTS_CONFIGURATION_BYTES];
-    struct writer configuration = writer_of(nodes, sizeof(nodes));
+    uint8_t text[MEMBERS_TEXT_BYTES_MAX];
+    struct writer members = writer_of(text, sizeof(text));
     snapshots_digest(meta.digest, digest);
-    snapshots_put_configuration(&configuration, &snapshots->save.configuration);
+    members_print(&members, &snapshots->save.members);
     const struct bytes value[SNAPSHOTS_META_FIELDS] = {
         bytes_of_text(SNAPSHOTS_FORMAT),
         bytes_of_text(snapshots->cluster),
         snapshots_decimal(&scratch, snapshots->node),
         snapshots_decimal(&scratch, meta.index),
         snapshots_decimal(&scratch, snapshots->save.term.n),
-        writer_bytes(&configuration),
+        writer_bytes(&members),
         snapshots_decimal(&scratch, meta.users),
         snapshots_decimal(&scratch, meta.next_id),
         snapshots_decimal(&scratch, meta.changed),
@@ -530,7 +530,7 @@ static void ask_held(struct snapshots *snapshots)
 }
 
 void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, raft_term term,
-                    const struct raft_configuration *configuration)
+                    const struct members *members)
 {
     assert(snapshots->phase == SNAPSHOTS_IDLE && snapshots->open == 0);
     snapshots->phase = SNAPSHOTS_ASKING;
@@ -538,7 +538,7 @@ void snapshots_save(struct snapshots *snapshots, struct users_view *take_view, r
     memset(&snapshots->save, 0, sizeof(snapshots->save));
     snapshots->save.meta = users_view_meta(take_view);
     snapshots->save.term = term;
-    snapshots->save.configuration = *configuration;
+    snapshots->save.members = *members;
     /* One that was in vain: whoever called us then may still have been reading from it. */
     users_unpin(snapshots->attempt);
     snapshots->attempt = take_view;

@@ -6,7 +6,7 @@
 #include "raft/wire/record.h"
 #include "raft/users/user_json.h"
 
-#define SNAPSHOTS_FORMAT "3"
+#define SNAPSHOTS_FORMAT "4"
 
 /* Commands under way while pages are written or read. */
 #define SNAPSHOTS_WINDOW 16u
@@ -55,7 +55,7 @@ struct snapshots_settings {
 struct snapshots_save {
     struct users_meta meta;
     raft_term term;
-    struct raft_configuration configuration;
+    struct members members;
     bool full;
     char run_id[SNAPSHOTS_RUN_ID_BYTES]; /* of the Redis that is asked; "": it does not say */
     bool began_always;                   /* append_always, before it was written */
@@ -79,7 +79,7 @@ struct snapshots_load {
     struct users_meta meta;
     raft_term term;
     struct raft_cluster_id cluster_id;
-    struct raft_configuration configuration;
+    struct members members;
     uint64_t *page; /* numbers of the pages of users that Redis has, ascending */
     size_t pages;
     size_t pages_asked, pages_had;
@@ -208,10 +208,6 @@ void snapshots_put_indexes(struct writer *out, const struct users_page *page);
 /* By place in the page, 0 where there is none. */
 NODISCARD int snapshots_get_indexes(struct bytes text, uint64_t page,
                                     uint64_t ret_index[USERS_PAGE]);
-/* "1,2,3/1,2+4": who votes. */
-#define SNAPSHOTS_CONFIGURATION_BYTES (3 * RAFT_MEMBERS_MAX * 21u)
-void snapshots_put_configuration(struct writer *out, const struct raft_configuration *value);
-NODISCARD int snapshots_get_configuration(struct bytes text, struct raft_configuration *ret_value);
 /* The name of a page's field: its number, that of a page of keyed answers with a k before it. */
 struct bytes snapshots_answers_field(struct writer *scratch, uint64_t number);
 /* A line for each answer of a page. */

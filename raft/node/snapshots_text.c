@@ -39,59 +39,9 @@ int snapshots_get_indexes(struct bytes text, uint64_t page, uint64_t ret_index[U
     return in.bad ? -EBADMSG : 0;
 }
 
-static void put_nodes(struct writer *out, const char *before, const raft_node_id *nodes,
-                      uint32_t count)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        put_text(out, i == 0 ? before : ",");
-        put_decimal(out, nodes[i].n);
-    }
-}
-
-void snapshots_put_configuration(struct writer *out, const struct raft_configuration *value)
-{
-    put_nodes(out, "", value->voter, value->voters);
-    put_nodes(out, "/", value->outgoing_voter, value->outgoing);
-    put_nodes(out, "+", value->learner, value->learners);
-}
-
 static bool next_is(const struct reader *in, char c)
 {
     return reader_left(in) > 0 && *in->at == (uint8_t)c;
-}
-
-static uint32_t get_nodes(struct reader *in, raft_node_id nodes[RAFT_MEMBERS_MAX])
-{
-    uint32_t count = 0;
-    do {
-        if (count > 0)
-            (void)get_u8(in);
-        if (count == RAFT_MEMBERS_MAX)
-            in->bad = true;
-        uint64_t id = json_get_u64(in);
-        if (!in->bad)
-            nodes[count++].n = id;
-    } while (!in->bad && next_is(in, ','));
-    return count;
-}
-
-int snapshots_get_configuration(struct bytes text, struct raft_configuration *ret_value)
-{
-    struct reader in = reader_of(text);
-    struct raft_configuration value = {.voters = 0};
-    value.voters = get_nodes(&in, value.voter);
-    if (next_is(&in, '/')) {
-        (void)get_u8(&in);
-        value.outgoing = get_nodes(&in, value.outgoing_voter);
-    }
-    if (next_is(&in, '+')) {
-        (void)get_u8(&in);
-        value.learners = get_nodes(&in, value.learner);
-    }
-    if (!reader_done(&in))
-        return -EBADMSG;
-    *ret_value = value;
-    return 0;
 }
 
 static void put_id(struct writer *out, const struct request_id *id)

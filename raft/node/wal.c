@@ -343,6 +343,8 @@ static void flush_done(struct job *job)
     }
     struct wal_batch *batch = wal->in_flight;
     measure(&wal->measures, flush, batch);
+    if (batch->identify)
+        wal->owner = batch->identity.cluster;
     if (batch->sequence > 0)
         wal->synced = batch->sequence;
     if (batch->marked)

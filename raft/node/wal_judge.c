@@ -146,6 +146,16 @@ static int check_owner(struct wal_judge *judge, struct bytes payload, bool *ret_
                      wal->options.node, wal->cluster);
         return -EBADMSG;
     }
+    if (cluster_id_differ(owner.cluster_id, wal->owner)) {
+        char theirs[CLUSTER_ID_TEXT_BYTES], ours[CLUSTER_ID_TEXT_BYTES];
+        record_cluster_id_print(owner.cluster_id, theirs);
+        record_cluster_id_print(wal->owner, ours);
+        wal_complain(judge->recovered,
+                     "%016" PRIx64 ".wal is of cluster %s and the hard state beside it of cluster "
+                     "%s, of the same name: the directory was mixed of two; bring back one of them",
+                     judge->at.walk.segment, theirs, ours);
+        return -EBADMSG;
+    }
     *ret_here = owner.segment == judge->at.walk.segment && owner.size == judge->at.walk.size;
     return 0;
 }

@@ -99,6 +99,7 @@ static int read_hard_state(struct opening *opening)
     if (file->now.identity.members > 0) /* the directory knows better than the options */
         wal->options.alone = file->now.identity.members == 1;
     opening->hard = file->now;
+    wal->owner = file->now.identity.cluster;
     opening->recovered->damaged_hard_state_blocks = file->damaged;
     if (opening->hard.identity.disk == 0)
         opening->hard.identity.disk = file->now.identity.disk = wal->options.generation;

@@ -145,13 +145,14 @@ int wal_segment_make_now(struct wal *wal)
 }
 
 struct bytes wal_owner_payload(const struct wal *wal, uint64_t number, uint64_t size,
-                               uint8_t memory[WAL_OWNER_BYTES])
+                               struct raft_cluster_id cluster, uint8_t memory[WAL_OWNER_BYTES])
 {
     struct writer out = writer_of(memory, WAL_OWNER_BYTES);
     struct record_owner owner = {
         .node = wal->options.node,
         .segment = number,
         .size = size,
+        .cluster_id = cluster,
         .cluster = bytes_of_text(wal->cluster),
     };
     record_owner_put(&out, &owner);
@@ -177,7 +178,7 @@ void wal_segment_switch(struct wal *wal)
         .type = RECORD_SEGMENT,
         .index = wal->last,
         .term = wal->last_term,
-        .payload = wal_owner_payload(wal, wal->number, wal->size, payload),
+        .payload = wal_owner_payload(wal, wal->number, wal->size, wal->owner, payload),
     };
     wal_put_record(wal, &record);
 }

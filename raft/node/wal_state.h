@@ -110,6 +110,7 @@ struct wal {
     char cluster[64];
     struct hard_state_file hard_state;
     struct record_identity identity; /* as it is to be: the file's, or newer */
+    struct raft_cluster_id owner;    /* of the file: what new segments say */
 
     /* Where the next record goes, after all that was gathered. */
     int file;
@@ -177,10 +178,11 @@ NODISCARD int wal_segment_make(struct disk *disk, uint64_t generation, uint64_t 
 /* Makes whole sectors of `bytes`, which will stand at `offset` of the segment, unused ones. */
 void wal_unused_put(uint8_t *bytes, size_t len, uint64_t generation, uint64_t number,
                     uint64_t offset);
-/* The payload of a segment's SEGMENT record. */
+/* The payload of a segment's SEGMENT record: of one that was made under this cluster id, or zeros
+ * for one from before it was known. */
 #define WAL_OWNER_BYTES 128u
 struct bytes wal_owner_payload(const struct wal *wal, uint64_t number, uint64_t size,
-                               uint8_t memory[WAL_OWNER_BYTES]);
+                               struct raft_cluster_id cluster, uint8_t memory[WAL_OWNER_BYTES]);
 /* Starts making the segment after the current one. */
 void wal_segment_prepare(struct wal *wal);
 /* The same on this thread; no room on the disk is no failure, wal_full says so. */

@@ -145,12 +145,27 @@ static enum wal_step find_next(const struct wal_walk *walk, struct record *ret_r
     return find_copy(walk, ret_record) ? WAL_STEP_RECORD : WAL_STEP_UNKNOWN;
 }
 
-/* A SEGMENT record's payload can be made again, if this is its place. */
+/*
+ * A SEGMENT record's payload can be made again, if this is its place; empty when it is not. It was
+ * made before the cluster's id was known, or after.
+ */
+static struct bytes make_owner(const struct wal_walk *walk, const struct record *record,
+                               uint8_t memory[WAL_OWNER_BYTES])
+{
+    const struct raft_cluster_id ids[] = {walk->wal->owner, {.high = 0}};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct bytes owner =
+            wal_owner_payload(walk->wal, walk->segment, walk->size, ids[i], memory);
+        if (record_is_payload(record, owner))
+            return owner;
+    }
+    return bytes_of(NULL, 0);
+}
+
 static bool is_ours(const struct wal_walk *walk, const struct record *record)
 {
     uint8_t memory[WAL_OWNER_BYTES];
-    struct bytes owner = wal_owner_payload(walk->wal, walk->segment, walk->size, memory);
-    return record_is_payload(record, owner);
+    return make_owner(walk, record, memory).len > 0;
 }
 
 static void judge(const struct wal_walk *walk, const struct record *record, struct wal_found *ret)
@@ -259,7 +274,7 @@ static void patch_owner(const struct wal_walk *walk, const struct wal_found *fou
                         struct wal_patches *patches)
 {
     uint8_t memory[WAL_OWNER_BYTES];
-    struct bytes owner = wal_owner_payload(walk->wal, walk->segment, walk->size, memory);
+    struct bytes owner = make_owner(walk, &found->record, memory);
     (void)wal_patches_add(patches, walk->segment, found->offset + RECORD_HEADER_BYTES, owner);
 }
 

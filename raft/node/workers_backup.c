@@ -9,6 +9,9 @@ void workers_send_version(struct connection *connection, struct list *list)
 {
     const struct workers_options *options = &connection->workers->options;
     struct users_meta meta = users_view_meta(list->view);
+    uint8_t at[MEMBERS_BYTES_MAX];
+    struct writer members = writer_of(at, sizeof(at));
+    members_put(&members, replica_members(options->replica));
     struct call call = {
         .kind = CALL_VERSION_IS,
         .version_is =
@@ -17,9 +20,10 @@ void workers_send_version(struct connection *connection, struct list *list)
              .node = options->node,
              .index = meta.index,
              .term = raft_entry_term(replica_raft(options->replica), (raft_index){meta.index}).n,
+             .members = writer_bytes(&members),
              USERS_META_FIELDS(USERS_META_FROM_meta)},
     };
-    workers_send(connection, &call, strlen(options->cluster));
+    workers_send(connection, &call, strlen(options->cluster) + writer_len(&members));
 }
 
 void workers_send_piece(struct connection *connection, struct list *list)

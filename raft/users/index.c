@@ -289,7 +289,7 @@ void index_drop(struct index *index)
     index->root = NULL;
 }
 
-uint64_t index_next(const struct index *index, uint64_t hash, uint64_t after)
+uint64_t index_find(const struct index *index, uint64_t hash, uint64_t after)
 {
     const struct pair pair = {hash, after};
     const struct index_part *part = index->root, *beyond = NULL; /* beyond: the next of any level */

@@ -52,7 +52,7 @@ void index_add(struct index *index, uint64_t hash, uint64_t id);
 void index_remove(struct index *index, uint64_t hash, uint64_t id);
 
 /* The smallest id above `after` under this hash; 0 for none. */
-uint64_t index_next(const struct index *index, uint64_t hash, uint64_t after);
+uint64_t index_find(const struct index *index, uint64_t hash, uint64_t after);
 
 /* Asserts the invariants of an index of which at most `versions` are held; counts its pairs. */
 uint64_t index_check(const struct index *index, uint32_t versions);

@@ -89,7 +89,7 @@ static uint64_t email_holder(const struct users *users, struct bytes email)
 {
     uint64_t hash = users_hash_ignoring_case(email), id = 0;
     struct user user;
-    while ((id = index_next(&users->emails, hash, id)) != 0) {
+    while ((id = index_find(&users->emails, hash, id)) != 0) {
         bool found = records_get(&users->records.tree, id, &user);
         assert(found);
         if (users_is_match(&user, USERS_BY_EMAIL, email))
@@ -357,6 +357,13 @@ struct users_meta users_meta(const struct users *users)
     };
 }
 
+uint64_t users_digest(const struct users *users)
+{
+    return users->records.digest + users->recent.digest + users->keys.digest +
+           users->next_id * UINT64_C(0x9e3779b97f4a7c15) +
+           users->time_ms * UINT64_C(0xc2b2ae3d27d4eb4f);
+}
+
 /* --- loading ---------------------------------------------------------------------------------- */
 
 static void load_begin(struct users *users)
@@ -433,7 +440,7 @@ static void check_indexes(const struct users *users, uint32_t versions)
         for (uint32_t i = 0; i < page.count; i++) {
             const struct user *user = &page.at[i];
             names++;
-            assert(index_next(&users->names, users_hash(user->name), user->id - 1) == user->id);
+            assert(index_find(&users->names, users_hash(user->name), user->id - 1) == user->id);
             if (user->email.len > 0) {
                 emails++;
                 assert(email_holder(users, user->email) == user->id);

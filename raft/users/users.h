@@ -63,6 +63,8 @@ bool users_answered(const struct users *users, const struct request_id *id,
 
 /* See command.h. */
 struct users_meta users_meta(const struct users *users);
+/* Of all that the next commands can see: equal where the same entries were applied. O(1). */
+uint64_t users_digest(const struct users *users);
 
 /* --- versions ------------------------------------------------------------------------------------
  *

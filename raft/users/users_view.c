@@ -80,7 +80,7 @@ uint64_t users_view_find(const struct users_view *view, enum users_by by, struct
     const struct index *index = by == USERS_BY_NAME ? &view->names : &view->emails;
     uint64_t hash = by == USERS_BY_NAME ? users_hash(text) : users_hash_ignoring_case(text);
     uint32_t count = 0;
-    for (uint64_t id = after; (id = index_next(index, hash, id)) != 0;) {
+    for (uint64_t id = after; (id = index_find(index, hash, id)) != 0;) {
         struct user user;
         bool found = records_get(&view->records, id, &user);
         assert(found);

@@ -20,7 +20,7 @@ int backup_head_decode(struct bytes payload, struct backup_head *ret_head)
     struct backup_head head = {.index = 0};
     backup_head_get(&in, &head);
     if (!reader_done(&in) || head.cluster.len > BACKUP_CLUSTER_BYTES_MAX || head.index == 0 ||
-        head.term == 0 || head.known > head.index)
+        head.term == 0 || head.known > head.index || head.members.len > MEMBERS_BYTES_MAX)
         return -EBADMSG;
     *ret_head = head;
     return 0;
@@ -44,7 +44,14 @@ int backup_end_decode(struct bytes payload, struct backup_end *ret_end)
 
 void backup_describe(struct writer *out, const struct backup_head *head)
 {
-    backup_head_print(out, head);
+    static uint8_t text[MEMBERS_TEXT_BYTES_MAX];
+    static struct members members;
+    struct backup_head printed = *head;
+    struct writer list = writer_of(text, sizeof(text));
+    if (head->members.len > 0 && members_decode(head->members, &members) == 0)
+        members_print(&list, &members);
+    printed.members = writer_bytes(&list);
+    backup_head_print(out, &printed);
 }
 
 /* --- blocks ----------------------------------------------------------------------------------- */

@@ -7,7 +7,7 @@
  *          4     4  magic "RBAK"
  *          8     1  type (enum backup_type)
  *          9     1  0
- *         10     2  version of this format, 3
+ *         10     2  version of this format, 4
  *         12     4  length of the payload
  *         16     8  number of the block, counting from 0
  *         24     4  CRC-32C field of the block before (0 before the first): the chain
@@ -26,21 +26,23 @@
 #define ROLLCALL_WIRE_BACKUP_H
 
 #include "raft/users/command.h"
+#include "raft/wire/members.h"
 
 #define BACKUP_HEADER_BYTES 32u
-#define BACKUP_VERSION      3u
+#define BACKUP_VERSION      4u
 /* What claims a longer payload is no block. */
 #define BACKUP_PAYLOAD_BYTES_MAX (1u << 20)
 #define BACKUP_CLUSTER_BYTES_MAX 63u
-#define BACKUP_HEAD_BYTES_MAX    256u
+#define BACKUP_HEAD_BYTES_MAX    (512u + MEMBERS_BYTES_MAX)
 
 enum backup_type { BACKUP_HEAD = 1, BACKUP_USERS = 2, BACKUP_ANSWERS = 3, BACKUP_END = 4 };
 
 /*
  * `cluster`, `node`: where it was made, or after `rollcallctl restore` the cluster it is for.
  * `index`, `term`: of the last log entry in it. `known`: entries up to here were certainly
- * committed; below `index` only when a majority was lost (`rollcallctl recover`). `users` to
- * `digest`: see USERS_META_FIELDS. `made_ms`: wall clock, since 1970.
+ * committed; below `index` only when a majority was lost (`rollcallctl recover`). `members`: of the
+ * cluster it was made of, with its id (wire/members.h), also after a restore; empty: not known.
+ * `users` to `digest`: see USERS_META_FIELDS. `made_ms`: wall clock, since 1970.
  */
 #define BACKUP_HEAD_FIELDS(F) \
     F(bytes, cluster)         \
@@ -49,6 +51,7 @@ enum backup_type { BACKUP_HEAD = 1, BACKUP_USERS = 2, BACKUP_ANSWERS = 3, BACKUP
     F(u64, index)             \
     F(u64, term)              \
     F(u64, known)             \
+    F(bytes, members)         \
     USERS_META_FIELDS(F)
 
 /* `blocks`: before this one. `digest`: as in HEAD. */

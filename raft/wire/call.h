@@ -35,7 +35,7 @@
 #include "raft/users/command.h"
 #include "raft/wire/frame.h"
 
-#define CALL_VERSION 4u
+#define CALL_VERSION 5u
 
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)
@@ -106,9 +106,10 @@
 #define CALL_METRICS_ARE_FIELDS(F) F(u64, call) F(bytes, text)
 /* As fresh as a linearizable LIST. */
 #define CALL_BACKUP_FIELDS(F)  F(u64, call)
-/* `cluster` to `term`: whose, and as of which entry. */
+/* `cluster` to `term`: whose, and as of which entry; `members`: then, see wire/members.h. */
 #define CALL_VERSION_IS_FIELDS(F) \
-    F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) USERS_META_FIELDS(F)
+    F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) F(bytes, members) \
+    USERS_META_FIELDS(F)
 /* Users, then answers: see users/packed.h. One of the two is empty, or both. */
 #define CALL_PIECE_FIELDS(F)   F(u64, call) F(u8, last) F(bytes, users) F(bytes, answers)
 

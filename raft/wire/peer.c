@@ -237,6 +237,8 @@ static bool note_valid(const struct peer_note *note)
     case PEER_ENTRIES_PLEASE:
         return note->entries_please.indexes.len % 8 == 0 &&
                note->entries_please.indexes.len / 8 <= PEER_ENTRIES_PLEASE_MAX;
+    case PEER_DIGEST:
+        return note->digest.index > 0 && note->digest.index <= RAFT_INDEX_MAX;
     case PEER_ENTRY:
         return is_place(note->entry.index, note->entry.term) && note->entry.kind >= RAFT_NOOP &&
                note->entry.kind <= RAFT_CONFIGURATION &&
@@ -339,41 +341,4 @@ int peer_message_decode(struct frame frame, struct peer_message *ret_message)
     for (uint32_t i = 0; i < entries && !in.bad; i++)
         get_entry(&in, &ret_message->entry[i]);
     return reader_done(&in) ? 0 : -EBADMSG;
-}
-
-static void put_nodes(struct writer *out, const raft_node_id *nodes, uint32_t count)
-{
-    put_u8(out, (uint8_t)count);
-    for (uint32_t i = 0; i < count; i++)
-        put_u64(out, nodes[i].n);
-}
-
-static uint32_t get_nodes(struct reader *in, raft_node_id nodes[RAFT_MEMBERS_MAX])
-{
-    uint32_t count = get_u8(in);
-    if (count > RAFT_MEMBERS_MAX)
-        in->bad = true;
-    for (uint32_t i = 0; i < count && !in->bad; i++)
-        nodes[i].n = get_u64(in);
-    return in->bad ? 0 : count;
-}
-
-void peer_configuration_put(struct writer *out, const struct raft_configuration *configuration)
-{
-    put_nodes(out, configuration->voter, configuration->voters);
-    put_nodes(out, configuration->outgoing_voter, configuration->outgoing);
-    put_nodes(out, configuration->learner, configuration->learners);
-}
-
-int peer_configuration_decode(struct bytes bytes, struct raft_configuration *ret_configuration)
-{
-    struct reader in = reader_of(bytes);
-    struct raft_configuration configuration = {.voters = 0};
-    configuration.voters = get_nodes(&in, configuration.voter);
-    configuration.outgoing = get_nodes(&in, configuration.outgoing_voter);
-    configuration.learners = get_nodes(&in, configuration.learner);
-    if (!reader_done(&in) || !raft_configuration_valid(&configuration))
-        return -EBADMSG;
-    *ret_configuration = configuration;
-    return 0;
 }

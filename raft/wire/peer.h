@@ -15,8 +15,9 @@
 #include "raft/core/message.h"
 #include "raft/users/command.h"
 #include "raft/wire/frame.h"
+#include "raft/wire/members.h"
 
-#define PEER_VERSION 4u
+#define PEER_VERSION 5u
 
 /*
  * What is said before anything else, on a connection that a node opened; only the caller's frames
@@ -41,6 +42,7 @@
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
  *   ENTRIES_PLEASE   entries that are damaged at the sender, by index; ENTRY one of them, if the
  *              receiver has it: nothing is said of others
+ *   DIGEST     of the sender's state after that entry (users_digest), to be compared
  *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
  *
  * A snapshot is the state as of an entry, sent in pieces that the receiver asks for, so that it can
@@ -72,18 +74,19 @@
     M(PEER_SNAPSHOT_CHUNK,  peer_snapshot_chunk,  snapshot_chunk,  71) \
     M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72) \
     M(PEER_ENTRIES_PLEASE,  peer_entries_please,  entries_please,  73) \
-    M(PEER_ENTRY,           peer_entry_here,      entry,           74)
+    M(PEER_ENTRY,           peer_entry_here,      entry,           74) \
+    M(PEER_DIGEST,          peer_digest,          digest,          75)
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
 #define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
-    F(u64, last_term) F(u64, cluster_high) F(u64, cluster_low)
+    F(u64, last_term) F(u64, cluster_high) F(u64, cluster_low) F(u64, disk)
 #define PEER_FORWARD_FIELDS(F)         F(bytes, request)
 /* `reason`: enum call_reason, or 0 when the receiver does not lead. */
 #define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)
 /* Wanted is a state at least as new as `least`. */
 #define PEER_SNAPSHOT_PLEASE_FIELDS(F) F(u64, least)
 #define PEER_SNAPSHOT_OFFER_FIELDS(F) \
-    F(u64, index) F(u64, term) USERS_META_FIELDS(F) F(bytes, configuration)
+    F(u64, index) F(u64, term) USERS_META_FIELDS(F) F(bytes, members)
 #define PEER_SNAPSHOT_WANT_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_from)
 /* `users`, `answers`: see users/packed.h. */
 #define PEER_SNAPSHOT_CHUNK_FIELDS(F) \
@@ -92,6 +95,7 @@
 #define PEER_SNAPSHOT_END_FIELDS(F)    F(u64, index) F(u8, installed)
 /* u64 indexes, one after another. */
 #define PEER_ENTRIES_PLEASE_FIELDS(F)  F(bytes, indexes)
+#define PEER_DIGEST_FIELDS(F)          F(u64, index) F(u64, digest)
 #define PEER_ENTRY_FIELDS(F)           F(u64, index) F(u64, term) F(u8, kind) F(bytes, payload)
 /* clang-format on */
 
@@ -145,7 +149,7 @@ struct peer_note {
 /* The packed users and the packed answers of a chunk together take at most so many bytes. */
 #define PEER_CHUNK_BYTES_MAX (256u << 10)
 /* A note but a chunk or an entry takes at most so many bytes as a frame. */
-#define PEER_NOTE_BYTES_MAX    (FRAME_HEADER_BYTES + 4096u)
+#define PEER_NOTE_BYTES_MAX    (FRAME_HEADER_BYTES + 4096u + MEMBERS_BYTES_MAX)
 #define PEER_CHUNK_FRAME_BYTES (PEER_NOTE_BYTES_MAX + PEER_CHUNK_BYTES_MAX)
 #define PEER_MESSAGE_BYTES_MAX \
     (FRAME_HEADER_BYTES + 512u + RAFT_APPEND_BYTES_MAX + 5u * RAFT_APPEND_ENTRIES_MAX)
@@ -202,12 +206,5 @@ NODISCARD int peer_message_decode(struct frame frame, struct peer_message *ret_m
 
 /* One line for people. */
 void peer_message_print(struct writer *out, const struct raft_message *message);
-
-/* A configuration as the payload of an entry. */
-#define PEER_CONFIGURATION_BYTES_MAX 256u
-void peer_configuration_put(struct writer *out, const struct raft_configuration *configuration);
-/* -EBADMSG when it is none, or none that can be in effect. */
-NODISCARD int peer_configuration_decode(struct bytes bytes,
-                                        struct raft_configuration *ret_configuration);
 
 #endif

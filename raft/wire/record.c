@@ -136,6 +136,8 @@ void record_owner_put(struct writer *out, const struct record_owner *owner)
     put_u64(out, owner->node);
     put_u64(out, owner->segment);
     put_u64(out, owner->size);
+    put_u64(out, owner->cluster_id.high);
+    put_u64(out, owner->cluster_id.low);
     put_bytes(out, owner->cluster);
 }
 
@@ -146,6 +148,8 @@ int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner)
     owner.node = get_u64(&in);
     owner.segment = get_u64(&in);
     owner.size = get_u64(&in);
+    owner.cluster_id.high = get_u64(&in);
+    owner.cluster_id.low = get_u64(&in);
     owner.cluster = get_bytes(&in);
     if (!reader_done(&in))
         return -EBADMSG;

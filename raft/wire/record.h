@@ -8,7 +8,7 @@
  *          4     4  magic "RWAL"
  *          8     1  type (enum record_type)
  *          9     1  kind of entry (enum raft_entry_kind), else 0
- *         10     2  version of this format, 2
+ *         10     2  version of this format, 3
  *         12     4  length of the payload
  *         16     8  index   SEGMENT, RESET: the entry before the next; ENTRY: its own;
  *                           TRUNCATE: the first that goes; COPIES: the last of the log
@@ -40,7 +40,7 @@
 #include "raft/core/types.h"
 
 #define RECORD_HEADER_BYTES 64u
-#define RECORD_VERSION      2u
+#define RECORD_VERSION      3u
 
 enum record_type {
     RECORD_SEGMENT = 1,
@@ -100,9 +100,10 @@ bool record_is_unused(struct bytes bytes, uint64_t generation, uint64_t segment,
 /* Whose log this is: the payload of a SEGMENT record. */
 struct record_owner {
     uint64_t node;
-    uint64_t segment; /* counts from 1; also the file's name */
-    uint64_t size;    /* of the file */
-    struct bytes cluster;
+    uint64_t segment;                  /* counts from 1; also the file's name */
+    uint64_t size;                     /* of the file */
+    struct raft_cluster_id cluster_id; /* zeros: it was not known when the segment was made */
+    struct bytes cluster;              /* its name */
 };
 void record_owner_put(struct writer *out, const struct record_owner *owner);
 NODISCARD int record_owner_decode(struct bytes bytes, struct record_owner *ret_owner);

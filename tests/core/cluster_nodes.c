@@ -361,6 +361,7 @@ void cluster_start(struct cluster *c, uint32_t id)
         .log_start = {d->start},
         .log_start_term = {d->start_term},
         .configuration = d->start_configuration,
+        .implied = d->start == 0,
     };
     REQUIRE(raft_init(n->memory, &options, &saved, &n->raft) == 0);
     for (uint64_t i = d->start + 1; i <= d->last; i++)

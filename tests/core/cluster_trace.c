@@ -30,6 +30,8 @@ static const char *event_name(const struct raft_event *e)
         return "floor_known";
     case RAFT_DAMAGED:
         return "damaged";
+    case RAFT_CONFIGURATION_REPAIRED:
+        return "configuration_repaired";
     case RAFT_REPAIRED:
         return "repaired";
     }

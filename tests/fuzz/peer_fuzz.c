@@ -32,6 +32,7 @@ static void hear(struct raft *raft, struct frame frame)
     static struct peer_message message;
     static uint32_t bytes[RAFT_APPEND_ENTRIES_MAX];
     struct peer_note note;
+    static struct members members;
     struct raft_configuration configuration;
     struct raft_received received = {.message = &message.message, .bytes = bytes};
     (void)!peer_note_decode(frame, &note);
@@ -44,8 +45,9 @@ static void hear(struct raft *raft, struct frame frame)
         bytes[i] = (uint32_t)message.entry[i].payload.len;
         if (message.entry[i].kind != RAFT_CONFIGURATION)
             continue;
-        if (count != 1 || peer_configuration_decode(message.entry[i].payload, &configuration) != 0)
+        if (count != 1 || members_decode(message.entry[i].payload, &members) != 0)
             return;
+        configuration = members_configuration(&members);
         received.configuration = &configuration;
     }
     step(raft, (struct raft_event){.kind = RAFT_RECEIVED, .received = received});

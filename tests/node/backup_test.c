@@ -183,22 +183,23 @@ Test(backup_file, that_does_not_fit_the_disk_is_an_error_wherever_it_is_full)
 
 Test(backup_file, is_read_by_its_path)
 {
-    char path[] = "/tmp/rollcall-backup-XXXXXX", cluster[BACKUP_CLUSTER_BYTES_MAX + 1], text[256];
+    struct backup_names names;
+    char path[] = "/tmp/rollcall-backup-XXXXXX", text[256];
     struct memory memory = {.room = SIZE_MAX};
     struct users *users = some_users(9), *back = users_new(ANSWERS_MAX);
     struct backup_head head;
     int file = mkstemp(path);
     must(save(users, &memory) == 0);
     must(write(file, memory.at, memory.len) == (ssize_t)memory.len);
-    must(backup_load_file(AT_FDCWD, path, back, &head, cluster, text, sizeof(text)) == 0);
-    must(strcmp(cluster, "old") == 0 && head.term == 3 && head.users == 9);
+    must(backup_load_file(AT_FDCWD, path, back, &head, &names, text, sizeof(text)) == 0);
+    must(strcmp(names.cluster, "old") == 0 && head.term == 3 && head.users == 9);
     users_free(back);
     back = users_new(ANSWERS_MAX);
     must(ftruncate(file, (off_t)memory.len - 1) == 0);
-    must(backup_load_file(AT_FDCWD, path, back, &head, cluster, text, sizeof(text)) == -EBADMSG);
+    must(backup_load_file(AT_FDCWD, path, back, &head, &names, text, sizeof(text)) == -EBADMSG);
     must(strstr(text, "cut short") != NULL);
     must(unlink(path) == 0);
-    must(backup_load_file(AT_FDCWD, path, back, &head, cluster, text, sizeof(text)) == -ENOENT);
+    must(backup_load_file(AT_FDCWD, path, back, &head, &names, text, sizeof(text)) == -ENOENT);
     close(file);
     free(memory.at);
     users_free(back);

@@ -73,6 +73,7 @@ Test(metrics, tell_what_was_done)
         {"rollcall_raft_recovering", 0},
         {"rollcall_rolled_back_total", 0},
         {"rollcall_diverged_total", 0},
+        {"rollcall_state_diverged_total", 0},
         {"rollcall_raft_commit_index", 6}, /* the leader's first entry, then the users */
         {"rollcall_raft_applied_index", 6},
         {"rollcall_raft_last_index", 6},

@@ -271,7 +271,7 @@ static int follower_start(struct follower *f)
     if (f->base > 0) {
         users_skip(users, f->base);
         state.term.n = f->term[f->base];
-        state.configuration = (struct raft_configuration){.voters = 3, .voter = {{1}, {2}, {3}}};
+        state.members = members_of((const raft_node_id[]){{1}, {2}, {3}}, 3);
     }
     result = replica_start(f->replica, &state, f->text, sizeof(f->text));
     if (result != 0)

@@ -545,7 +545,7 @@ Test(replica, writes_the_term_that_a_snapshot_taught)
         struct replica_state state = {
             .users = state_at(5),
             .term = {7},
-            .configuration = {.voters = 3, .voter = {{1}, {2}, {3}}},
+            .members = members_of((const raft_node_id[]){{1}, {2}, {3}}, 3),
         };
         must(replica_open(&options, &replica, &rig->recovered) == 0);
         must(start == 0 || (rig->recovered.hard.term.n == 7 && rig->recovered.start.n == 5));

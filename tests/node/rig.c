@@ -67,13 +67,13 @@ static void hook_note(void *context, const char *fact, const char *text)
 }
 
 static void hook_save(void *context, struct users_view *take_view, raft_term term,
-                      const struct raft_configuration *configuration)
+                      const struct members *members)
 {
     struct rig *rig = context;
     rig->saves++;
     rig->view_term = term.n;
     if (rig->snapshots != NULL)
-        snapshots_save(rig->snapshots, take_view, term, configuration);
+        snapshots_save(rig->snapshots, take_view, term, members);
     else
         rig->view = take_view;
 }
@@ -212,7 +212,7 @@ int rig_start(struct rig *rig)
     struct replica_state state = {.users = users};
     if (users_meta(users).index > 0) {
         state.term = snapshots_loaded_term(rig->snapshots);
-        state.configuration = snapshots_loaded_configuration(rig->snapshots);
+        state.members = *snapshots_loaded_members(rig->snapshots);
         state.restored = rig->restore && rig->recovered.last.n == 0 &&
                          rig->recovered.start.n == 0 && rig->recovered.hard.vote.n == 0 &&
                          rig->recovered.hard.term.n <= state.term.n;

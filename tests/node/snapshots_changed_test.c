@@ -27,7 +27,7 @@ static const struct edit {
     {ANSWERS, "50", ""},
     {META, "index", "699"},
     {META, "term", "4"},
-    {META, "configuration", "1,2"},
+    {META, "members", "cluster=00000000000000010000000000000000 format=0 2:voter:0@"},
     {META, "users", "1"},
     {META, "digest", "0123456789abcdef"},
     {META, "checksum", "00000000"},

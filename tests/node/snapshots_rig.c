@@ -102,18 +102,19 @@ void snapshots_rig_create(struct snapshots_rig *rig, uint64_t count)
     }
 }
 
-static const struct raft_configuration configuration = {.voters = 1, .voter = {{1}}};
+static const struct members members = {
+    .cluster = {.high = 1}, .count = 1, .member = {{.id = {1}, .roles = MEMBER_VOTER}}};
 
 void snapshots_rig_begin_save(struct snapshots_rig *rig)
 {
     rig->ended = false;
-    snapshots_save(rig->snapshots, users_pin(rig->users), (raft_term){3}, &configuration);
+    snapshots_save(rig->snapshots, users_pin(rig->users), (raft_term){3}, &members);
 }
 
 bool snapshots_rig_save_view(struct snapshots_rig *rig, struct users_view *take_view)
 {
     rig->ended = false;
-    snapshots_save(rig->snapshots, take_view, (raft_term){3}, &configuration);
+    snapshots_save(rig->snapshots, take_view, (raft_term){3}, &members);
     fake_store_drain(&rig->store);
     must(rig->ended);
     return rig->durable;

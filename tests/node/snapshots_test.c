@@ -107,11 +107,20 @@ Test(snapshots, can_be_read_by_a_person)
                  "0 ab0102030405060708090a0b0c0d0eef 12271410738903785059 12 created 1 12\n"));
     static const struct {
         const char *field, *value;
-    } meta[] = {{"format", "3"},      {"changed", "12"},   {"keys_first", "0"},
-                {"keys_next", "0"},   {"cluster", "test"}, {"node", "1"},
-                {"index", "12"},      {"term", "3"},       {"configuration", "1"},
-                {"users", "1"},       {"next_id", "2"},    {"answers_first", "0"},
-                {"answers_next", "1"}};
+    } meta[] = {
+        {"format", "4"},
+        {"changed", "12"},
+        {"keys_first", "0"},
+        {"keys_next", "0"},
+        {"cluster", "test"},
+        {"node", "1"},
+        {"index", "12"},
+        {"term", "3"},
+        {"members", "cluster=00000000000000010000000000000000 format=0 1:voter:0000000000000000@"},
+        {"users", "1"},
+        {"next_id", "2"},
+        {"answers_first", "0"},
+        {"answers_next", "1"}};
     for (size_t i = 0; i < ARRAY_LEN(meta); i++)
         cr_assert(
             eq(str, (char *)fake_store_text(store, META, meta[i].field), (char *)meta[i].value));

@@ -37,6 +37,16 @@ struct machine_clock {
     int64_t wall_ms;
 };
 
+/* What its options say of the members, which counts only while its directory knows nobody. */
+enum machine_options {
+    OPTIONS_TRUE,
+    OPTIONS_ALONE,
+    OPTIONS_FEWER,    /* itself and the next one */
+    OPTIONS_MORE,     /* one that does not exist, too */
+    OPTIONS_REVERSED, /* the same, in another order */
+};
+#define OPTIONS_KINDS 5u
+
 struct machine_settings {
     uint32_t election_ms, heartbeat_ms;
     uint64_t snapshot_entries;
@@ -71,6 +81,8 @@ struct machine {
     struct fake_db store_past; /* what it held some time ago */
     bool has_past;
 
+    enum machine_options options;
+    bool founded; /* its directory knows its cluster: options may say what they like */
     struct network network;
     struct snapshots *snapshots;
     struct replica *replica;

@@ -49,11 +49,11 @@ static void hook_readable(void *context, struct replica_client client)
 }
 
 static void hook_save(void *context, struct users_view *take_view, raft_term term,
-                      const struct raft_configuration *configuration)
+                      const struct members *members)
 {
     struct machine *machine = context;
     TELL(machine->world, machine->id, "saves the state at %", users_view_meta(take_view).index);
-    snapshots_save(machine->snapshots, take_view, term, configuration);
+    snapshots_save(machine->snapshots, take_view, term, members);
 }
 
 static void hook_ready(void *context)
@@ -67,8 +67,9 @@ static void hook_ready(void *context)
 static void hook_note(void *context, const char *fact, const char *text)
 {
     struct machine *machine = context;
-    (void)text;
     TELL(machine->world, machine->id, fact);
+    RULE(machine->world, strcmp(fact, "state_diverged") != 0 || machine->world->may_diverge,
+         "node %u has another state than a node that applied the same: %s", machine->id, text);
     machine->world->counts.installs += strcmp(fact, "snapshot_installed") == 0;
 }
 
@@ -121,7 +122,7 @@ static void start_replica(struct machine *machine)
     struct replica_state state = {.users = machine->loading};
     if (users_meta(state.users).index > 0) {
         state.term = snapshots_loaded_term(machine->snapshots);
-        state.configuration = snapshots_loaded_configuration(machine->snapshots);
+        state.members = *snapshots_loaded_members(machine->snapshots);
     }
     rules_state(machine->world, machine->id, users_meta(state.users));
     int result = replica_start(machine->replica, &state, text, sizeof(text));
@@ -227,6 +228,25 @@ void machine_consider_start(struct machine *machine)
         machine_load(machine); /* alone it waits, whatever Redis says */
 }
 
+static void add_member(struct replica_options *options, uint32_t id)
+{
+    options->member[options->members++].n = id;
+}
+
+static void fill_members(const struct machine *machine, struct replica_options *options)
+{
+    uint32_t nodes = machine->world->nodes;
+    enum machine_options said = machine->founded ? machine->options : OPTIONS_TRUE;
+    for (uint32_t id = 1; id <= nodes && nodes > 1 && said != OPTIONS_ALONE; id++) {
+        if (said == OPTIONS_REVERSED)
+            add_member(options, nodes + 1 - id);
+        else if (said != OPTIONS_FEWER || id == machine->id || id == machine->id % nodes + 1)
+            add_member(options, id);
+    }
+    if (said == OPTIONS_MORE && nodes < RAFT_MEMBERS_MAX)
+        add_member(options, nodes + 1);
+}
+
 static int open_log(struct machine *machine)
 {
     struct world *world = machine->world;
@@ -248,9 +268,13 @@ static int open_log(struct machine *machine)
         .hooks = &hooks,
         .context = machine,
     };
-    for (uint32_t id = 1; id <= world->nodes && world->nodes > 1; id++)
-        options.member[options.members++].n = id;
-    return replica_open(&options, &machine->replica, &machine->recovered);
+    fill_members(machine, &options);
+    int result = replica_open(&options, &machine->replica, &machine->recovered);
+    machine->founded = result == 0 && cluster_id_known(replica_identity(machine->replica).cluster);
+    if (machine->world->lies) /* at its next start; no draw, so that a seed stays what it is */
+        machine->options =
+            (machine->world->seed ^ machine->life * 7u ^ machine->id) % OPTIONS_KINDS;
+    return result;
 }
 
 void machine_start(struct machine *machine)
@@ -365,6 +389,7 @@ void machine_wipe(struct machine *machine, bool store_too)
         fake_store_empty(&machine->store);
     machine->phase = MACHINE_DOWN;
     machine->disk_damaged = true;
+    machine->founded = false;
     rules_wiped(machine->world, machine->id);
 }
 
@@ -396,6 +421,7 @@ void machine_roll_back(struct machine *machine)
     fake_disk_copy(&machine->disk, machine->disk_past);
     fake_store_restore(&machine->store, &machine->disk_past_store);
     machine->saved_index = 0;
+    machine->founded = false;
     machine->disk_damaged = machine->store_damaged = true;
     rules_wiped(machine->world, machine->id);
 }

@@ -33,6 +33,9 @@
  *     rot N                         a sector of its log is not what it was
  *     rot N INDEX                   this entry's payload is not
  *     clock N jump MS | drift PERCENT
+ *     options N true | alone | fewer | more | reversed    what they say of the members, from the
+ *                                   next start on, where the directory knows them already
+ *     memory N flips                its state is not what the log made of it
  *     snapshot NODES                a snapshot is asked for
  *
  *     redis N down | up | crash | slow MS
@@ -62,6 +65,7 @@
  *     expect same NODES             one state
  *     expect rolled-back NODES      they have seen a node that forgot, itself or another
  *     expect diverged NODES         they have seen two that differ
+ *     expect differing NODES        they have seen another state than theirs at an equal index
  *     expect commit NODES >= N | < N
  *     expect log NODES >= N | < N          the last entry of the log
  *     expect start NODES >= N | < N        the entry that it begins after

@@ -194,7 +194,22 @@ static bool all_whole(const struct scenario *scenario, uint32_t nodes)
     return true;
 }
 
-static bool all_noticed(struct scenario *scenario, uint32_t nodes, bool diverged)
+enum noticed { NOTICED_ROLLED_BACK, NOTICED_DIVERGED, NOTICED_DIFFERING };
+
+static uint64_t noticed(const struct replica_measures *measures, enum noticed what)
+{
+    switch (what) {
+    case NOTICED_ROLLED_BACK:
+        return measures->rolled_back;
+    case NOTICED_DIVERGED:
+        return measures->diverged;
+    case NOTICED_DIFFERING:
+        return measures->state_diverged;
+    }
+    UNREACHABLE();
+}
+
+static bool all_noticed(struct scenario *scenario, uint32_t nodes, enum noticed what)
 {
     for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
         const struct machine *machine = &scenario->world->machine[id];
@@ -203,7 +218,7 @@ static bool all_noticed(struct scenario *scenario, uint32_t nodes, bool diverged
         if (!machine_up(machine))
             return false;
         struct replica_measures measures = replica_measures(machine->replica);
-        if ((diverged ? measures.diverged : measures.rolled_back) == 0)
+        if (noticed(&measures, what) == 0)
             return false;
     }
     return true;
@@ -270,9 +285,11 @@ static bool is_so(struct scenario *scenario, struct words words)
     if (words_take(&words, "same"))
         return one_state(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "rolled-back"))
-        return all_noticed(scenario, scenario_nodes(scenario, &words), false);
+        return all_noticed(scenario, scenario_nodes(scenario, &words), NOTICED_ROLLED_BACK);
+    if (words_take(&words, "differing"))
+        return all_noticed(scenario, scenario_nodes(scenario, &words), NOTICED_DIFFERING);
     if (words_take(&words, "diverged"))
-        return all_noticed(scenario, scenario_nodes(scenario, &words), true);
+        return all_noticed(scenario, scenario_nodes(scenario, &words), NOTICED_DIVERGED);
     if (words_take(&words, "up"))
         return all_up(scenario, &words, true);
     if (words_take(&words, "gone"))

@@ -1,6 +1,7 @@
 /* Scenarios: what happens to disks, stores and clocks. */
 #include "tests/sim/scenario_state.h"
 
+#include "raft/users/users_state.h"
 #include "raft/wire/record.h"
 
 #include <errno.h>
@@ -151,4 +152,31 @@ void scenario_clock(struct scenario *scenario, struct words *words)
         machine_drift(machine, (int64_t)scenario_number(scenario, words) * 10000);
     else
         scenario_fail(scenario, "clock how?");
+}
+
+void scenario_options(struct scenario *scenario, struct words *words)
+{
+    static const char *const kinds[OPTIONS_KINDS] = {
+        [OPTIONS_TRUE] = "true", [OPTIONS_ALONE] = "alone",       [OPTIONS_FEWER] = "fewer",
+        [OPTIONS_MORE] = "more", [OPTIONS_REVERSED] = "reversed",
+    };
+    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
+    for (uint32_t kind = 0; kind < OPTIONS_KINDS; kind++) {
+        if (words_take(words, kinds[kind])) {
+            machine->options = (enum machine_options)kind;
+            return;
+        }
+    }
+    scenario_fail(scenario, "options that say what?");
+}
+
+void scenario_memory(struct scenario *scenario, struct words *words)
+{
+    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
+    if (!words_take(words, "flips") || !machine_up(machine)) {
+        scenario_fail(scenario, "memory does what, and does the node run?");
+        return;
+    }
+    scenario->world->may_diverge = true;
+    replica_users(machine->replica)->records.digest ^= 1;
 }

@@ -42,7 +42,9 @@ struct world {
     struct faults faults;
     struct story story;
     struct world_counts counts;
-    bool broken; /* a rule; the run is over */
+    bool lies;        /* what options say of the members changes with each start */
+    bool may_diverge; /* somebody spoilt a state in memory */
+    bool broken;      /* a rule; the run is over */
     char why[512];
 };
 

@@ -76,12 +76,12 @@ static uint32_t expect_hash(struct play *p, const struct version *v, uint32_t fi
     uint32_t i = first;
     for (; i < p->pairs && p->pair[i].hash == hash; i++)
         if (v->has[i]) {
-            id = index_next(&v->index, hash, id);
+            id = index_find(&v->index, hash, id);
             must(id == p->pair[i].id);
-            must(index_next(&v->index, hash, id - 1) == id);
+            must(index_find(&v->index, hash, id - 1) == id);
         }
-    must(index_next(&v->index, hash, id) == 0);
-    must(index_next(&v->index, hash, UINT64_MAX) == 0);
+    must(index_find(&v->index, hash, id) == 0);
+    must(index_find(&v->index, hash, UINT64_MAX) == 0);
     return i;
 }
 
@@ -93,7 +93,7 @@ static void expect_version(struct play *p, const struct version *v, uint32_t ver
         uint64_t hash = p->pair[i].hash;
         i = expect_hash(p, v, i);
         if (hash < UINT64_MAX && (i == p->pairs || p->pair[i].hash != hash + 1))
-            must(index_next(&v->index, hash + 1, 0) == 0);
+            must(index_find(&v->index, hash + 1, 0) == 0);
     }
 }
 
@@ -205,7 +205,7 @@ Test(index, grows_and_shrinks_at_either_end)
             index_remove(&index, 7, way < 2 ? i : count + 1 - i);
             if (i % 500 == 0 || i > count - 10)
                 must(index_check(&index, 1) == count - i);
-            must(index_next(&index, 7, 0) == (i == count ? 0 : way < 2 ? i + 1 : 1));
+            must(index_find(&index, 7, 0) == (i == count ? 0 : way < 2 ? i + 1 : 1));
         }
         cr_assert(eq(ptr, (void *)index.root, NULL));
     }
@@ -223,8 +223,8 @@ Test(index, a_version_outlives_the_index)
     index_drop(&index);
     index_drop(&again);
     cr_assert(eq(u64, index_check(&held, 1), 5000));
-    cr_assert(eq(u64, index_next(&held, 69, 4900), 4969));
-    cr_assert(zero(u64, index_next(&nothing, 69, 0)));
+    cr_assert(eq(u64, index_find(&held, 69, 4900), 4969));
+    cr_assert(zero(u64, index_find(&nothing, 69, 0)));
     cr_assert(zero(u64, index_check(&nothing, 0)));
     index_drop(&nothing);
     index_drop(&held);
@@ -236,14 +236,14 @@ Test(index, begins_after_any_id)
     struct index index;
     index_init(&index);
     for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-        cr_assert(zero(u64, index_next(&index, 9, i > 0 ? ids[i - 1] : 0)));
+        cr_assert(zero(u64, index_find(&index, 9, i > 0 ? ids[i - 1] : 0)));
         index_add(&index, 9, ids[i]);
         for (size_t j = 0; j <= i; j++) {
-            cr_assert(eq(u64, index_next(&index, 9, ids[j] - 1), ids[j]));
-            cr_assert(eq(u64, index_next(&index, 9, ids[j]), j < i ? ids[j + 1] : 0));
+            cr_assert(eq(u64, index_find(&index, 9, ids[j] - 1), ids[j]));
+            cr_assert(eq(u64, index_find(&index, 9, ids[j]), j < i ? ids[j + 1] : 0));
         }
     }
-    cr_assert(zero(u64, index_next(&index, 8, 0)));
+    cr_assert(zero(u64, index_find(&index, 8, 0)));
     index_drop(&index);
 }
 

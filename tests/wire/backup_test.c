@@ -28,8 +28,8 @@ Test(backup, is_laid_out_as_its_header_says)
     backup_put(&out, &chain, BACKUP_HEAD, bytes_of_text("head"));
     uint32_t crc = chain.crc;
     backup_put(&out, &chain, BACKUP_USERS, bytes_of_text("users"));
-    static const uint8_t first[20] = {'R', 'B', 'A', 'K', 1, 0, 3, 0, 4, 0, 0, 0};
-    static const uint8_t second[20] = {'R', 'B', 'A', 'K', 2, 0, 3, 0, 5, 0, 0, 0, 1};
+    static const uint8_t first[20] = {'R', 'B', 'A', 'K', 1, 0, 4, 0, 4, 0, 0, 0};
+    static const uint8_t second[20] = {'R', 'B', 'A', 'K', 2, 0, 4, 0, 5, 0, 0, 0, 1};
     cr_assert(eq(sz, writer_len(&out), 32 + 4 + 32 + 5));
     cr_assert(bytes_equal(bytes_of(at + 4, 20), bytes_of(first, 20)));
     cr_assert(bytes_equal(bytes_of(at + 32, 4), bytes_of_text("head")));

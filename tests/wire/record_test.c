@@ -44,7 +44,7 @@ Test(record, is_laid_out_as_its_header_says)
     uint8_t at[128];
     struct record record = sample(bytes_of_text("hello"));
     struct bytes bytes = put(at, sizeof(at), &record);
-    static const uint8_t expected[20] = {'R', 'W', 'A',  'L',  2,    2,    2,    0,    5,    0,
+    static const uint8_t expected[20] = {'R', 'W', 'A',  'L',  2,    2,    3,    0,    5,    0,
                                          0,   0,   0x88, 0x77, 0x66, 0x55, 0x44, 0x33, 0x22, 0x11};
     cr_assert(eq(sz, bytes.len, 72));
     cr_assert(
