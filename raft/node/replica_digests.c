@@ -20,7 +20,7 @@ void digests_applied(struct replica *replica)
 {
     struct digests *digests = &replica->digests;
     uint64_t index = replica->applied;
-    if (digests->last + 1 != index)
+    if (digests->first == 0 || digests->last + 1 != index)
         digests->first = index;
     digests->last = index;
     if (index - digests->first >= DIGESTS_KEPT)

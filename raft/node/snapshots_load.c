@@ -16,6 +16,34 @@ static void judge_size(struct snapshots *snapshots, enum snapshots_key key, uint
                        snapshots->key[key], size, wanted);
 }
 
+static void tell_loaded(struct snapshots *snapshots, enum snapshots_found found)
+{
+    snapshots->phase = SNAPSHOTS_IDLE;
+    snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
+}
+
+/*
+ * What was read does not fit together. A load is many commands: if meta is another now, somebody
+ * changed the snapshot between two of them, and nothing is known of the one that is there.
+ */
+static void on_meta_again(void *context, const struct store_reply *reply)
+{
+    struct snapshots *snapshots = context;
+    struct bytes checksum = bytes_of_text("");
+    char found[SNAPSHOTS_TEXT_BYTES];
+    memcpy(found, snapshots->text, sizeof(found));
+    snapshots->failed = false;
+    if (!snapshots_take_kind(snapshots, reply, STORE_LIST)) {
+        tell_loaded(snapshots, snapshots->away ? SNAPSHOTS_AWAY : SNAPSHOTS_REFUSED);
+        return;
+    }
+    (void)snapshots_field(reply, "checksum", &checksum);
+    bool same = bytes_equal(checksum, bytes_of_text(snapshots->load.checksum));
+    snapshots_fail(snapshots, "%s",
+                   same ? found : "the snapshot changed while it was read; it is read again");
+    tell_loaded(snapshots, same ? SNAPSHOTS_DAMAGED : SNAPSHOTS_REFUSED);
+}
+
 static void end_load(struct snapshots *snapshots)
 {
     struct snapshots_load *load = &snapshots->load;
@@ -30,15 +58,19 @@ static void end_load(struct snapshots *snapshots)
         found = snapshots->away      ? SNAPSHOTS_AWAY
                 : snapshots->refused ? SNAPSHOTS_REFUSED
                                      : SNAPSHOTS_DAMAGED;
-    snapshots->phase = SNAPSHOTS_IDLE;
     free(load->page);
     load->page = NULL;
+    if (found == SNAPSHOTS_DAMAGED && load->checksum[0] != '\0') {
+        snapshots->phase = SNAPSHOTS_JUDGING;
+        snapshots_ask_meta(snapshots, on_meta_again);
+        return;
+    }
     if (found == SNAPSHOTS_LOADED) {
         snapshots->base = users_pin(load->users);
         snapshots->base_durable = true;
         snapshots->base_indexes = load->sizes.indexes;
     }
-    snapshots->hooks->loaded(snapshots->context, found, snapshots->text);
+    tell_loaded(snapshots, found);
 }
 
 /* --- pages of users ---------------------------------------------------------------------------
@@ -300,6 +332,10 @@ static bool read_meta(struct snapshots *snapshots, const struct store_reply *has
                        snapshots->key[KEY_META]);
         return false;
     }
+    struct bytes checksum;
+    if (snapshots_field(hash, "checksum", &checksum) &&
+        checksum.len < sizeof(snapshots->load.checksum))
+        memcpy(snapshots->load.checksum, checksum.at, checksum.len);
     return meta_number(snapshots, hash, "index", &meta->index) &&
            meta_number(snapshots, hash, "term", &snapshots->load.term.n) &&
            meta_members(snapshots, hash) && meta_number(snapshots, hash, "users", &meta->users) &&

@@ -41,6 +41,7 @@ enum snapshots_phase {
     SNAPSHOTS_WRITING,    /* save: pages, then EXEC */
     SNAPSHOTS_CONFIRMING, /* save: is it on disk? */
     SNAPSHOTS_READING,    /* load */
+    SNAPSHOTS_JUDGING,    /* a load that failed: whether meta is still the same */
 };
 
 /* What Redis is set to. */
@@ -77,6 +78,7 @@ struct snapshots_sizes {
 struct snapshots_load {
     struct users *users;
     struct users_meta meta;
+    char checksum[16]; /* of meta, as it was when the load began; "": not read yet */
     raft_term term;
     struct raft_cluster_id cluster_id;
     struct members members;
