@@ -308,7 +308,6 @@ static bool share_a_host(const struct config *config)
     return config->member_count > 1;
 }
 
-/* What has no words of its own is said here. */
 static int said(int result)
 {
     if (result != 0)

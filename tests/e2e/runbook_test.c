@@ -102,8 +102,9 @@ Test(runbook, redis_of_a_lone_node_is_lost, .timeout = 120)
     operator_does(&stack, 1, "there is no snapshot to it",
                   CTL "recover $D/recovered --dir $N/wal --accept-loss");
     operator_does(&stack, 0, NULL,
-                  LOCAL "down --dir $D && mv $N $D/lost && " CTL "restore $D/file --dir $N/wal --cluster two && "
-                  "ROLLCALL_CLUSTER=two " UP);
+                  LOCAL "down --dir $D && mv $N $D/lost && " CTL
+                        "restore $D/file --dir $N/wal --cluster two && "
+                        "ROLLCALL_CLUSTER=two " UP);
     operator_expects(&stack, users);
     free(users);
     stack_stop(&stack);
