@@ -98,6 +98,36 @@ Test(election, a_leader_opens_its_term_with_a_no_op)
     node_free(&node);
 }
 
+/* raft.h, FOUNDING: from the first entry on the log says who votes. */
+Test(election, the_first_leader_of_a_cluster_opens_its_term_with_the_members)
+{
+    struct raft_saved saved = saved_nothing();
+    saved.implied = true;
+    struct node node = node_start(&saved, NULL, 0);
+    node_tick(&node);
+    node_all_durable(&node);
+    const struct raft_persist *persist = &node.out.persist;
+    cr_assert(persist->wanted);
+    cr_assert(eq(u64, persist->first.n, 1));
+    cr_assert(eq(int, persist->from, RAFT_FROM_CORE));
+    cr_assert(eq(int, persist->kind, RAFT_CONFIGURATION));
+    cr_assert(eq(u32, persist->configuration.voters, 1));
+    cr_assert(eq(u64, persist->configuration.voter[0].n, 1));
+    node_all_durable(&node);
+    cr_assert(raft_status(node.raft).settled, "it does what a no-op does");
+    node_free(&node);
+
+    /* Whose log says it already does not say it again. */
+    saved.hard.term.n = 1;
+    node = node_start(&saved, NULL, 0);
+    must(raft_restore_entry(node.raft, (raft_term){1}, 20, &saved.configuration) == 0);
+    node_tick(&node);
+    node_all_durable(&node);
+    cr_assert(eq(int, node.out.persist.kind, RAFT_NOOP));
+    cr_assert(eq(u64, node.out.persist.first.n, 2));
+    node_free(&node);
+}
+
 /* A restart, again and again, at any moment of an election: the term only moves forward. */
 Test(election, a_restart_continues_in_a_higher_term)
 {

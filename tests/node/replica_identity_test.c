@@ -69,8 +69,8 @@ static void wal_failed(void *context, const char *what, int error)
     cr_assert(false, "%s: %d", what, error);
 }
 
-/* Puts an entry of bytes that are no request behind what the log of the rig holds. */
-static void append_unreadable(struct rig *rig)
+/* The log of the rig, which is closed, without a replica. */
+static struct wal *open_wal(struct rig *rig, struct wal_recovered *ret_recovered)
 {
     struct wal_options options = {
         .disk = &rig->disk.disk,
@@ -84,14 +84,91 @@ static void append_unreadable(struct rig *rig)
         .on_failed = wal_failed,
     };
     struct wal *wal;
-    struct wal_recovered recovered;
     fake_runner_init(&rig->runner);
-    must(wal_open(&options, &wal, &recovered) == 0);
-    wal_append(wal, index_next(recovered.last), recovered.hard.term, RAFT_COMMAND,
-               bytes_of_text("of a version to come"));
+    must(wal_open(&options, &wal, ret_recovered) == 0);
+    return wal;
+}
+
+static void close_wal(struct rig *rig, struct wal *wal)
+{
     wal_flush(wal, true);
     fake_runner_drain(&rig->runner);
     wal_close(wal);
+}
+
+/* Puts an entry of bytes that are no request behind what the log of the rig holds. */
+static void append_unreadable(struct rig *rig)
+{
+    struct wal_recovered recovered;
+    struct wal *wal = open_wal(rig, &recovered);
+    wal_append(wal, index_next(recovered.last), recovered.hard.term, RAFT_COMMAND,
+               bytes_of_text("of a version to come"));
+    close_wal(rig, wal);
+}
+
+static int take_members(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
+                        struct bytes payload)
+{
+    (void)index, (void)term;
+    must(kind == RAFT_CONFIGURATION);
+    return members_decode(payload, context);
+}
+
+Test(replica_identity, a_log_begins_with_the_members)
+{
+    struct rig *rig = rig_new();
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_ready(rig);
+    rig_close(rig);
+    struct wal_recovered recovered;
+    struct wal *wal = open_wal(rig, &recovered);
+    struct record_identity identity = wal_identity(wal);
+    struct members members;
+    must(wal_read(wal, (raft_index){1}, (raft_index){1}, take_members, &members) == 0);
+    cr_assert(cluster_id_known(members.cluster));
+    cr_assert(cluster_id_equal(members.cluster, identity.cluster));
+    cr_assert(eq(u32, members.count, 1));
+    cr_assert(eq(u64, members.member[0].id.n, 1));
+    cr_assert(eq(u64, members.member[0].disk, identity.disk));
+    cr_assert(eq(u8, members.member[0].roles, MEMBER_VOTER));
+    close_wal(rig, wal);
+    rig_free(rig);
+}
+
+/* The hard state of another cluster of this name, beside a log of so many requests. */
+static void mix(struct rig *rig, uint64_t requests)
+{
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_ready(rig);
+    for (uint64_t i = 1; i <= requests; i++)
+        rig_insist(rig, i);
+    rig_close(rig);
+    struct wal_recovered recovered;
+    struct wal *wal = open_wal(rig, &recovered);
+    struct record_identity identity = wal_identity(wal);
+    identity.cluster.high ^= 1;
+    wal_identify(wal, &identity);
+    close_wal(rig, wal);
+}
+
+Test(replica_identity, a_log_that_was_founded_by_another_cluster_is_refused)
+{
+    struct rig *rig = rig_new();
+    mix(rig, 1);
+    must(rig_start(rig) != 0);
+    cr_assert(strstr(rig->text, "another cluster") != NULL, "%s", rig->text);
+    rig_free(rig);
+}
+
+Test(replica_identity, a_segment_of_another_cluster_is_refused)
+{
+    struct rig *rig = rig_new();
+    mix(rig, 200); /* segments that were made when the cluster was known */
+    must(rig_start(rig) != 0);
+    cr_assert(strstr(rig->text, ".wal is of cluster ") != NULL, "%s", rig->text);
+    rig_free(rig);
 }
 
 /* Never skipped: what follows would be applied to another state than elsewhere. */
