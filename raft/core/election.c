@@ -313,7 +313,9 @@ void damage_found(struct raft *raft, struct raft_output *out)
 
 /*
  * What it acknowledged is at least so much: a floor that says less is raised. A node that waits for
- * all others to say where its log must reach goes on waiting, it knows already that it forgot.
+ * all others to say where its log must reach goes on waiting, it knows already that it forgot. Said
+ * by the leader that it follows, who is told so with each answer: anybody else's word would make
+ * any node unsure, up to an entry that there will never be.
  */
 void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
@@ -332,8 +334,6 @@ void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_outp
         verdict->rolled_back.floor = forgot->index;
         verdict->rolled_back.has = raft->log.last;
     }
-    if (raft->role != RAFT_FOLLOWER)
-        become_follower(raft, false, (raft_node_id){0}, out);
     raft->unsure = true;
     raft->floor = (struct raft_floor){true, forgot->index, forgot->index_term};
     if (!raft->voted) { /* perhaps it had: it gives no vote in this term any more */

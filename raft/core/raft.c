@@ -249,8 +249,9 @@ static void on_received(struct raft *raft, const struct raft_received *received,
             (!raft->follower.leader_known || node_id_equal(raft->follower.leader, m->from)))
             on_campaign_now(raft, out);
         return;
-    case RAFT_FORGOT:
-        if (is_current(raft, m, out))
+    case RAFT_FORGOT: /* an answer to what was said to this leader: nobody else was told anything */
+        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
+            raft->follower.leader_known && node_id_equal(raft->follower.leader, m->from))
             on_forgot(raft, m, out);
         return;
     }

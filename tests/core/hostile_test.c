@@ -96,6 +96,20 @@ Test(hostile, only_the_leader_hands_leadership_over)
     node_free(&node);
 }
 
+Test(hostile, only_the_leader_says_that_a_node_forgot)
+{
+    struct node node = node_among(3, 6, TERMS(1, 1));
+    node_hear(&node, append_after(2, 6, 2, 1, 2, NO_TERMS));
+    struct raft_message lie = message(RAFT_FORGOT, 3, 6);
+    lie.forgot = (struct raft_forgot){{RAFT_INDEX_MAX}, {6}};
+    node_hear(&node, lie);
+    cr_assert(not(raft_status(node.raft).unsure));
+    lie.from.n = 2;
+    node_hear(&node, lie);
+    cr_assert(raft_status(node.raft).unsure);
+    node_free(&node);
+}
+
 /* --- any message in any state ----------------------------------------------------------------- */
 
 /* Near what the node has, or at an edge. */

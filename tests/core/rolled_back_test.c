@@ -141,9 +141,17 @@ Test(rolled_back, second_time_is_noticed_too)
 
 /* --- the node itself -------------------------------------------------------------------------- */
 
+/* In term 2, whose leader it has heard. */
+static struct node follower_of_2(const uint64_t *terms, size_t entries)
+{
+    struct node node = node_among(3, 2, terms, entries);
+    node_hear(&node, append_after(2, 2, 0, 0, 0, NO_TERMS));
+    return node;
+}
+
 Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
 {
-    struct node node = node_among(3, 2, TERMS(1, 2));
+    struct node node = follower_of_2(TERMS(1, 2));
     node_hear(&node, forgot(2, 4, 2));
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
     cr_assert(node.out.persist.hard_state && node.out.persist.hard.unsure);
@@ -152,7 +160,9 @@ Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
     node_hear(&node, forgot(2, 4, 2));
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0));
     cr_assert(not(node.out.persist.wanted), "told twice");
-    node_hear(&node, vote_ask(3, 3, 3, 2));
+    struct raft_message ask = vote_ask(3, 3, 3, 2);
+    ask.vote_ask.transfer = 1; /* that it hears a leader is no reason to refuse */
+    node_hear(&node, ask);
     node_all_durable(&node);
     const struct raft_message *vote = node_sent(&node, RAFT_VOTE_GIVE, 3);
     cr_assert(vote == NULL || !vote->vote_give.granted, "that log is below its floor");
@@ -164,7 +174,7 @@ Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
 
 Test(rolled_back, word_of_it_says_nothing_to_who_has_the_entry)
 {
-    struct node node = node_among(3, 2, TERMS(1, 2, 2));
+    struct node node = follower_of_2(TERMS(1, 2, 2));
     node_hear(&node, forgot(2, 3, 2));
     node_hear(&node, forgot(1, 9, 1));
     node_hear(&node, forgot(2, 9, 3));
@@ -174,7 +184,7 @@ Test(rolled_back, word_of_it_says_nothing_to_who_has_the_entry)
 
 Test(rolled_back, floor_is_raised_by_who_knows_more_and_never_lowered)
 {
-    struct node node = node_among(3, 2, TERMS(1, 2));
+    struct node node = follower_of_2(TERMS(1, 2));
     node_hear(&node, forgot(2, 4, 2));
     node_hear(&node, forgot(2, 7, 2));
     cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 7));
