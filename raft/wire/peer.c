@@ -195,22 +195,27 @@ static bool is_place(uint64_t index, uint64_t term)
     return index <= RAFT_INDEX_MAX && term <= RAFT_TERM_MAX;
 }
 
-/* Whether the state is what the counts say is found out when all of it has come. */
+/*
+ * Whether the state is what the counts say is found out when all of it has come. Every id and every
+ * answer took an entry of its own (users_load_done).
+ */
 static bool is_offer(const struct peer_snapshot_offer *offer)
 {
     return offer->index > 0 && offer->term > 0 && is_place(offer->index, offer->term) &&
            offer->users < offer->next_id && offer->next_id <= USER_ID_MAX + 1 &&
-           offer->answers_first <= offer->answers_next && offer->keys_first <= offer->keys_next;
+           offer->next_id - 1 <= offer->index && offer->changed <= offer->index &&
+           offer->answers_first <= offer->answers_next && offer->answers_next <= offer->index &&
+           offer->keys_first <= offer->keys_next && offer->keys_next <= offer->answers_next;
 }
 
-/* It goes on, and says what it holds. */
+/* It goes on, and holds something: so as many come as the offer announced users and answers. */
 static bool is_chunk(const struct peer_snapshot_chunk *chunk)
 {
     bool goes_on =
         chunk->next_after > chunk->after ||
         (chunk->next_after == chunk->after && chunk->next_answers_from > chunk->answers_from);
     return chunk->index > 0 && chunk->index <= RAFT_INDEX_MAX && chunk->last <= 1 &&
-           (chunk->last == 1 || goes_on) &&
+           (chunk->last == 1 || (goes_on && chunk->users.len + chunk->answers.len > 0)) &&
            chunk->users.len + chunk->answers.len <= PEER_CHUNK_BYTES_MAX;
 }
 

@@ -174,6 +174,11 @@ Test(peer, refuses_notes_that_no_node_sends)
 
     note = (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK,
                               .snapshot_chunk = {.index = 9, .after = 5, .next_after = 6}};
+    cr_assert_not(is_taken(&note), "it holds nothing, and more is to come");
+    note.snapshot_chunk.last = 1;
+    cr_assert(is_taken(&note));
+    note.snapshot_chunk.last = 0;
+    note.snapshot_chunk.users = bytes_of_text("users");
     cr_assert(is_taken(&note));
     note.snapshot_chunk.next_after = 5;
     cr_assert_not(is_taken(&note), "it does not go on");
@@ -199,6 +204,12 @@ Test(peer, refuses_notes_that_no_node_sends)
     note.snapshot_offer.users = 3;
     cr_assert_not(is_taken(&note), "more users than ids");
     note.snapshot_offer.users = 2;
+    note.snapshot_offer.next_id = 11;
+    cr_assert_not(is_taken(&note), "more ids than entries");
+    note.snapshot_offer.next_id = 3;
+    note.snapshot_offer.answers_next = 10;
+    cr_assert_not(is_taken(&note), "more answers than entries");
+    note.snapshot_offer.answers_next = 0;
     note.snapshot_offer.index = UINT64_MAX;
     cr_assert_not(is_taken(&note), "no such index");
 }
