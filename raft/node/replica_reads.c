@@ -7,8 +7,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
-int reads_init(struct reads *reads)
+int reads_init(struct reads *reads, uint64_t random)
 {
+    reads->token = random;
     reads->gathered = calloc(REPLICA_WAITING_MAX, sizeof(*reads->gathered));
     reads->asking = calloc(REPLICA_WAITING_MAX, sizeof(*reads->asking));
     reads->behind = calloc(REPLICA_WAITING_MAX, sizeof(*reads->behind));

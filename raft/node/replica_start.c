@@ -29,7 +29,7 @@ static int allocate(struct replica *replica)
         return -ENOMEM;
     int result = writes_init(&replica->writes, replica->options.random);
     if (result == 0)
-        result = reads_init(&replica->reads);
+        result = reads_init(&replica->reads, replica->options.random);
     if (result == 0)
         result = entries_init(&replica->entries, REPLICA_WAITING_MAX, ENTRY_BYTES_HELD);
     return result;

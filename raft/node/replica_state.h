@@ -86,7 +86,8 @@ struct reads {
     struct waiting_read *behind; /* could be answered, but for their min_index */
     uint32_t behind_count;
     enum round_phase phase;
-    uint64_t token;
+    uint64_t token; /* counts rounds, from a number drawn at the start: answers to the rounds of an
+                       earlier life are older than the reads of this one */
     uint64_t asked_ms, retry_ms;
     raft_index index;
 };
@@ -294,7 +295,7 @@ void writes_forward_refused(struct replica *replica, raft_node_id from,
 
 /* --- replica_reads.c -------------------------------------------------------------------------- */
 
-NODISCARD int reads_init(struct reads *reads);
+NODISCARD int reads_init(struct reads *reads, uint64_t random);
 void reads_done(struct reads *reads);
 /* Asks the core for the next round, when one is wanted. */
 void reads_ask(struct replica *replica, uint64_t now_ms);
