@@ -157,8 +157,9 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
 /* --- apply ------------------------------------------------------------------------------------ */
 
 /*
- * Every entry was decoded before it was proposed, so a newer version wrote it. To pass over it
- * would make another state of this node than of those that can read it: the process ends.
+ * Every entry was decoded before it was proposed, and before it was taken from another node
+ * (replica_peers.c): so a newer version wrote it into this log. To pass over it would make another
+ * state of this node than of those that can read it: the process ends.
  */
 static void unreadable(struct replica *replica, raft_index index)
 {

@@ -160,10 +160,13 @@ struct load {
     struct raft_configuration configuration;
 };
 
-/* False when a configuration is not alone, is none, or is another cluster's. */
+/* False when a configuration is not alone, is none, or is another cluster's; or when a command
+ * cannot be read: taken and committed, it would end this process, at this start and at each to
+ * come. */
 static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 {
     const struct peer_message *inbound = &replica->inbound;
+    struct users_request request;
     *ret_load = (struct load){.count = raft_runs_entries(&inbound->message.append.entries)};
     for (uint32_t i = 0; i < ret_load->count; i++) {
         const struct peer_entry *entry = &inbound->entry[i];
@@ -174,6 +177,8 @@ static bool measure(struct replica *replica, size_t room, struct load *ret_load)
             ret_load->bytes += entry->payload.len;
             ret_load->fitting++;
         }
+        if (entry->kind == RAFT_COMMAND && users_request_decode(entry->payload, &request) != 0)
+            return false;
         if (entry->kind != RAFT_CONFIGURATION)
             continue;
         ret_load->is_configuration = true;
