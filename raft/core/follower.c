@@ -134,16 +134,45 @@ static raft_index take_entries(struct raft *raft, const struct raft_received *re
     return index_max(index, index_min(raft->commit, raft->log.last));
 }
 
+/* The leader's entries that this log has are others than this leader said before. */
+static bool takes_back(const struct raft *raft, const struct raft_append *a)
+{
+    raft_index index = a->prev;
+    for (uint32_t i = 0; i < a->entries.runs; i++) {
+        for (uint32_t j = 0; j < a->entries.at[i].count; j++) {
+            index = index_next(index);
+            if (index_less(raft->follower.verified, index))
+                return false;
+            if (index_less(raft->commit, index) &&
+                !term_equal(log_term(&raft->log, index), a->entries.at[i].term))
+                return true;
+        }
+    }
+    return false;
+}
+
+/*
+ * A term has one leader (Election Safety), whose log only grows in it (Leader Append-Only, Figure
+ * 3). Of what contradicts both nothing is done: `verified` and the log would come apart.
+ */
+static bool is_of_no_leader(const struct raft *raft, const struct raft_message *m)
+{
+    if (raft->role == RAFT_LEADER)
+        return true;
+    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known)
+        return false;
+    return !node_id_equal(raft->follower.leader, m->from) || takes_back(raft, &m->append);
+}
+
 void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out)
 {
     const struct raft_message *m = received->message;
     const struct raft_append *a = &m->append;
-    if (raft->role == RAFT_LEADER) { /* Election Safety, one leader a term, says that it lies */
+    if (is_of_no_leader(raft, m)) {
         out->impossible = true;
         return;
     }
-    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known ||
-        !node_id_equal(raft->follower.leader, m->from))
+    if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known)
         become_follower(raft, true, m->from, out);
     struct raft_follower *f = as_follower(raft);
     f->heard_ms = raft->now_ms;

@@ -19,6 +19,33 @@ Test(hostile, appends_of_a_leaders_own_term_are_impossible)
     node_free(&node);
 }
 
+Test(hostile, appends_of_a_second_leader_of_a_term_are_impossible)
+{
+    struct node node = node_among(3, 6, TERMS(1, 1));
+    node_hear(&node, append_after(2, 6, 2, 1, 0, TERMS(6)));
+    node_hear(&node, append_after(3, 6, 2, 1, 3, TERMS(6, 6)));
+    cr_assert(node.out.impossible);
+    cr_assert(node_log_is(&node, TERMS(1, 1, 6)));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, 0));
+    node_hear(&node, append_after(3, 7, 2, 1, 2, TERMS(7)));
+    cr_assert(not(node.out.impossible), "in another term it may lead");
+    cr_assert(node_log_is(&node, TERMS(1, 1, 7)));
+    node_free(&node);
+}
+
+Test(hostile, leaders_take_nothing_back_in_their_term)
+{
+    struct node node = node_among(3, 6, TERMS(1, 1));
+    node_hear(&node, append_after(2, 6, 2, 1, 0, TERMS(4, 5, 6)));
+    node_hear(&node, append_after(2, 6, 3, 4, 9, TERMS(6)));
+    cr_assert(node.out.impossible);
+    cr_assert(node_log_is(&node, TERMS(1, 1, 4, 5, 6)));
+    node_hear(&node, append_after(2, 6, 3, 4, 2, TERMS(5)));
+    cr_assert(not(node.out.impossible), "said again");
+    node_all_durable(&node);
+    node_free(&node);
+}
+
 Test(hostile, configurations_that_nobody_votes_in_are_impossible)
 {
     struct raft_configuration none = {.voters = 0};

@@ -153,7 +153,7 @@ Test(membership, goes_with_its_entry_when_that_is_truncated)
     cr_assert(eq(u32, raft_configuration_at(node.raft, (raft_index){1})->voters, 3));
     node_hear(&node, append_after(3, 6, 2, 5, 1, TERMS(6)));
     cr_assert(eq(u32, raft_configuration(node.raft)->voters, 2));
-    node_hear(&node, append_after(3, 6, 1, 1, 1, TERMS(6, 6)));
+    node_hear(&node, append_after(2, 7, 1, 1, 1, TERMS(7, 7)));
     cr_assert(eq(u32, raft_configuration(node.raft)->voters, 3));
     node_free(&node);
 }
