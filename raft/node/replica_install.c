@@ -217,10 +217,11 @@ void install_saved(struct replica *replica, bool durable)
         return;
     }
     bool wanted = is_news(replica, install->index.n);
-    /* What the core would not take: a leader knows best, and no snapshot is of a term to come. */
+    /* What the core would not take: a leader knows best, no snapshot is of a term to come, and who
+     * has another history than others stays as it is. */
     struct raft_status status = raft_status(replica->raft);
     if (install->index.n > replica->committed &&
-        (status.role == RAFT_LEADER || term_less(status.term, install->term)))
+        (status.role == RAFT_LEADER || term_less(status.term, install->term) || status.diverged))
         wanted = false;
     if (wanted)
         take_its_place(replica);
