@@ -25,7 +25,7 @@
 #include "raft/wire/members.h"
 
 /* Writes that may wait for their entry, and reads for their index, at once; and the writes' bytes.
- */
+ * Writes that other nodes forward are counted by themselves, and may be as many. */
 #define REPLICA_WAITING_MAX       (1u << 16)
 #define REPLICA_WAITING_BYTES_MAX (16u << 20)
 /* They wait so long for a leader, or for a majority. */

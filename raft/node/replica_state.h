@@ -58,7 +58,7 @@ struct writes {
     struct siphash_key key;
     uint32_t count;     /* of clients here: those in the hash */
     uint32_t forwarded; /* of others */
-    uint64_t bytes;
+    uint64_t bytes, forwarded_bytes;
     struct pending_list unsent, sent;
     uint64_t forward_after_ms; /* the leader refused: not before */
 };

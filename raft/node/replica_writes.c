@@ -96,6 +96,7 @@ static void end(struct writes *writes, struct pending *pending)
         writes->bytes -= pending->len;
     } else {
         writes->forwarded--;
+        writes->forwarded_bytes -= pending->len;
     }
     free(pending);
 }
@@ -210,15 +211,18 @@ int writes_forwarded(struct replica *replica, raft_node_id from, const struct pe
         return 0;
     struct pending *pending = NULL;
     bool leads = raft_status(replica->raft).role == RAFT_LEADER;
-    if (leads && replica->writes.forwarded < REPLICA_WAITING_MAX)
+    struct writes *writes = &replica->writes;
+    if (leads && writes->forwarded < REPLICA_WAITING_MAX &&
+        writes->forwarded_bytes + writer_len(&out) <= REPLICA_WAITING_BYTES_MAX)
         pending = new_pending(&entry.id, writer_bytes(&out), replica_now_ms(replica));
     if (pending == NULL) {
         refuse_forwarded(replica, from, &entry.id, leads ? CALL_BUSY : 0);
         return 0;
     }
     pending->from = from;
-    replica->writes.forwarded++;
-    push(&replica->writes.unsent, pending);
+    writes->forwarded++;
+    writes->forwarded_bytes += pending->len;
+    push(&writes->unsent, pending);
     return 0;
 }
 
