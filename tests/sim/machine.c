@@ -388,6 +388,8 @@ static void call(struct machine *machine, const struct sim_event *event)
         turn(machine, event);
     else if (event->kind == SIM_PACKET)
         net_arrived(machine->world, event);
+    else if (event->kind == SIM_HOSTILE)
+        hostile_speak(machine);
     else if (event->kind == SIM_ASK)
         clients_deliver(machine->world, event->number);
     else if (event->kind == SIM_LOST)
@@ -405,7 +407,7 @@ static void call(struct machine *machine, const struct sim_event *event)
 
 static bool is_of_now(const struct machine *machine, const struct sim_event *event)
 {
-    if (event->kind == SIM_PACKET)
+    if (event->kind == SIM_PACKET || event->kind == SIM_HOSTILE)
         return machine_up(machine);
     if (event->kind == SIM_LOST && !machine_up(machine))
         return false;

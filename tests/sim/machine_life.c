@@ -80,6 +80,7 @@ static void hook_failed(void *context, const char *what, int error)
         TELL(machine->world, machine->id, what);
     if (!machine->failed && !machine->dying)
         TELL(machine->world, machine->id, "  failed with error %", (uint64_t)-error);
+    hostile_process_ends(machine, what);
     machine->failed = true;
 }
 
@@ -109,6 +110,7 @@ static void refuse_start(struct machine *machine, const char *text)
 {
     machine->world->counts.refused_to_start++;
     TELL(machine->world, machine->id, "refuses to start");
+    hostile_process_ends(machine, text);
     RULE(machine->world,
          machine->disk_damaged || machine->store_damaged ||
              machine->disk.room < machine->settings.segment_bytes * 4,

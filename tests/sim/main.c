@@ -3,6 +3,7 @@
  *
  *     sim [--seed S] [--runs N] [--nodes N] [--story]   N runs, from this seed on
  *     sim --twice …                                     each twice: must be the same run
+ *     sim --bounds …, sim --lies …                      with a hostile peer: hostile.h
  *     sim scenario [--story] FILE…                      what these files tell
  *     sim test FILE…                                    a fixed set of seeds, and the scenarios
  *
@@ -23,8 +24,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define TEST_RUNS  1000u
-#define STORY_TAIL 120u
+#define TEST_RUNS   1000u
+#define BOUNDS_RUNS 150u
+#define LIES_RUNS   150u
+#define STORY_TAIL  120u
 /* Then another child goes on, with a memory that is not in pieces. */
 #define RUNS_A_CHILD 500u
 
@@ -32,6 +35,7 @@ struct options {
     uint64_t seed, runs;
     uint32_t nodes;
     bool story, twice;
+    enum hostile_kind hostile;
 };
 
 /* What the child did so far; the parent reads it when the child has died. */
@@ -65,6 +69,7 @@ static void add_counts(struct world_counts *sum, const struct world_counts *coun
 static uint64_t run_once(uint64_t seed, const struct options *options, bool *ret_passed)
 {
     struct world *world = faults_world(seed, options->nodes);
+    hostile_draw(world, options->hostile);
     world->story.aloud = options->story;
     *ret_passed = faults_run(world);
     if (!*ret_passed) {
@@ -77,6 +82,12 @@ static uint64_t run_once(uint64_t seed, const struct options *options, bool *ret
     add_counts(&tally->counts, &world->counts);
     world_free(world);
     return hash;
+}
+
+static const char *mode_of(const struct options *options)
+{
+    static const char *const modes[] = {"", " --bounds", " --lies"};
+    return modes[options->hostile];
 }
 
 static void run_seed(uint64_t seed, const struct options *options)
@@ -92,14 +103,16 @@ static void run_seed(uint64_t seed, const struct options *options)
         return;
     }
     tally->failed++;
-    fprintf(stderr, "again, told in full: build/release/sim --seed %" PRIu64 "%s --story\n", seed,
-            options->nodes > 0 ? " --nodes …" : "");
+    fprintf(stderr, "again, told in full: build/release/sim --seed %" PRIu64 "%s%s --story\n", seed,
+            options->nodes > 0 ? " --nodes …" : "", mode_of(options));
 }
 
 /* --- all of them ------------------------------------------------------------------------------ */
 
 static void run_from(uint64_t seed, const struct options *options)
 {
+    if (options->hostile != HOSTILE_NONE)
+        hostile_limit_memory();
     signal(SIGABRT, on_death);
     signal(SIGSEGV, on_death);
     uint64_t end = seed + RUNS_A_CHILD;
@@ -129,8 +142,8 @@ static void run_all(const struct options *options)
         tally->failed++;
         fprintf(stderr,
                 "seed %" PRIu64 " died of signal %d\nagain, told in full: "
-                "build/release/sim --seed %" PRIu64 " --story\n",
-                seed, WIFSIGNALED(status) ? WTERMSIG(status) : 0, seed);
+                "build/release/sim --seed %" PRIu64 "%s --story\n",
+                seed, WIFSIGNALED(status) ? WTERMSIG(status) : 0, seed, mode_of(options));
         seed++;
     }
 }
@@ -155,6 +168,8 @@ static void print_counts(double seconds)
            c->wipes, c->rolled_back);
     printf("%" PRIu64 " frames (%" PRIu64 " lost), %" PRIu64 " snapshots, %" PRIu64 " installed\n",
            c->frames, c->frames_lost, c->snapshots, c->installs);
+    if (c->lies > 0)
+        printf("%" PRIu64 " lies (%" PRIu64 " refused)\n", c->lies, c->lies_refused);
     printf("%" PRIu64 " asks: %" PRIu64 " written, %" PRIu64 " read, %" PRIu64 " refused, "
            "%" PRIu64 " unknown\n",
            c->asked, c->written, c->reads, c->refused, c->unknown);
@@ -172,7 +187,7 @@ static void run_scenarios(char **files, int count, bool story)
 
 static int usage(void)
 {
-    fputs("usage: sim [--seed S] [--runs N] [--nodes N] [--story] [--twice]\n"
+    fputs("usage: sim [--seed S] [--runs N] [--nodes N] [--story] [--twice] [--bounds|--lies]\n"
           "       sim scenario [--story] FILE…\n"
           "       sim test FILE…\n",
           stderr);
@@ -197,6 +212,10 @@ static int run_main(int argc, char **argv)
             options.story = true;
         else if (strcmp(argv[i], "--twice") == 0)
             options.twice = true;
+        else if (strcmp(argv[i], "--bounds") == 0)
+            options.hostile = HOSTILE_BOUNDS;
+        else if (strcmp(argv[i], "--lies") == 0)
+            options.hostile = HOSTILE_LIES;
         else if (take_number(argc, argv, &i, "--nodes", &nodes) && nodes <= SIM_NODES)
             options.nodes = (uint32_t)nodes;
         else if (!take_number(argc, argv, &i, "--seed", &options.seed) &&
@@ -214,6 +233,8 @@ static int test_main(int argc, char **argv)
     double before = seconds_now();
     run_all(&(struct options){.seed = 1, .runs = TEST_RUNS});
     run_all(&(struct options){.seed = 1000001, .runs = 10, .twice = true});
+    run_all(&(struct options){.seed = 1, .runs = BOUNDS_RUNS, .hostile = HOSTILE_BOUNDS});
+    run_all(&(struct options){.seed = 1, .runs = LIES_RUNS, .hostile = HOSTILE_LIES});
     print_counts(seconds_now() - before);
     run_scenarios(argv + 2, argc - 2, false);
     return 0;

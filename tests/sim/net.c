@@ -149,9 +149,9 @@ static void net_send(struct network *network, raft_node_id to, struct bytes fram
 {
     struct machine *machine = CONTAINER_OF(network, struct machine, network);
     struct world *world = machine->world;
-    RULE(world, to.n >= 1 && to.n <= world->nodes && to.n != machine->id,
-         "node %u sends to node %llu", machine->id, (unsigned long long)to.n);
-    if (machine->dying || world->broken)
+    bool known = to.n >= 1 && to.n <= world->nodes && to.n != machine->id;
+    RULE(world, known, "node %u sends to node %llu", machine->id, (unsigned long long)to.n);
+    if (machine->dying || world->broken || !known)
         return;
     while (frames.len > 0) {
         struct frame frame;
@@ -161,6 +161,7 @@ static void net_send(struct network *network, raft_node_id to, struct bytes fram
             return;
         }
         judge(world, machine->id, frame);
+        hostile_overhear(world, machine->id, (uint32_t)to.n, frame);
         send_frame(world, machine->id, (uint32_t)to.n, frame);
         frames = bytes_of(frames.at + len, frames.len - (size_t)len);
     }

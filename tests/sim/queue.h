@@ -24,6 +24,7 @@ enum sim_event_kind {
     SIM_CLIENT,    /* a client goes on */
     SIM_FAULT,     /* something goes wrong */
     SIM_HEAL,      /* the network is whole again */
+    SIM_HOSTILE,   /* a node hears lies: hostile.h */
 };
 
 struct packet;

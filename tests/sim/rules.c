@@ -58,6 +58,8 @@ static void note_vote(struct world *world, uint32_t node, uint64_t term, uint64_
 void rules_sent(struct world *world, uint32_t node, const struct raft_message *message)
 {
     struct rules_node *known = &world->rules.node[node];
+    if (world->hostile.lied)
+        return;
     if (message->kind == RAFT_VOTE_ASK)
         note_vote(world, node, message->term.n, node);
     if (message->kind == RAFT_VOTE_GIVE && message->vote_give.granted)
@@ -78,6 +80,8 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
 {
     struct rules_node *known = &world->rules.node[node];
     const struct machine *machine = &world->machine[node];
+    if (world->hostile.lied)
+        return;
     uint64_t last = recovered->last.n; /* or in a durable snapshot, which the log then follows */
     if (last < machine->saved_index)
         last = machine->saved_index;
@@ -214,14 +218,15 @@ void rules_model(struct world *world, uint32_t node, const struct users_view *vi
 
 uint64_t rules_last_change(const struct world *world, uint64_t index)
 {
-    while (index > 0 && (index >= world->rules.room || world->rules.entry[index].op == 0))
+    while (index > 0 && !world->hostile.lied &&
+           (index >= world->rules.room || world->rules.entry[index].op == 0))
         index--;
     return index;
 }
 
 void rules_state(struct world *world, uint32_t node, struct users_meta meta)
 {
-    if (meta.index == 0)
+    if (meta.index == 0 || world->hostile.lied)
         return;
     struct rules_entry *entry = entry_at(&world->rules, meta.index);
     RULE(world, entry->applied, "node %u has the state after entry %llu, which nobody has applied",
@@ -290,6 +295,8 @@ static void check_commits(struct world *world, uint32_t node, const struct raft 
 
 void rules_acknowledged(struct world *world, uint64_t index)
 {
+    if (world->hostile.lied)
+        return;
     uint32_t have = 0;
     uint64_t term = entry_at(&world->rules, index)->term;
     for (uint32_t id = 1; id <= world->nodes; id++) {
@@ -320,6 +327,9 @@ void rules_step(struct world *world, uint32_t node)
     struct rules_node *known = &world->rules.node[node];
     const struct raft *raft = replica_raft(machine->replica);
     raft_check(raft);
+    hostile_look(machine);
+    if (world->hostile.lied)
+        return;
     RULE(world, raft->term.n >= known->term, "node %u goes from term %llu back to %llu", node,
          LLU(known->term), LLU(raft->term.n));
     RULE(world, raft->commit.n >= known->commit, "node %u takes back commits, from %llu to %llu",
@@ -357,7 +367,7 @@ struct users_answer __wrap_users_apply(struct users *users, uint64_t index,
                                        const struct users_request *request)
 {
     struct users_answer answer = __real_users_apply(users, index, request);
-    if (world_now != NULL)
+    if (world_now != NULL && !world_now->hostile.lied)
         rules_applied(world_now, users, index, request, &answer);
     return answer;
 }
@@ -365,6 +375,6 @@ struct users_answer __wrap_users_apply(struct users *users, uint64_t index,
 void __wrap_users_skip(struct users *users, uint64_t index)
 {
     __real_users_skip(users, index);
-    if (world_now != NULL)
+    if (world_now != NULL && !world_now->hostile.lied)
         rules_applied(world_now, users, index, NULL, NULL);
 }

@@ -250,6 +250,15 @@ static void start_first(struct world *world)
     RULE(world, all_sure(world), "a new cluster does not come up");
     world_push(world, world->now_us + world->faults.every_us,
                (struct sim_event){.kind = SIM_FAULT});
+    hostile_begin(world);
+}
+
+/* After lies nobody owes service: only that each process runs again. */
+static void must_start(struct world *world)
+{
+    world->hostile.lied = false;
+    for (uint32_t id = 1; id <= world->nodes; id++)
+        RULE(world, machine_up(&world->machine[id]), "node %u does not run after lies", id);
 }
 
 bool faults_run(struct world *world)
@@ -259,15 +268,21 @@ bool faults_run(struct world *world)
     uint64_t until_us = world->now_us + (2 + world_below(world, 10)) * SECOND_US;
     while (world->now_us < until_us && world->clients.ops < OPS_MAX && !world->broken)
         world_run(world, world->now_us + SECOND_US / 10);
-    world->faults.over = true;
+    world->faults.over = world->hostile.over = true;
     if (world->broken)
         return false;
-    uint32_t core = choose_core(world);
+    uint32_t core = world->hostile.lied ? UINT32_MAX : choose_core(world);
     TELL(world, 0, "nothing new goes wrong; these nodes are whole again, as bits: %", core);
     world->faults.core = core;
     heal_core(world, core);
     world_run(world, world->now_us + SECOND_US);
     world->clients.quiet = true;
+    if (world->hostile.lied) {
+        power_cycle(world, core);
+        world_run(world, world->now_us + 30 * SECOND_US);
+        must_start(world);
+        return !world->broken;
+    }
     must_live(world, core, "after the faults");
     if (!world->broken) {
         TELL(world, 0, "all of them lose power");

@@ -51,6 +51,7 @@ void world_free(struct world *world)
         free(world->queue.at[i].packet);
     queue_done(&world->queue);
     net_done(&world->net);
+    hostile_done(&world->hostile);
     clients_done(&world->clients);
     rules_done(&world->rules);
     free(world);
@@ -58,7 +59,7 @@ void world_free(struct world *world)
 
 void world_break(struct world *world, const char *format, ...)
 {
-    if (world->broken)
+    if (world->broken || world->hostile.lied)
         return;
     world->broken = true;
     va_list arguments;
@@ -97,6 +98,9 @@ static void happen(struct world *world, const struct sim_event *event)
         return;
     case SIM_CONNECT:
         net_connect(world, event);
+        return;
+    case SIM_HOSTILE:
+        hostile_event(world, event);
         return;
     case SIM_TURN:
     case SIM_PACKET:

@@ -9,6 +9,7 @@
 
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/hostile.h"
 #include "tests/sim/machine.h"
 #include "tests/sim/net.h"
 #include "tests/sim/queue.h"
@@ -26,6 +27,7 @@ struct world_counts {
     uint64_t frames, frames_lost;
     uint64_t asked, written, refused, unknown, reads;
     uint64_t refused_to_start;
+    uint64_t lies, lies_refused;
 };
 
 struct world {
@@ -40,6 +42,7 @@ struct world {
     struct clients clients;
     struct rules rules;
     struct faults faults;
+    struct hostile hostile;
     struct story story;
     struct world_counts counts;
     bool lies;        /* what options say of the members changes with each start */
@@ -68,7 +71,8 @@ uint64_t world_between(struct world *world, uint64_t low, uint64_t high);
 /* Of a million. */
 bool world_chance(struct world *world, uint64_t of_million);
 
-/* A rule is broken: the first is remembered, and the run ends with this event. */
+/* A rule is broken: the first is remembered, and the run ends with this event. After lies that
+ * break any Raft none is (hostile.h). */
 void world_break(struct world *world, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #define RULE(world, condition, ...)            \
