@@ -124,6 +124,8 @@ int peers_start(struct peers *peers)
     if (result != 0)
         return result;
     result = uv_timer_init(options->loop, &peers->tick);
+    if (result == 0)
+        result = uv_idle_init(options->loop, &peers->again);
     if (result != 0)
         return result;
     peers->tick.data = peers;
@@ -167,8 +169,10 @@ void peers_close(struct peers *peers)
     peers->closing = true;
     if (peers->listening)
         uv_close((uv_handle_t *)&peers->listener, NULL);
-    if (peers->tick_open)
+    if (peers->tick_open) {
         uv_close((uv_handle_t *)&peers->tick, NULL);
+        uv_close((uv_handle_t *)&peers->again, NULL);
+    }
     for (uint32_t i = 0; i < peers->links; i++)
         link_close(&peers->link[i]);
     inlets_close(peers);

@@ -28,6 +28,9 @@
  */
 #define PEERS_INLETS_MAX 128u
 #define PEERS_SILENT_MAX 64u
+/* What one connection may say before the others, and the turn, have theirs; at least a frame. */
+#define PEERS_SHARE_BYTES  (256u << 10)
+#define PEERS_SHARE_FRAMES 256u
 /* Between tries: of a node that does not answer, and of one that refused this one. Each is drawn
  * between half of it and all of it. */
 #define PEERS_PAUSE_MS_MIN   10u

@@ -15,6 +15,8 @@
 static void on_closed(uv_handle_t *handle)
 {
     struct inlet *inlet = handle->data;
+    free(inlet->in); /* only who is connected has one */
+    inlet->in = NULL;
     inlet->state = INLET_FREE;
 }
 
@@ -152,8 +154,7 @@ static void on_hello(struct inlet *inlet, struct frame frame)
         refuse(inlet, hello.from, why);
         return;
     }
-    if (inlet->in == NULL)
-        inlet->in = malloc(PEERS_IN_BYTES);
+    inlet->in = malloc(PEERS_IN_BYTES);
     if (inlet->in == NULL) {
         close_inlet(inlet);
         return;
@@ -202,6 +203,12 @@ void inlets_tick(struct peers *peers)
 
 /* --- frames ----------------------------------------------------------------------------------- */
 
+/* While this is called the loop does not wait. */
+static void on_again(uv_idle_t *again)
+{
+    (void)again;
+}
+
 static void take_frame(struct inlet *inlet, struct frame frame)
 {
     const struct peers_options *options = &inlet->peers->options;
@@ -216,12 +223,29 @@ static void take_frame(struct inlet *inlet, struct frame frame)
         refuse(inlet, inlet->from.n, PEER_REFUSAL_BROKE_RULES);
 }
 
+/*
+ * As much as one connection may say before the others, and the turn, have theirs. The loop comes
+ * round at once for the rest.
+ */
+static bool has_said_its_share(struct inlet *inlet, size_t bytes, uint32_t frames)
+{
+    if (bytes < PEERS_SHARE_BYTES && frames < PEERS_SHARE_FRAMES)
+        return false;
+    if (uv_idle_start(&inlet->peers->again, on_again) != 0)
+        UNREACHABLE();
+    return true;
+}
+
 static void take_frames(struct inlet *inlet)
 {
     size_t at = 0;
+    uint32_t frames = 0;
     inlet->paused = false;
-    while (inlet->state == INLET_PRESENT && !inlet->paused) {
+    while (inlet->state == INLET_PRESENT && !inlet->paused && at < inlet->in_len) {
         struct frame frame;
+        inlet->paused = has_said_its_share(inlet, at, frames++);
+        if (inlet->paused)
+            break;
         int64_t len = frame_decode(bytes_of(inlet->in + at, inlet->in_len - at), &frame);
         if (len == 0)
             break;
@@ -281,6 +305,8 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
 
 void peers_resume(struct peers *peers)
 {
+    if (peers->tick_open)
+        (void)uv_idle_stop(&peers->again); /* started again by who has more to say */
     for (uint32_t i = 0; i < PEERS_INLETS_MAX; i++) {
         struct inlet *inlet = &peers->inlet[i];
         if (inlet->state != INLET_PRESENT || !inlet->paused)
@@ -300,7 +326,7 @@ static struct inlet *new_inlet(struct peers *peers)
         struct inlet *inlet = &peers->inlet[i];
         if (inlet->state != INLET_FREE)
             continue;
-        *inlet = (struct inlet){.peers = peers, .in = inlet->in};
+        *inlet = (struct inlet){.peers = peers};
         return inlet;
     }
     return NULL;

@@ -172,11 +172,10 @@ static void on_refused(struct link *link, enum peer_refusal why)
 static void on_probe(struct link *link)
 {
     uint64_t now_ms = uv_now(link->peers->options.loop);
-    struct writer out;
-    if (outbox_writer(&link->outbox, PEER_SIGNAL_BYTES, &out) != 0)
-        return;
+    uint8_t present[PEER_SIGNAL_BYTES];
+    struct writer out = writer_of(present, sizeof(present));
     peer_signal_frame(&out, PEER_PRESENT);
-    outbox_put(&link->outbox, &out);
+    link_send(link, writer_bytes(&out)); /* lost with the rest, when too much is not taken */
     link_flush(link);
     if (link->told_duplicate_ms != 0 && now_ms - link->told_duplicate_ms < PEERS_SAY_AGAIN_MS)
         return;

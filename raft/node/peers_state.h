@@ -84,6 +84,7 @@ struct peers {
     bool listening;
     uv_timer_t tick; /* looks for connections whose time is over */
     bool tick_open;
+    uv_idle_t again; /* open as `tick` is: active while a connection has more to say */
     uint32_t links;
     struct link link[RAFT_MEMBERS_MAX];
     struct inlet inlet[PEERS_INLETS_MAX];

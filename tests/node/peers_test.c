@@ -451,6 +451,58 @@ Test(peers, are_not_cut_by_who_calls_in_their_name)
     net_free(net);
 }
 
+/* A caller in node 2's name that is welcome, and is not node 2. */
+static int call_as_2(struct net *net)
+{
+    uint8_t bytes[256];
+    int fd = call(net, hello_of(2, "a", bytes, sizeof(bytes)));
+    for (uint64_t from_ms = now_ms(); recv(fd, bytes, sizeof(bytes), MSG_DONTWAIT) <= 0;) {
+        must(now_ms() - from_ms < PATIENCE_MS);
+        turn(net);
+    }
+    return fd;
+}
+
+Test(peers, hear_no_more_than_its_share_from_one_at_once)
+{
+    enum { FRAMES = 3000 };
+    static uint8_t bytes[FRAMES * 96];
+    struct writer out = writer_of(bytes, sizeof(bytes));
+    struct peer_note note = {.kind = PEER_STANDING};
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    int fd = call_as_2(net);
+    for (uint32_t i = 0; i < FRAMES; i++)
+        peer_note_frame(&out, &note);
+    must(!out.bad && write(fd, bytes, writer_len(&out)) == (ssize_t)writer_len(&out));
+    for (uint32_t heard = 0; heard < FRAMES; heard = net->side[0].frames) {
+        turn(net);
+        must(net->side[0].frames - heard <= 2 * PEERS_SHARE_FRAMES);
+    }
+    close(fd);
+    net_free(net);
+}
+
+Test(peers, count_what_members_say_against_the_rules)
+{
+    uint8_t bytes[PEER_NOTE_BYTES_MAX];
+    struct writer out = writer_of(bytes, sizeof(bytes));
+    struct peer_note note = {.kind = PEER_STANDING};
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    net->side[0].nonsense = true;
+    peer_note_frame(&out, &note);
+    for (uint64_t i = 1; i <= 3; i++) {
+        int fd = call_as_2(net);
+        must(write(fd, bytes, writer_len(&out)) == (ssize_t)writer_len(&out));
+        WAIT_FOR(net, peers_measures(net->side[0].peers).refused_frames == i);
+        WAIT_FOR(net, net->side[0].lost == i);
+        close(fd);
+    }
+    cr_assert(eq(u64, peers_measures(net->side[0].peers).refused_greetings, 0));
+    net_free(net);
+}
+
 Test(peers, replace_a_connection_that_does_not_answer)
 {
     uint8_t bytes[256];
