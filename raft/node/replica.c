@@ -414,6 +414,7 @@ static void flush_network(struct replica *replica)
 void replica_turn(struct replica *replica)
 {
     uint64_t now_ms = replica_now_ms(replica);
+    replica->turns++;
     if (now_ms >= replica->wal_tick_ms) {
         wal_tick(replica->wal);
         replica->wal_tick_ms = now_ms + WAL_TICK_MS;

@@ -141,7 +141,8 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
 /*
  * A frame came from another node (not a HELLO). -EBADMSG: it makes no sense, nothing was done, and
  * what else its sender says is not to be trusted. -EAGAIN: there is no room for it until the flush
- * under way is done: nothing was done, hand it in again after the next turn.
+ * under way is done, or enough was done for who asks in this turn: nothing was done, hand it in
+ * again after the next one.
  */
 NODISCARD int replica_receive(struct replica *replica, raft_node_id from, struct frame frame);
 /* A connection to another node stands; has ended. */

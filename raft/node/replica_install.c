@@ -14,9 +14,11 @@
 /*
  * A piece is asked for again after this. When nothing came for PIECE_LATE_MS, somebody else's offer
  * is as good; without one, what was fetched is kept for the holder to come back, until
- * PIECE_LOST_MS (a holder keeps its offer a little longer).
+ * PIECE_LOST_MS (a holder keeps its offer a little longer). One is begun every BEGIN_AGAIN_MS at
+ * most, since each begins with an empty state and is said: who offers does so again and again.
  */
 #define PIECE_AGAIN_MS    200u
+#define BEGIN_AGAIN_MS    100u
 #define PIECE_LATE_MS     1000u
 #define PIECE_LOST_MS     10000u
 #define PLEASE_MS         300u
@@ -105,6 +107,11 @@ int install_offered(struct replica *replica, raft_node_id from,
         send_end(replica, from, replica->applied, !replica_lacks_state(replica));
         return 0;
     }
+    bool too_soon =
+        install->began_ms != 0 && replica_now_ms(replica) - install->began_ms < BEGIN_AGAIN_MS;
+    bool begins = install->phase == INSTALL_NONE || is_overtaken(replica, from, offer->index);
+    if (begins && too_soon)
+        return 0;
     if (is_overtaken(replica, from, offer->index))
         fetch_ends(replica, "has another one now, or somebody else has");
     if (install->phase != INSTALL_NONE) {
@@ -127,6 +134,7 @@ int install_offered(struct replica *replica, raft_node_id from,
         .members = members,
         .users = users,
         .heard_ms = replica_now_ms(replica),
+        .began_ms = replica_now_ms(replica),
         .save_retry_ms = SAVE_AGAIN_MS,
     };
     note_fetch(replica, "snapshot_fetching", "offers it");

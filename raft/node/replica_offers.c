@@ -3,6 +3,8 @@
 
 #include "raft/users/packed.h"
 
+#include <errno.h>
+
 /* An offer is said again so often, and given up when nobody has asked for so long. */
 #define OFFER_AGAIN_MS 200u
 #define OFFER_LOST_MS  12000u
@@ -18,13 +20,18 @@ static struct offer *find(struct replica *replica, raft_node_id to)
     return NULL;
 }
 
-static struct offer *new_offer(struct replica *replica)
+/* Its former place where there is one, which knows when it had its last piece. */
+static struct offer *new_offer(struct replica *replica, raft_node_id to)
 {
+    struct offer *found = NULL;
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
-        if (!replica->offer[i].active)
-            return &replica->offer[i];
+        struct offer *offer = &replica->offer[i];
+        if (!offer->active && node_id_equal(offer->to, to))
+            return offer;
+        if (!offer->active && (found == NULL || offer->to.n == 0))
+            found = offer;
     }
-    return NULL;
+    return found;
 }
 
 static void say(struct replica *replica, struct offer *offer)
@@ -46,7 +53,7 @@ static void say(struct replica *replica, struct offer *offer)
 static void drop(struct offer *offer)
 {
     users_unpin(offer->view);
-    *offer = (struct offer){.active = false};
+    *offer = (struct offer){.active = false, .to = offer->to, .answered = offer->answered};
 }
 
 bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
@@ -56,12 +63,13 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         offer->for_core = offer->for_core || for_core;
         return false;
     }
-    offer = new_offer(replica);
+    offer = new_offer(replica, to);
     raft_index index = {replica->applied};
     if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica) ||
         !cluster_id_known(membership_at(replica, index)->cluster)) {
         if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
-            *offer = (struct offer){.active = true, .for_core = true, .to = to};
+            *offer = (struct offer){
+                .active = true, .for_core = true, .to = to, .answered = replica->turns};
         return false;
     }
     *offer = (struct offer){
@@ -73,6 +81,7 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         .term = raft_entry_term(replica->raft, index),
         .members = *membership_at(replica, index),
         .heard_ms = replica_now_ms(replica),
+        .answered = node_id_equal(offer->to, to) ? offer->answered : 0,
     };
     say(replica, offer);
     return true;
@@ -85,12 +94,18 @@ static uint32_t piece_bytes(const struct replica *replica)
     return bytes == 0 ? PEER_CHUNK_BYTES_MAX : bytes;
 }
 
-void offers_wanted(struct replica *replica, raft_node_id from,
-                   const struct peer_snapshot_want *want)
+/*
+ * A piece a turn to each: it is much work for a small question, and who fetches asks for the next
+ * one when it has this one.
+ */
+int offers_wanted(struct replica *replica, raft_node_id from, const struct peer_snapshot_want *want)
 {
     struct offer *offer = find(replica, from);
     if (offer == NULL || offer->view == NULL || want->index != offer->index.n)
-        return;
+        return 0;
+    if (offer->answered == replica->turns)
+        return -EAGAIN;
+    offer->answered = replica->turns;
     offer->heard_ms = offer->sent_ms = replica_now_ms(replica);
     struct writer users_out = writer_of(replica->read_back, piece_bytes(replica));
     bool last = false, answers_last = false;
@@ -113,6 +128,7 @@ void offers_wanted(struct replica *replica, raft_node_id from,
                            .answers = writer_bytes(&answers_out)},
     };
     replica_send_note(replica, from, &note);
+    return 0;
 }
 
 static void tell_core(struct replica *replica, raft_node_id to, bool installed, raft_index index)

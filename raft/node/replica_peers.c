@@ -125,14 +125,12 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         writes_forward_refused(replica, from, &note.forward_refused);
         return 0;
     case PEER_ENTRIES_PLEASE:
-        repair_asked(replica, from, &note.entries_please);
-        return 0;
+        return repair_asked(replica, from, &note.entries_please);
     case PEER_DIGEST:
         digests_heard(replica, from, &note.digest);
         return 0;
     case PEER_ENTRY:
-        repair_entry(replica, &note.entry);
-        return 0;
+        return repair_entry(replica, &note.entry);
     case PEER_SNAPSHOT_PLEASE:
         install_begged(replica, from);
         if (replica->applied >= note.snapshot_please.least)
@@ -141,8 +139,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     case PEER_SNAPSHOT_OFFER:
         return install_offered(replica, from, &note.snapshot_offer);
     case PEER_SNAPSHOT_WANT:
-        offers_wanted(replica, from, &note.snapshot_want);
-        return 0;
+        return offers_wanted(replica, from, &note.snapshot_want);
     case PEER_SNAPSHOT_CHUNK:
         return install_chunk(replica, from, &note.snapshot_chunk);
     case PEER_SNAPSHOT_END:
@@ -160,13 +157,26 @@ struct load {
     struct raft_configuration configuration;
 };
 
-/* False when a configuration is not alone, is none, or is another cluster's; or when a command
- * cannot be read: taken and committed, it would end this process, at this start and at each to
- * come. */
+bool replica_can_read(const struct replica *replica, enum raft_entry_kind kind,
+                      struct bytes payload)
+{
+    struct users_request request;
+    struct members members;
+    switch (kind) {
+    case RAFT_NOOP:
+        return true;
+    case RAFT_COMMAND:
+        return users_request_decode(payload, &request) == 0;
+    case RAFT_CONFIGURATION:
+        return members_decode(payload, &members) == 0 && !membership_is_foreign(replica, &members);
+    }
+    UNREACHABLE();
+}
+
+/* False when an entry cannot be read, or a configuration is not alone. */
 static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 {
     const struct peer_message *inbound = &replica->inbound;
-    struct users_request request;
     *ret_load = (struct load){.count = raft_runs_entries(&inbound->message.append.entries)};
     for (uint32_t i = 0; i < ret_load->count; i++) {
         const struct peer_entry *entry = &inbound->entry[i];
@@ -177,14 +187,13 @@ static bool measure(struct replica *replica, size_t room, struct load *ret_load)
             ret_load->bytes += entry->payload.len;
             ret_load->fitting++;
         }
-        if (entry->kind == RAFT_COMMAND && users_request_decode(entry->payload, &request) != 0)
+        if (!replica_can_read(replica, entry->kind, entry->payload))
             return false;
         if (entry->kind != RAFT_CONFIGURATION)
             continue;
         ret_load->is_configuration = true;
         if (ret_load->count != 1 ||
-            members_decode(entry->payload, &replica->inbound_members) != 0 ||
-            membership_is_foreign(replica, &replica->inbound_members))
+            members_decode(entry->payload, &replica->inbound_members) != 0)
             return false;
         ret_load->configuration = members_configuration(&replica->inbound_members);
     }

@@ -19,6 +19,7 @@
 #define ASKED_AT_ONCE    PEER_ENTRIES_PLEASE_MAX
 #define SCRUB_MS         100u
 #define ENTRIES_PER_TURN 64u
+#define ANSWER_BYTES_MAX ((size_t)RAFT_APPEND_BYTES_MAX)
 
 bool repair_blocks_apply(const struct replica *replica)
 {
@@ -135,6 +136,7 @@ static int send_entry(void *context, raft_index index, raft_term term, enum raft
                       struct bytes payload)
 {
     struct replica *replica = context;
+    replica->repair.answer_bytes += payload.len;
     struct peer_note note = {
         .kind = PEER_ENTRY,
         .entry = {.index = index.n, .term = term.n, .kind = (uint8_t)kind, .payload = payload}};
@@ -142,13 +144,20 @@ static int send_entry(void *context, raft_index index, raft_term term, enum raft
     return 0;
 }
 
-void repair_asked(struct replica *replica, raft_node_id from,
-                  const struct peer_entries_please *please)
+/* One question a turn, and not more than an append of entries for it: each is read from the disk.
+ * Who asked asks for the others again. */
+int repair_asked(struct replica *replica, raft_node_id from,
+                 const struct peer_entries_please *please)
 {
+    struct repair *repair = &replica->repair;
     struct reader in = reader_of(please->indexes);
     raft_index first = {replica->log_start + 1}, last = raft_status(replica->raft).durable;
-    replica->repair.asker = from;
-    for (uint32_t i = 0; i < ASKED_AT_ONCE && reader_left(&in) > 0; i++) {
+    if (repair->answered == replica->turns)
+        return -EAGAIN;
+    repair->answered = replica->turns;
+    repair->asker = from;
+    repair->answer_bytes = 0;
+    while (reader_left(&in) > 0 && repair->answer_bytes < ANSWER_BYTES_MAX) {
         raft_index index = {get_u64(&in)};
         enum raft_entry_kind kind;
         struct bytes payload;
@@ -159,12 +168,17 @@ void repair_asked(struct replica *replica, raft_node_id from,
         else
             (void)!wal_read(replica->wal, index, index, send_entry, replica);
     }
+    return 0;
 }
 
-void repair_entry(struct replica *replica, const struct peer_entry_here *entry)
+int repair_entry(struct replica *replica, const struct peer_entry_here *entry)
 {
-    (void)put_back(replica, (raft_index){entry->index}, (raft_term){entry->term},
-                   (enum raft_entry_kind)entry->kind, entry->payload);
+    enum raft_entry_kind kind = (enum raft_entry_kind)entry->kind;
+    if (!replica_can_read(replica, kind, entry->payload))
+        return -EBADMSG; /* what fits a checksum can be made up */
+    (void)put_back(replica, (raft_index){entry->index}, (raft_term){entry->term}, kind,
+                   entry->payload);
+    return 0;
 }
 
 void repair_look(struct replica *replica, uint64_t now_ms)

@@ -104,6 +104,7 @@ struct offer {
     raft_term term;
     struct members members;
     uint64_t heard_ms, sent_ms;
+    uint64_t answered; /* the turn in which a piece was last sent */
 };
 
 enum install_phase { INSTALL_NONE, INSTALL_FETCHING, INSTALL_TO_SAVE, INSTALL_SAVING };
@@ -120,6 +121,7 @@ struct install {
     struct users *users;
     uint64_t after, answers_from; /* to ask for next */
     uint64_t asked_ms, heard_ms;
+    uint64_t began_ms; /* the last one that was begun */
     uint64_t save_after_ms, save_retry_ms;
     uint64_t please_ms;            /* when a node without its state last asked for one */
     uint32_t please_who;           /* and whom */
@@ -179,7 +181,9 @@ struct repair {
     uint64_t repaired;
     uint32_t place;      /* among the holes: to be asked for next */
     uint32_t holes_said; /* so many were there when scrubbing last looked */
-    raft_node_id asker;  /* who is being answered */
+    raft_node_id asker;  /* who is being answered, */
+    size_t answer_bytes; /* with so much; and the turn in which somebody was last: */
+    uint64_t answered;
 };
 
 struct replica {
@@ -195,6 +199,7 @@ struct replica {
     uint64_t stepped_ms;    /* the time of its last step */
     uint64_t time_ms;       /* that the state knows, of the clocks in the log, */
     uint64_t time_since_ms; /* and since when it knows no later one */
+    uint64_t turns;         /* counts them, from 1 */
     uint64_t wal_tick_ms;
     uint64_t look_ms;
     uint64_t flush_began_ms, flush_away_until_ms, transfer_asked_ms;
@@ -263,6 +268,10 @@ bool replica_make_room(struct replica *replica, uint32_t count, size_t bytes);
 
 /* --- replica_peers.c -------------------------------------------------------------------------- */
 
+/* An entry that may be taken from another node: one that cannot be read would end the process when
+ * it is applied, at this start and at each to come. */
+bool replica_can_read(const struct replica *replica, enum raft_entry_kind kind,
+                      struct bytes payload);
 /* An append may become shorter. */
 void replica_send(struct replica *replica, struct raft_message *message);
 void replica_send_note(struct replica *replica, raft_node_id to, const struct peer_note *note);
@@ -311,8 +320,9 @@ void reads_look(struct replica *replica, uint64_t now_ms);
 
 /* False when one is under way, or none can be made now. */
 bool offers_begin(struct replica *replica, raft_node_id to, bool for_core);
-void offers_wanted(struct replica *replica, raft_node_id from,
-                   const struct peer_snapshot_want *want);
+/* -EAGAIN: it had a piece in this turn. */
+NODISCARD int offers_wanted(struct replica *replica, raft_node_id from,
+                            const struct peer_snapshot_want *want);
 void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);
 void offers_look(struct replica *replica, uint64_t now_ms);
 /* All are lost; the core hears of its own. */
@@ -393,9 +403,11 @@ bool repair_blocks_apply(const struct replica *replica);
 bool repair_is_hopeless(const struct replica *replica);
 /* The first damaged entry that is not applied; false when there is none. */
 bool repair_first(const struct replica *replica, raft_index *ret_index);
-void repair_asked(struct replica *replica, raft_node_id from,
-                  const struct peer_entries_please *please);
-void repair_entry(struct replica *replica, const struct peer_entry_here *entry);
+/* -EAGAIN: somebody was answered in this turn. */
+NODISCARD int repair_asked(struct replica *replica, raft_node_id from,
+                           const struct peer_entries_please *please);
+/* -EBADMSG: it cannot be read. */
+NODISCARD int repair_entry(struct replica *replica, const struct peer_entry_here *entry);
 void repair_look(struct replica *replica, uint64_t now_ms);
 /* The WAL's hook. */
 void repair_scrubbed(void *context, const struct wal_scrubbed *scrubbed);
