@@ -109,7 +109,7 @@ void hostile_limit_memory(void)
 void hostile_process_ends(struct machine *machine, const char *text)
 {
     struct world *world = machine->world;
-    ASK(world, !world->hostile.lied || machine->dying, "node %u: a lie ends its process: %s",
+    ASK(world, !world->hostile.lied || machine->dying || machine->disk.crashed, "node %u: a lie ends its process: %s",
         machine->id, text);
 }
 

@@ -4,6 +4,7 @@
  *     sim [--seed S] [--runs N] [--nodes N] [--story]   N runs, from this seed on
  *     sim --twice …                                     each twice: must be the same run
  *     sim --bounds …, sim --lies …                      with a hostile peer: hostile.h
+ *     sim --heard FILE …                                writes a seed of tests/fuzz/driver_fuzz.c
  *     sim scenario [--story] FILE…                      what these files tell
  *     sim test FILE…                                    a fixed set of seeds, and the scenarios
  *
@@ -36,6 +37,7 @@ struct options {
     uint32_t nodes;
     bool story, twice;
     enum hostile_kind hostile;
+    const char *heard;
 };
 
 /* What the child did so far; the parent reads it when the child has died. */
@@ -71,7 +73,11 @@ static uint64_t run_once(uint64_t seed, const struct options *options, bool *ret
     struct world *world = faults_world(seed, options->nodes);
     hostile_draw(world, options->hostile);
     world->story.aloud = options->story;
+    if (options->heard != NULL)
+        world->net.heard = fopen(options->heard, "w");
     *ret_passed = faults_run(world);
+    if (world->net.heard != NULL)
+        fclose(world->net.heard);
     if (!*ret_passed) {
         if (!options->story)
             story_print(&world->story, STORY_TAIL);
@@ -212,6 +218,8 @@ static int run_main(int argc, char **argv)
             options.story = true;
         else if (strcmp(argv[i], "--twice") == 0)
             options.twice = true;
+        else if (strcmp(argv[i], "--heard") == 0 && i + 1 < argc)
+            options.heard = argv[++i];
         else if (strcmp(argv[i], "--bounds") == 0)
             options.hostile = HOSTILE_BOUNDS;
         else if (strcmp(argv[i], "--lies") == 0)

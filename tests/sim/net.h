@@ -10,6 +10,8 @@
 #include "raft/wire/frame.h"
 #include "tests/sim/queue.h"
 
+#include <stdio.h>
+
 #define SIM_NODES 7u
 /* Frames that wait for a scenario to let them go. */
 #define NET_HELD_MAX 4096u
@@ -40,6 +42,10 @@ struct net {
     uint32_t allowed[SIM_NODES + 1][SIM_NODES + 1];
     size_t held;
     struct packet *hold[NET_HELD_MAX];
+    /* What node 1 hears of nodes 2 and 3 is written there, some of each kind; NULL: not. A seed of
+     * tests/fuzz/driver_fuzz.c. */
+    FILE *heard;
+    uint8_t heard_of[128];
 };
 
 struct world;
