@@ -76,11 +76,12 @@ static void on_told(void *context, struct replica_client client)
 }
 
 static void on_save(void *context, struct users_view *take_view, raft_term term,
-                    const struct raft_configuration *configuration)
+                    const struct members *members)
 {
+    struct raft_configuration configuration = members_configuration(members);
     struct bench *b = context;
     demand(b->saving == NULL && term.n <= RAFT_TERM_MAX);
-    demand(raft_configuration_valid(configuration));
+    demand(raft_configuration_valid(&configuration));
     b->saving = take_view;
 }
 

@@ -186,19 +186,19 @@ Test(replica_hostile, answers_one_question_for_entries_a_turn)
     victim_free(victim);
 }
 
-static uint8_t configuration_bytes[PEER_CONFIGURATION_BYTES_MAX];
+static uint8_t members_bytes[MEMBERS_BYTES_MAX];
 
 static struct peer_note offer_of(uint64_t index, uint64_t users)
 {
-    struct raft_configuration configuration = {.voters = 1, .voter = {{2}}};
-    struct writer out = writer_of(configuration_bytes, sizeof(configuration_bytes));
-    peer_configuration_put(&out, &configuration);
+    struct members members = members_of((const raft_node_id[]){{2}}, 1);
+    struct writer out = writer_of(members_bytes, sizeof(members_bytes));
+    members_put(&out, &members);
     return (struct peer_note){.kind = PEER_SNAPSHOT_OFFER,
                               .snapshot_offer = {.index = index,
                                                  .term = 1,
                                                  .users = users,
                                                  .next_id = users + 1,
-                                                 .configuration = writer_bytes(&out)}};
+                                                 .members = writer_bytes(&out)}};
 }
 
 Test(replica_hostile, sends_each_member_one_piece_of_a_snapshot_a_turn)

@@ -109,8 +109,8 @@ void hostile_limit_memory(void)
 void hostile_process_ends(struct machine *machine, const char *text)
 {
     struct world *world = machine->world;
-    ASK(world, !world->hostile.lied || machine->dying || machine->disk.crashed, "node %u: a lie ends its process: %s",
-        machine->id, text);
+    ASK(world, !world->hostile.lied || machine->dying || machine->disk.crashed,
+        "node %u: a lie ends its process: %s", machine->id, text);
 }
 
 void hostile_look(struct machine *machine)

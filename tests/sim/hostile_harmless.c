@@ -173,7 +173,7 @@ static bool about_snapshots(void)
 /* Of a state that there is not: what comes of it does not fit the digest. */
 static bool false_offer(void)
 {
-    static uint8_t at[PEER_CONFIGURATION_BYTES_MAX];
+    static uint8_t at[MEMBERS_BYTES_MAX];
     uint64_t index = l.status.commit.n + 1 +
                      (lie_below(2) == 0 ? lie_below(50) : lie_any() % RAFT_INDEX_MAX / 2);
     uint64_t ids = lie_below(3) == 0 ? index : lie_below(index < 100 ? index : 100);
@@ -186,7 +186,7 @@ static bool false_offer(void)
                            .users = ids / (1 + lie_below(3)),
                            .next_id = ids + 1,
                            .digest = lie_any(),
-                           .configuration = lie_configuration(
+                           .members = lie_configuration(
                                (struct raft_configuration){.voters = 1, .voter = {{1}}}, at)}};
     return lie_below(8) == 0 && lie_note(false);
 }

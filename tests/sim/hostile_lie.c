@@ -121,11 +121,32 @@ struct bytes lie_command(uint8_t at[USERS_REQUEST_BYTES_MAX])
     return writer_bytes(&out);
 }
 
-struct bytes lie_configuration(struct raft_configuration configuration,
-                               uint8_t at[PEER_CONFIGURATION_BYTES_MAX])
+/* Rows as they are: who stands twice in a list, has two. */
+static void add_role(struct members *members, raft_node_id id, enum member_role role)
 {
-    struct writer out = writer_of(at, PEER_CONFIGURATION_BYTES_MAX);
-    peer_configuration_put(&out, &configuration);
+    uint32_t i = 0;
+    while (i < members->count &&
+           (members->member[i].id.n != id.n || (members->member[i].roles & (uint8_t)role) != 0))
+        i++;
+    if (i == members->count)
+        members->member[members->count++] = (struct member){.id = id};
+    members->member[i].roles |= (uint8_t)role;
+}
+
+struct bytes lie_configuration(struct raft_configuration configuration,
+                               uint8_t at[MEMBERS_BYTES_MAX])
+{
+    static struct members members;
+    struct writer out = writer_of(at, MEMBERS_BYTES_MAX);
+    members = (struct members){.cluster = replica_identity(l.victim->replica).cluster,
+                               .format = PEER_FORMAT};
+    for (uint32_t i = 0; i < configuration.voters; i++)
+        add_role(&members, configuration.voter[i], MEMBER_VOTER);
+    for (uint32_t i = 0; i < configuration.outgoing; i++)
+        add_role(&members, configuration.outgoing_voter[i], MEMBER_OUTGOING);
+    for (uint32_t i = 0; i < configuration.learners; i++)
+        add_role(&members, configuration.learner[i], MEMBER_LEARNER);
+    members_put(&out, &members);
     return writer_bytes(&out);
 }
 

@@ -55,7 +55,7 @@ struct bytes lie_text(size_t len);
 /* A write that nobody asked for; one that can be applied, or not. */
 struct bytes lie_command(uint8_t at[USERS_REQUEST_BYTES_MAX]);
 struct bytes lie_configuration(struct raft_configuration configuration,
-                               uint8_t at[PEER_CONFIGURATION_BYTES_MAX]);
+                               uint8_t at[MEMBERS_BYTES_MAX]);
 /* A frame of this run; NULL: none at hand, or none to this node. */
 const struct packet *lie_kept(bool to_victim);
 

@@ -167,7 +167,7 @@ static bool append_that_takes_back(void)
 
 static bool configuration_that_cannot_be(void)
 {
-    static uint8_t at[PEER_CONFIGURATION_BYTES_MAX];
+    static uint8_t at[MEMBERS_BYTES_MAX];
     struct raft_configuration c = {.voters = 2, .voter = {{1}, {2}}};
     uint32_t entries = 1;
     switch (lie_below(5)) {
@@ -224,7 +224,7 @@ static bool entry_that_there_is_not(void)
 
 static bool offer_that_cannot_be(void)
 {
-    static uint8_t at[PEER_CONFIGURATION_BYTES_MAX];
+    static uint8_t at[MEMBERS_BYTES_MAX];
     struct raft_configuration c = {.voters = 1, .voter = {{1}}};
     uint64_t index = l.status.commit.n + 10;
     l.note = (struct peer_note){.kind = PEER_SNAPSHOT_OFFER};
@@ -255,7 +255,7 @@ static bool offer_that_cannot_be(void)
     default:
         c.voters = 0;
     }
-    offer->configuration = lie_configuration(c, at);
+    offer->members = lie_configuration(c, at);
     return lie_note(true);
 }
 
@@ -323,7 +323,7 @@ static bool forward_that_cannot_be(void)
 static bool kind_that_there_is_not(void)
 {
     uint64_t kind = lie_below(3) == 0 ? lie_below(65536) : lie_below(80);
-    if ((kind >= 1 && kind <= 10) || (kind >= PEER_STANDING && kind <= PEER_ENTRY))
+    if ((kind >= 1 && kind <= 10) || (kind >= PEER_STANDING && kind <= PEER_DIGEST))
         return false;
     return lie_frame((uint16_t)kind, lie_text(lie_below(200)), true);
 }

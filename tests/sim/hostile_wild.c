@@ -31,7 +31,7 @@ static uint64_t any_term(void)
 static void draw_entries(void)
 {
     static uint8_t commands[ARRAY_LEN(l.entry)][USERS_REQUEST_BYTES_MAX];
-    static uint8_t configuration[PEER_CONFIGURATION_BYTES_MAX];
+    static uint8_t configuration[MEMBERS_BYTES_MAX];
     struct raft_append *a = &l.m.append;
     uint64_t term = a->prev_term.n;
     uint32_t entries = 0;
@@ -181,19 +181,19 @@ static struct users *false_state(void)
 
 static bool snapshot(void)
 {
-    static uint8_t at[PEER_CONFIGURATION_BYTES_MAX];
+    static uint8_t at[MEMBERS_BYTES_MAX];
     const struct install *install = &l.victim->replica->install;
     struct users_view *view = users_pin(false_state());
     struct users_meta meta = users_view_meta(view);
     uint64_t far = lie_below(8) == 0 ? lie_any() % RAFT_INDEX_MAX : lie_below(20);
     bool last, said = false;
     if (install->phase == INSTALL_NONE && lie_below(4) == 0) {
-        l.note = (struct peer_note){
-            .kind = PEER_SNAPSHOT_OFFER,
-            .snapshot_offer = {.index = l.status.commit.n + 1 + meta.index + far,
-                               .term = 1 + lie_below(lie_term() + 1),
-                               USERS_META_FIELDS(USERS_META_FROM_meta).configuration =
-                                   lie_configuration(any_configuration(), at)}};
+        l.note =
+            (struct peer_note){.kind = PEER_SNAPSHOT_OFFER,
+                               .snapshot_offer = {.index = l.status.commit.n + 1 + meta.index + far,
+                                                  .term = 1 + lie_below(lie_term() + 1),
+                                                  USERS_META_FIELDS(USERS_META_FROM_meta).members =
+                                                      lie_configuration(any_configuration(), at)}};
         said = lie_note(false);
     } else if (install->phase == INSTALL_FETCHING && install->meta.digest == meta.digest) {
         struct writer users = writer_of(l.text, PEER_CHUNK_BYTES_MAX / 4);

@@ -68,7 +68,9 @@ static void hook_note(void *context, const char *fact, const char *text)
 {
     struct machine *machine = context;
     TELL(machine->world, machine->id, fact);
-    RULE(machine->world, strcmp(fact, "state_diverged") != 0 || machine->world->may_diverge,
+    RULE(machine->world,
+         strcmp(fact, "state_diverged") != 0 || machine->world->may_diverge ||
+             machine->world->hostile.lied,
          "node %u has another state than a node that applied the same: %s", machine->id, text);
     machine->world->counts.installs += strcmp(fact, "snapshot_installed") == 0;
 }
