@@ -100,8 +100,11 @@ int install_offered(struct replica *replica, raft_node_id from,
 {
     struct install *install = &replica->install;
     struct members members;
-    if (members_decode(offer->members, &members) != 0 || offer->index == 0 ||
-        membership_is_foreign(replica, &members))
+    if (members_decode(offer->members, &members) != 0 || offer->index == 0)
+        return -EBADMSG;
+    if (!cluster_id_known(replica_identity(replica).cluster))
+        return 0; /* as if it were lost: whose it is cannot be told yet */
+    if (membership_is_foreign(replica, &members))
         return -EBADMSG;
     if (!is_news(replica, offer->index)) {
         send_end(replica, from, replica->applied, !replica_lacks_state(replica));

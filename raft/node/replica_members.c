@@ -121,5 +121,5 @@ struct members membership_next(const struct replica *replica,
 
 bool membership_is_foreign(const struct replica *replica, const struct members *members)
 {
-    return cluster_id_differ(members->cluster, wal_identity(replica->wal).cluster);
+    return !cluster_id_equal(members->cluster, wal_identity(replica->wal).cluster);
 }

@@ -168,7 +168,9 @@ bool replica_can_read(const struct replica *replica, enum raft_entry_kind kind,
     case RAFT_COMMAND:
         return users_request_decode(payload, &request) == 0;
     case RAFT_CONFIGURATION:
-        return members_decode(payload, &members) == 0 && !membership_is_foreign(replica, &members);
+        return members_decode(payload, &members) == 0 &&
+               (!cluster_id_known(replica_identity(replica).cluster) ||
+                !membership_is_foreign(replica, &members));
     }
     UNREACHABLE();
 }
@@ -192,8 +194,7 @@ static bool measure(struct replica *replica, size_t room, struct load *ret_load)
         if (entry->kind != RAFT_CONFIGURATION)
             continue;
         ret_load->is_configuration = true;
-        if (ret_load->count != 1 ||
-            members_decode(entry->payload, &replica->inbound_members) != 0)
+        if (ret_load->count != 1 || members_decode(entry->payload, &replica->inbound_members) != 0)
             return false;
         ret_load->configuration = members_configuration(&replica->inbound_members);
     }
@@ -217,6 +218,8 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
     if (inbound->message.kind == RAFT_APPEND) {
         if (!measure(replica, room, &load))
             return -EBADMSG;
+        if (load.is_configuration && !cluster_id_known(replica_identity(replica).cluster))
+            return 0; /* as if it were lost: whose it is cannot be told yet */
         bool whole = load.fitting == load.count;
         if (!whole && wal_flushing(replica->wal))
             return -EAGAIN;

@@ -90,6 +90,12 @@ void replica_close(struct replica *replica)
 
 /* --- start ------------------------------------------------------------------------------------ */
 
+/* What is on this node's disk, or in its store, is of two clusters. */
+static bool is_mixed(const struct replica *replica, const struct members *members)
+{
+    return cluster_id_differ(members->cluster, wal_identity(replica->wal).cluster);
+}
+
 /*
  * A damaged configuration is taken to be the one before: a damaged node does not lead, so nothing
  * is counted by it until the entry is repaired (replica_repair.c).
@@ -102,7 +108,7 @@ static int decode_members(const struct replica *replica, raft_index index, struc
         *ret_members = *replica_members(replica);
     else if (members_decode(payload, ret_members) != 0)
         return -EPROTONOSUPPORT; /* its checksum is right: a later version wrote it */
-    return membership_is_foreign(replica, ret_members) ? -EXDEV : 0;
+    return is_mixed(replica, ret_members) ? -EXDEV : 0;
 }
 
 static int restore_entry(void *context, raft_index index, raft_term term, enum raft_entry_kind kind,
@@ -329,7 +335,7 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
         result = state_is_of_log(replica, take_state, ret_text, text_bytes);
     if (result != 0)
         return result;
-    if (membership_is_foreign(replica, &take_state->members))
+    if (is_mixed(replica, &take_state->members))
         result = -EXDEV;
     if (result == 0)
         result = restore_core(replica, take_state, &last);

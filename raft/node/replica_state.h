@@ -385,7 +385,7 @@ const struct members *membership_at(const struct replica *replica, raft_index in
 /* What the entry says with which the core founds a cluster, or goes on from one configuration. */
 struct members membership_next(const struct replica *replica,
                                const struct raft_configuration *configuration);
-/* They are of another cluster than this node. */
+/* Not of the cluster that this node knows. */
 bool membership_is_foreign(const struct replica *replica, const struct members *members);
 
 /* --- replica_digests.c ------------------------------------------------------------------------ */

@@ -65,6 +65,15 @@ static void turns(struct victim *victim)
     }
 }
 
+static const struct raft_cluster_id cluster = {1, 2};
+
+static struct members three_members(void)
+{
+    struct members members = members_of((const raft_node_id[]){{1}, {2}, {3}}, 3);
+    members.cluster = cluster;
+    return members;
+}
+
 static struct victim *victim_new(void)
 {
     struct victim *victim = calloc(1, sizeof(*victim));
@@ -91,7 +100,8 @@ static struct victim *victim_new(void)
         .context = victim,
     };
     must(replica_open(&options, &victim->replica, &victim->recovered) == 0);
-    struct replica_state state = {.users = users_new(RIG_ANSWERS_MAX)};
+    replica_identify(victim->replica, cluster);
+    struct replica_state state = {.users = users_new(RIG_ANSWERS_MAX), .members = three_members()};
     char text[600];
     must(replica_start(victim->replica, &state, text, sizeof(text)) == 0);
     turns(victim);
@@ -190,7 +200,7 @@ static uint8_t members_bytes[MEMBERS_BYTES_MAX];
 
 static struct peer_note offer_of(uint64_t index, uint64_t users)
 {
-    struct members members = members_of((const raft_node_id[]){{2}}, 1);
+    struct members members = three_members();
     struct writer out = writer_of(members_bytes, sizeof(members_bytes));
     members_put(&out, &members);
     return (struct peer_note){.kind = PEER_SNAPSHOT_OFFER,
