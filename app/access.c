@@ -146,7 +146,7 @@ static bool bearer_of(struct bytes credentials, struct bytes *ret_token)
     struct reader in = reader_of(credentials);
     struct bytes scheme = token_word(&in);
     if (scheme.len != strlen("bearer") ||
-        strncasecmp((const char *)scheme.at, "bearer", scheme.len))
+        strncasecmp((const char *)scheme.at, "bearer", scheme.len) != 0)
         return false;
     *ret_token = token_word(&in);
     return token_word(&in).len == 0;

@@ -239,6 +239,7 @@ static int take_once(const struct member *member, const char *name, struct membe
     return 0;
 }
 
+/* Adds those of the text to none. */
 static int read_members(struct bytes text, struct members *ret_members,
                         struct body_fault *ret_fault)
 {
@@ -251,7 +252,6 @@ static int read_members(struct bytes text, struct members *ret_members,
         return no_user(ret_fault, "invalid type: %s, expected an object of a user's members",
                        kind_of_value(*in.at));
     in.at++;
-    *ret_members = (struct members){.name = {.key = {.len = 0}}};
     struct member member;
     int bad = 0;
     while (bad == 0 && next_member(&in, &member)) {
@@ -269,7 +269,7 @@ static int read_members(struct bytes text, struct members *ret_members,
 int body_read_patch(struct bytes text, struct body_text *store, struct body_user *ret_user,
                     struct body_fault *ret_fault)
 {
-    struct members members;
+    struct members members = {.name = {.key = {.len = 0}}};
     struct body_user user = {.sets = 0};
     int bad = read_members(text, &members, ret_fault);
     if (bad == 0)

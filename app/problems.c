@@ -96,7 +96,7 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
       "before asking again.")
 /* clang-format on */
 
-#define COUNT_OF(name, ...) +1
+#define COUNT_OF(name, ...) +1 /* NOLINT(bugprone-macro-parentheses): a term of a sum */
 _Static_assert(0 PROBLEM_WORDS(COUNT_OF) == 0 PROBLEMS(COUNT_OF), "there are words on each");
 
 /* Two of one name do not compile, so that those are all different. */

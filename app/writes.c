@@ -252,11 +252,12 @@ static void submit(struct exchange *x, struct users_command *command)
  */
 static bool is_of_path(struct exchange *x, struct bytes id)
 {
+    static const uint8_t space[] = {' ', '\t', '\r', '\n'};
     uint8_t store[24];
     char detail[96];
     struct writer path = writer_of(store, sizeof(store));
     put_decimal(&path, x->request.user_id);
-    while (id.len > 0 && memchr(" \t\r\n", id.at[id.len - 1], 4) != NULL)
+    while (id.len > 0 && memchr(space, id.at[id.len - 1], sizeof(space)) != NULL)
         id.len--;
     if (id.len == 0 || bytes_equal(id, writer_bytes(&path)))
         return true;

@@ -298,7 +298,7 @@ static int add_names(struct overlay *overlay)
 
 static int keep(struct overlay *overlay, const char *name)
 {
-    int number, result = open_file(&overlay->disk, name, false, &number);
+    int number = -1, result = open_file(&overlay->disk, name, false, &number);
     if (result != 0)
         return result;
     result = copy(&overlay->disk, number);

@@ -195,7 +195,7 @@ static int read_known(const struct replica *replica, raft_index first, raft_inde
     int result = 0;
     while (result == 0 && !index_less(last, first)) {
         bool has_hole = wal_has_hole(replica->wal, first, last, &hole);
-        raft_index to = has_hole ? (raft_index){hole.n - 1} : last;
+        raft_index to = {has_hole ? hole.n - 1 : last.n};
         if (!index_less(to, first))
             result = wal_read(replica->wal, first, to, each, context);
         struct wal_hole known;
@@ -288,7 +288,7 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
         .heartbeat_ms = replica->options.heartbeat_ms,
         .seed = replica->options.random,
     };
-    struct raft_saved saved;
+    struct raft_saved saved = {.damaged = false};
     bool drop_log = false;
     int result = place_start(replica, state, &saved, &drop_log);
     raft_index hole;

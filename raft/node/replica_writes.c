@@ -46,6 +46,7 @@ static void push(struct pending_list *list, struct pending *pending)
 
 static void take_out(struct pending_list *list, struct pending *pending)
 {
+    assert((pending->prev == NULL) == (list->first == pending));
     if (pending->prev != NULL)
         pending->prev->next = pending->next;
     else
@@ -294,6 +295,7 @@ static void propose_unsent(struct replica *replica)
         }
         for (uint32_t i = 0; i < count; i++) {
             struct pending *pending = writes->unsent.first;
+            assert(pending != NULL);
             if (pending->from.n != 0)
                 end(writes, pending);
             else
@@ -457,6 +459,7 @@ static void give_up_old(struct replica *replica, struct pending_list *list, uint
     struct pending *next = NULL;
     for (struct pending *p = list->first; p != NULL; p = next) {
         next = p->next;
+        assert(list_of(&replica->writes, p) == list);
         if (p->from.n == 0 && now_ms - p->born_ms >= REPLICA_WAIT_MS)
             give_up(replica, p);
     }

@@ -103,6 +103,15 @@ bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply
     return !snapshots->failed;
 }
 
+bool snapshots_take_error(struct snapshots *snapshots, const struct store_reply *reply)
+{
+    if (reply == NULL || reply->kind != STORE_ERROR)
+        return false;
+    assert(snapshots->open > 0);
+    snapshots->open--;
+    return true;
+}
+
 bool snapshots_take_kind(struct snapshots *snapshots, const struct store_reply *reply,
                          enum store_reply_kind kind)
 {

@@ -37,8 +37,7 @@ static void on_append_settings(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     struct snapshots_settings *settings = &snapshots->save.settings;
-    if (reply != NULL && reply->kind == STORE_ERROR) {
-        snapshots->open--;
+    if (snapshots_take_error(snapshots, reply)) {
         settings->known = false;
     } else if (snapshots_take(snapshots, reply)) {
         settings->append = setting_is(reply, "appendonly", "yes");
@@ -53,9 +52,9 @@ static void on_dump_settings(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
     struct snapshots_settings *settings = &snapshots->save.settings;
-    if (reply != NULL && reply->kind == STORE_ERROR) {
-        snapshots->open--;
-    } else if (snapshots_take(snapshots, reply)) {
+    if (snapshots_take_error(snapshots, reply))
+        return;
+    if (snapshots_take(snapshots, reply)) {
         settings->known = true;
         settings->dumps = !setting_is(reply, "save", "");
     }
@@ -68,10 +67,8 @@ static void on_memory(void *context, const struct store_reply *reply)
     static const char name[] = "maxmemory_policy:";
     struct snapshots *snapshots = context;
     struct snapshots_settings *settings = &snapshots->save.settings;
-    if (reply != NULL && reply->kind == STORE_ERROR) {
-        snapshots->open--;
+    if (snapshots_take_error(snapshots, reply))
         return;
-    }
     if (!snapshots_take(snapshots, reply) || reply->kind != STORE_TEXT)
         return;
     const uint8_t *at = memmem(reply->text.at, reply->text.len, name, strlen(name));
@@ -194,8 +191,7 @@ static void on_append_only_info(void *context, const struct store_reply *reply)
 static void on_waitaof(void *context, const struct store_reply *reply)
 {
     struct snapshots *snapshots = context;
-    if (reply != NULL && reply->kind == STORE_ERROR) { /* not known, or no append-only file */
-        snapshots->open--;
+    if (snapshots_take_error(snapshots, reply)) { /* not known, or no append-only file */
         ask_persistence(snapshots, on_append_only_info);
         return;
     }

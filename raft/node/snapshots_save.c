@@ -481,10 +481,8 @@ static void on_server(void *context, const struct store_reply *reply)
     static const char name[] = "run_id:";
     struct snapshots *snapshots = context;
     char *run_id = snapshots->save.run_id;
-    if (reply != NULL && reply->kind == STORE_ERROR) {
-        snapshots->open--;
+    if (snapshots_take_error(snapshots, reply))
         return;
-    }
     if (!snapshots_take_kind(snapshots, reply, STORE_TEXT))
         return;
     const uint8_t *at = memmem(reply->text.at, reply->text.len, name, strlen(name));

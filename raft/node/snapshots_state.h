@@ -152,6 +152,9 @@ bool snapshots_take_kind(struct snapshots *snapshots, const struct store_reply *
  * look at: no reply, or an error, which fails the save or load.
  */
 bool snapshots_take(struct snapshots *snapshots, const struct store_reply *reply);
+/* Before those, where an error fails nothing, since Redis need not know the command: takes one.
+ * False for any other reply, which is left to them. */
+bool snapshots_take_error(struct snapshots *snapshots, const struct store_reply *reply);
 
 /* HGETALL of meta; HLEN of a key. */
 void snapshots_ask_meta(struct snapshots *snapshots, store_on_reply *on_reply);

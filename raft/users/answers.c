@@ -504,7 +504,8 @@ void answers_check(const struct answers *answers, uint32_t versions, uint64_t ne
         bytes += text_bytes(&past.answer);
         count++;
         /* It is found, and by lookup_check once: so no id is there twice. */
-        assert(answers_find(answers, &past.id, &found) && found.sequence == sequence);
+        bool is_found = answers_find(answers, &past.id, &found);
+        assert(is_found && found.sequence == sequence);
     }
     assert(last_index == 0 || last_index == answers->index);
     assert(answers->lookup.count == count && answers->text_bytes == bytes);

@@ -144,6 +144,7 @@ static struct index_part *insert(struct index_part **place, uint32_t i, const vo
             place = &right;
         }
     }
+    /* cppcheck-suppress nullPointer; `right` is what split() made, where `place` points to it */
     uint32_t behind = (*place)->count - i;
     struct index_part *part = resize(place, (*place)->count + 1u);
     memmove(item(part, i + 1), item(part, i), behind * width(part->level));
@@ -207,8 +208,10 @@ void index_add(struct index *index, uint64_t hash, uint64_t id)
     struct child left = {.part = index->root};
     right.from = *(const struct pair *)item(right.part, 0);
     index->root = part_new(left.part->level + 1u, 0);
-    insert(&index->root, 0, &left);
-    insert(&index->root, 1, &right);
+    struct index_part *more = insert(&index->root, 0, &left);
+    assert(more == NULL);
+    more = insert(&index->root, 1, &right);
+    assert(more == NULL);
 }
 
 /* Makes one part of children i and i + 1 of a node when they have no more than half of one. */
@@ -327,7 +330,7 @@ static uint64_t check_part(const struct index_part *part, uint32_t versions,
         assert(at == NULL || from == NULL || !is_below(*at, *from));
         assert(at == NULL || next == NULL || is_below(*at, *next));
         if (part->level == 0) {
-            assert(at->id != 0);
+            assert(at != NULL && at->id != 0);
             pairs++;
             continue;
         }

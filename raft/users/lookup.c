@@ -148,7 +148,8 @@ void lookup_check(const struct lookup *lookup)
         uint32_t slot = *head_of(lookup, bucket);
         for (; slot != LOOKUP_NONE; slot = link_of(lookup, slot)->next) {
             assert(bucket_of(lookup, link_of(lookup, slot)->hash) == bucket);
-            assert(++count <= lookup->count); /* a loop, or a slot that is here twice */
+            count++;
+            assert(count <= lookup->count); /* a loop, or a slot that is here twice */
         }
     }
     assert(count == lookup->count);
