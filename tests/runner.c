@@ -4,6 +4,7 @@
 #include <criterion/internal/ordered-set.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 /* A test's own clock is there for a hang, and for nothing else: how fast the machine is, nobody
  * knows. */
@@ -32,4 +33,9 @@ ReportHook(PRE_ALL)(struct criterion_test_set *all)
                 test->data->timeout = HANGS_AFTER_SECONDS;
         }
     }
+}
+
+Test(runner, gives_a_test_more_time_than_it_says_it_needs, .timeout = 0.1)
+{
+    usleep(500 * 1000);
 }
