@@ -182,12 +182,12 @@ crash: $(B)/crash ## every state of the disk that a loss of power may leave, rec
 soak: ## the long way: a node killed 200 times under load, 40 storms over three nodes
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@E2E_KILLS=200 E2E_STORMS=40 ROLLCALL_BIN=$(abspath $(B)) tests/run --filter '@(crash|storm)/*' $(B)/test-e2e
+	@E2E_JOBS=1 E2E_KILLS=200 E2E_STORMS=40 ROLLCALL_BIN=$(abspath $(B)) tests/run --filter '@(crash|storm)/*' $(B)/test-e2e
 
 failover: ## 50 failovers of each kind, by the clock: TRIALS=
 	@deploy/packages build run test
 	@$(MAKE) all tests
-	@E2E_TRIALS=$(TRIALS) ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'failover/*' $(B)/test-e2e
+	@E2E_JOBS=1 E2E_TRIALS=$(TRIALS) ROLLCALL_BIN=$(abspath $(B)) tests/run --filter 'failover/*' $(B)/test-e2e
 
 bench: ## side by side with the ceilings and the peers, as ratios
 	@deploy/packages build run bench

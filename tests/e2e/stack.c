@@ -11,12 +11,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
-
-/* What is waited for comes at once on a machine that has time. */
-#define HANGS_AFTER_S 120
 
 void sleep_ms(int ms)
 {
@@ -155,6 +153,28 @@ void stack_node_up(struct stack *stack)
     must(stack, "\"$ROOT/deploy/node\" up --id 1 --dir $N --http 127.0.0.1:$((P+1))");
 }
 
+/*
+ * Ports are taken by the block, so that tests that run side by side, of other checkouts too, never
+ * want the same, though what listens there may be down for a while. A block is whose name is bound:
+ * a socket of the abstract kind is gone with the test's process, and leaves no file.
+ */
+#define PORTS_FIRST  10000 /* and below those that the kernel gives to clients */
+#define PORTS_EACH   128
+#define PORTS_BLOCKS 150
+
+static bool take_block(int block)
+{
+    struct sockaddr_un name = {.sun_family = AF_UNIX};
+    int len = snprintf(name.sun_path + 1, sizeof name.sun_path - 1, "rollcall-e2e-%d", block);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool bound = bind(fd, (struct sockaddr *)&name,
+                      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)len)) == 0;
+
+    if (!bound)
+        close(fd);
+    return bound; /* and it stays open */
+}
+
 static bool is_free(int port)
 {
     struct sockaddr_in address = {.sin_family = AF_INET,
@@ -167,17 +187,14 @@ static bool is_free(int port)
     return bound;
 }
 
-/*
- * A port for which the kernel says that it and the others which deploy/local takes are free; below
- * those that it gives to clients, one of which could take a listener's place while that is down.
- */
+/* The first of a block for which the kernel says that all which deploy/local takes are free. */
 static int free_ports(int nodes)
 {
     unsigned seed = (unsigned)getpid() ^ (unsigned)now_ms();
 
     for (int i = 0; i < 1000; i++) {
-        int port = 10000 + rand_r(&seed) % 20000;
-        bool all = is_free(port);
+        int block = rand_r(&seed) % PORTS_BLOCKS, port = PORTS_FIRST + block * PORTS_EACH;
+        bool all = take_block(block) && is_free(port);
 
         for (int node = 1; node <= nodes && all; node++)
             all = is_free(port + node) && (nodes == 1 || is_free(port + 100 + node));

@@ -55,6 +55,9 @@ bool process_lives(pid_t pid);
  */
 int stack_shell(const struct stack *stack, const char *command, char *ret_output, size_t size);
 
+/* What is waited for comes at once on a machine that has time: only a hang takes so long. */
+#define HANGS_AFTER_S 300
+
 /* Waits until `holds` does: for so long, and never less than a busy machine may need. */
 bool wait_for(bool (*holds)(void *context), void *context, int seconds);
 void sleep_ms(int ms);
