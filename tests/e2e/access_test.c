@@ -77,7 +77,7 @@ Test(access, each_token_opens_what_its_role_says_at_either_door, .timeout = 60)
         snprintf(twice, sizeof twice,
                  "GET /users HTTP/1.1\r\nHost: localhost\r\n%s\r\n%s\r\nConnection: close\r\n\r\n",
                  reader, reader);
-        struct answer answer = http_raw(port, bytes_of_text(twice), 5);
+        struct answer answer = http_raw(port, bytes_of_text(twice));
 
         cr_expect_eq(answer.status, 400);
         answer_done(&answer);
@@ -185,7 +185,7 @@ Test(access, a_worker_without_tokens_refuses_what_was_asked_elsewhere_and_says_w
     cr_expect_not_null(strstr(answer.body, "--tokens FILE"), "%s", answer.body);
     answer_done(&answer);
     for (int port = stack.port; port <= stack.port + 1; port++) { /* from whom is no front */
-        answer = http_raw(port, bytes_of_text(front), 5);
+        answer = http_raw(port, bytes_of_text(front));
         cr_expect_eq(answer.status, 200);
         answer_done(&answer);
     }

@@ -101,7 +101,7 @@ Test(edge, bytes_that_are_no_request_are_refused_as_problems_and_change_nothing,
 
     for (int port = stack.port; port <= stack.port + 1; port++) {
         for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
-            struct answer answer = http_raw(port, bytes_of_text(refused[i].bytes), 5);
+            struct answer answer = http_raw(port, bytes_of_text(refused[i].bytes));
 
             expect_problem(refused[i].name, &answer, refused[i].status);
             if (refused[i].allow != NULL)
@@ -124,7 +124,7 @@ static struct answer send_long(int port, const char *frame, size_t fill)
     memcpy(all, frame, before);
     memset(all + before, 'a', fill);
     memcpy(all + before + fill, frame + before + 1, after);
-    answer = http_raw(port, bytes_of(all, before + fill + after), 5);
+    answer = http_raw(port, bytes_of(all, before + fill + after));
     free(all);
     return answer;
 }
@@ -181,13 +181,13 @@ Test(edge, chunks_and_an_expected_100_carry_a_body_like_any_other, .timeout = 60
         "POST /users HTTP/1.1\r\n" H J "Content-Length: 14\r\nExpect: 100-continue\r\n" C
         "\r\n{\"name\":\"Bob\"}";
     struct stack stack = stack_start();
-    struct answer answer = http_raw(stack.port, bytes_of_text(chunks), 5);
+    struct answer answer = http_raw(stack.port, bytes_of_text(chunks));
 
     cr_expect_eq(answer.status, 201);
     cr_expect_str_eq(answer.body, "{\"id\":1,\"name\":\"Ann\"}");
     answer_done(&answer);
 
-    answer = http_raw(stack.port, bytes_of_text(expecting), 5);
+    answer = http_raw(stack.port, bytes_of_text(expecting));
     cr_expect_eq(answer.status, 100);
     cr_expect_not_null(strstr(answer.body, "{\"id\":2,\"name\":\"Bob\"}"), "%s", answer.body);
     answer_done(&answer);

@@ -1,5 +1,7 @@
 #include "tests/e2e/http.h"
 
+#include "tests/e2e/stack.h"
+
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
 #include <curl/curl.h>
@@ -172,12 +174,29 @@ int http_connect_from(const char *address, int port)
     return fd;
 }
 
-struct answer http_raw(int port, struct bytes bytes, int seconds)
+/* The answer that says "Connection: close" is there, and all of its body. */
+static bool is_last_and_whole(const char *text)
 {
-    return http_raw_from("127.0.0.1", port, bytes, seconds);
+    const char *close_line = strstr(text, "\r\nConnection: close\r\n"), *begin = text, *end,
+               *length;
+
+    if (close_line == NULL)
+        return false;
+    end = strstr(close_line, "\r\n\r\n");
+    for (const char *at = text; (at = strstr(at, "HTTP/1.")) != NULL && at < close_line; at++)
+        begin = at;
+    length = strstr(begin, "\r\nContent-Length: ");
+    if (end == NULL || length == NULL || length > end)
+        return false; /* it ends with the connection */
+    return strlen(end + 4) >= strtoul(length + strlen("\r\nContent-Length: "), NULL, 10);
 }
 
-struct answer http_raw_from(const char *address, int port, struct bytes bytes, int seconds)
+struct answer http_raw(int port, struct bytes bytes)
+{
+    return http_raw_from("127.0.0.1", port, bytes);
+}
+
+struct answer http_raw_from(const char *address, int port, struct bytes bytes)
 {
     int fd = http_connect_from(address, port);
     struct answer answer = {0};
@@ -187,9 +206,14 @@ struct answer http_raw_from(const char *address, int port, struct bytes bytes, i
 
     text_put(&text, "", 0);
     (void)!send(fd, bytes.at, bytes.len, MSG_NOSIGNAL);
-    while (poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, seconds * 1000) > 0 &&
-           (got = read(fd, part, sizeof part)) > 0)
+    while (!is_last_and_whole(text.at)) {
+        cr_assert_gt(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, HANGS_AFTER_S * 1000), 0,
+                     "%.200s: nothing more comes after %.200s", (const char *)bytes.at, text.at);
+        got = read(fd, part, sizeof part);
+        if (got <= 0)
+            break;
         text_put(&text, part, (size_t)got);
+    }
     close(fd);
     if (sscanf(text.at, "HTTP/1.1 %ld", &answer.status) != 1)
         answer.status = 0;

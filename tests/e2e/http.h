@@ -37,10 +37,14 @@ struct answer http_get(int port, const char *path);
 /* POST /users with {"name":"…"}; `name` must need no escapes. */
 struct answer http_post_name(struct client *client, const char *name);
 
-/* Sends these bytes and reads until the other side closes, or for `seconds`. */
-struct answer http_raw(int port, struct bytes bytes, int seconds);
+/*
+ * Sends these bytes and reads until the other side closes, or has said that it will and sent all of
+ * that answer: nginx then waits a while for the rest of a body that it has refused. Where nobody
+ * says so, the test hangs, and fails for it.
+ */
+struct answer http_raw(int port, struct bytes bytes);
 /* The same from another address of loopback's than 127.0.0.1. */
-struct answer http_raw_from(const char *address, int port, struct bytes bytes, int seconds);
+struct answer http_raw_from(const char *address, int port, struct bytes bytes);
 /* A socket of that address, connected to the port. */
 int http_connect_from(const char *address, int port);
 
