@@ -29,6 +29,19 @@ static double value_at(int port, const char *name)
     return value;
 }
 
+struct saving {
+    int port;
+    double saves, index;
+};
+
+static bool has_saved(void *context)
+{
+    struct saving *saving = context;
+
+    return value_at(saving->port, "rollcall_snapshot_duration_seconds_count") > saving->saves &&
+           value_at(saving->port, "rollcall_snapshot_index") > saving->index;
+}
+
 Test(metrics, are_what_promtool_wants_and_move, .timeout = 90)
 {
     static const struct {
@@ -59,6 +72,7 @@ Test(metrics, are_what_promtool_wants_and_move, .timeout = 90)
         {"process_cpu_seconds_total", 0.0001},
     };
     double before[sizeof rows / sizeof rows[0]];
+    struct saving saving;
     struct stack stack;
     int port;
 
@@ -68,8 +82,10 @@ Test(metrics, are_what_promtool_wants_and_move, .timeout = 90)
     operator_enrols(port, 1, 1); /* so that each has been there */
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         before[i] = value_at(port, rows[i].name);
+    saving = (struct saving){port, value_at(port, "rollcall_snapshot_duration_seconds_count"),
+                             value_at(port, "rollcall_snapshot_index")};
     operator_enrols(port, 2, 21);
-    sleep_ms(1500); /* a snapshot is behind it */
+    cr_assert(wait_for(has_saved, &saving, 20), "there is no snapshot");
     for (size_t i = 0; i < ARRAY_LEN(rows); i++)
         cr_expect_geq(value_at(port, rows[i].name), before[i] + rows[i].by, "%s: %g, then %g",
                       rows[i].name, before[i], value_at(port, rows[i].name));
