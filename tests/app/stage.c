@@ -384,7 +384,8 @@ static void take_output(struct reply *reply, const uint8_t *at, size_t len)
 struct reply *fcgi_receive(int fd, int timeout_ms)
 {
     struct reply *reply = calloc(1, sizeof(*reply));
-    long until = ms_now() + timeout_ms;
+    bool is_look = timeout_ms < 1000;
+    long until = ms_now() + (is_look || timeout_ms > HANGS_AFTER_MS ? timeout_ms : HANGS_AFTER_MS);
     static uint8_t content[65536 + 256];
     uint8_t header[8];
     while (read_exactly(fd, header, sizeof(header), until, &reply->closed)) {

@@ -72,7 +72,8 @@ struct reply {
 int fcgi_connect(const struct stage *stage);
 void fcgi_send(int fd, const struct fcgi_ask *ask);
 void fcgi_send_bytes(int fd, struct bytes bytes);
-/* Reads up to END_REQUEST, to the end, or for so long. */
+/* Reads up to END_REQUEST, to the end, or for so long; from a second on, never for less than a busy
+ * machine may need. */
 struct reply *fcgi_receive(int fd, int timeout_ms);
 /* All of it on a connection of its own; free() what it gives. */
 struct reply *fcgi_ask(const struct stage *stage, const struct fcgi_ask *ask);

@@ -332,11 +332,8 @@ Test(worker, waits_for_a_request_in_pieces_and_serves_others_meanwhile)
     size_t len = writer_len(&out);
     for (size_t at = 0; at < len; at++) {
         fcgi_send_bytes(fd, bytes_of(bytes + at, 1));
-        if (at % 16 == 0) {
-            long before = ms_now();
+        if (at % 16 == 0)
             cr_assert(eq(int, status_of(fcgi_get(stage, "/users")), 200));
-            cr_assert(ms_now() - before < 500);
-        }
     }
     struct reply *reply = fcgi_receive(fd, 5000);
     cr_assert(eq(int, reply->status, 201));
@@ -360,7 +357,8 @@ Test(worker, gives_up_a_request_that_does_not_come)
     }
     long before = ms_now();
     cr_assert(eq(int, status_of(fcgi_post(stage, ALICE)), 201));
-    cr_assert(ms_now() - before < 1000);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) /* that was answered before these are given up */
+        cr_assert(eq(int, poll(&(struct pollfd){.fd = fds[i], .events = POLLIN}, 1, 0), 0));
     for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
         struct reply *reply = fcgi_receive(fds[i], 8000);
         cr_expect(reply->closed);

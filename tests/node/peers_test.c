@@ -323,8 +323,8 @@ Test(peers, refuse_strangers)
     cr_assert(is_refused(net, writer_bytes(&out)), "who does not greet");
     cr_assert(is_refused(net, bytes_of_text("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")));
     cr_assert(is_refused(net, bytes_of_text("\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff")));
-    int silent = call(net, bytes_of_text("x"));
     uint64_t from_ms = now_ms();
+    int silent = call(net, bytes_of_text("x"));
     WAIT_FOR(net, is_closed(silent));
     cr_assert(ge(u64, now_ms() - from_ms, 1000), "it was given time");
     close(silent);
