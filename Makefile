@@ -210,12 +210,12 @@ fuzz: ## each fuzzer for SECONDS=60, from its seeds
 
 # --- checks --------------------------------------------------------------------------------------
 
-.PHONY: check check-tree check-format check-install format lint compdb
+.PHONY: check check-tree check-format check-install format lint tidy compdb
 check: ## both compilers without a warning, the rules of the house, format, nginx.conf
 	@deploy/packages build run test check
-	@$(MAKE) VARIANT=debug all tests
+	@$(MAKE) all tests
+	@$(MAKE) VARIANT=debug all
 	@$(MAKE) VARIANT=debug COMPILER=clang all tests
-	@$(MAKE) all
 	@$(MAKE) check-tree check-format check-install
 
 check-tree: ## ladder of includes, purity, headers, sizes, banned calls
