@@ -28,6 +28,18 @@ struct checks {
     const char *fault[CHECKS];
 };
 
+/* Others can call this node: it is a member, and its own address is there. */
+static bool can_be_called(const struct call_status_is *status)
+{
+    struct reader in = reader_of(status->members);
+    for (unsigned i = 0; i < CALL_MEMBERS_MAX && reader_left(&in) > 0; i++) {
+        struct call_member member = member_get(&in);
+        if (member.id == status->node)
+            return member.reachable != 0;
+    }
+    return true;
+}
+
 /* `status` is NULL when the node did not give one, for the reason `why`. */
 static struct checks judge(const struct call_status_is *status, const char *why)
 {
@@ -37,8 +49,12 @@ static struct checks judge(const struct call_status_is *status, const char *why)
         return checks;
     const char *snapshots = call_snapshot_text(status->snapshot_state);
     bool saved = status->snapshot_state == CALL_SNAPSHOT_OK;
-    checks.fault[CHECK_NODE] = NULL;
-    checks.fault[CHECK_LEADER] = status->leader != 0 ? NULL : call_reason_text(CALL_NO_LEADER);
+    checks.fault[CHECK_NODE] = checks.fault[CHECK_LEADER] = NULL;
+    if (status->leader == 0)
+        checks.fault[CHECK_LEADER] =
+            can_be_called(status) ? call_reason_text(CALL_NO_LEADER)
+                                  : "no leader is known, and no other node can call: the address "
+                                    "or name of --raft is not there (yet)";
     checks.fault[CHECK_CAUGHT_UP] =
         status->ready != 0 ? NULL : "this node is behind the leader or has none";
     checks.fault[CHECK_DISK] =

@@ -82,6 +82,11 @@ static void refuse_address(struct node *node, const char *what, const char *addr
     node_refuse_start(node, text);
 }
 
+void boot_refuse_address(struct node *node, int error)
+{
+    refuse_address(node, "the address for other nodes (--raft)", config_raft(&node->config), error);
+}
+
 /* From here on it takes part, and workers may call: they wait until a leader is known. */
 static void start_replica(struct node *node)
 {
@@ -104,8 +109,7 @@ static void start_replica(struct node *node)
         return;
     int result = node->peers != NULL ? peers_start(node->peers) : 0;
     if (result != 0) {
-        refuse_address(node, "the address for other nodes (--raft)", config_raft(&node->config),
-                       result);
+        boot_refuse_address(node, result);
         return;
     }
     result = workers_listen(node->workers, node->config.socket);

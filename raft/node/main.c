@@ -395,6 +395,11 @@ static void peer_lost(void *context, raft_node_id peer)
     replica_peer_lost(node->replica, peer);
 }
 
+static void peers_unusable(void *context, int error)
+{
+    boot_refuse_address(context, error);
+}
+
 static struct record_identity identity(void *context)
 {
     const struct node *node = context;
@@ -406,6 +411,7 @@ static const struct peers_hooks peers_hooks = {
     .received = received,
     .up = peer_up,
     .lost = peer_lost,
+    .unusable = peers_unusable,
 };
 
 static const char *address_of(void *context, raft_node_id id)
@@ -421,7 +427,7 @@ static const char *address_of(void *context, raft_node_id id)
 static bool connected(void *context, raft_node_id id)
 {
     const struct node *node = context;
-    return node->peers != NULL && peers_connected(node->peers, id);
+    return node->peers != NULL ? peers_connected(node->peers, id) : id.n == node->config.id;
 }
 
 static uint64_t unsent_bytes(void *context, raft_node_id id)

@@ -70,6 +70,8 @@ NODISCARD int boot_open(struct node *node); /* Redis, and what loads from it */
 /* While Redis is away or refuses at start: go on without it if the log or the others allow, else
  * wait, and say so. */
 void boot_without_redis(struct node *node);
+/* The one for other nodes can never be used: the node ends. */
+void boot_refuse_address(struct node *node, int error);
 /* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
 void boot_look(struct node *node);
 enum call_snapshot boot_snapshot_state(void *context);

@@ -1,4 +1,5 @@
 /* The whole: addresses, the listener, and what peers.h offers. */
+#include "raft/node/diag.h"
 #include "raft/node/peers_state.h"
 
 #include <errno.h>
@@ -42,43 +43,154 @@ static void on_connection(uv_stream_t *listener, int status)
         inlet_accept(listener->data, listener);
 }
 
-static void on_tick(uv_timer_t *tick)
+/* A machine that starts may not have this address yet, or nobody who knows the name. */
+static bool may_come(int error)
 {
-    inlets_tick(tick->data);
+    return error == UV_EADDRNOTAVAIL || error == UV_EAI_AGAIN || error == UV_EAI_NONAME ||
+           error == UV_EAI_NODATA || error == UV_EAI_FAIL;
+}
+
+static void on_listener_closed(uv_handle_t *handle)
+{
+    struct peers *peers = handle->data;
+    peers->listener_state = LISTENER_NONE;
+}
+
+/* Waits if the address may come; else the node ends. */
+static int await_address(struct peers *peers, int error)
+{
+    peers->listen_ms = uv_now(peers->options.loop) + PEERS_LISTEN_AGAIN_MS;
+    if (!may_come(error))
+        return error;
+    if (!peers->awaited)
+        diag("address_awaited",
+             "address=%s text=\"%s: no other node can call until this machine has this address or "
+             "name (--raft), and it is tried again every second; if it never will, start the node "
+             "with another\"",
+             peers->options.listen, uv_strerror(error));
+    peers->awaited = true;
+    return 0;
+}
+
+static int listen_at(struct peers *peers, const struct sockaddr *address)
+{
+    int result = uv_tcp_init(peers->options.loop, &peers->listener);
+    if (result != 0)
+        return result;
+    peers->listener.data = peers;
+    peers->listener_state = LISTENER_OPEN;
+    result = uv_tcp_bind(&peers->listener, address, 0);
+    if (result == 0)
+        result = uv_listen((uv_stream_t *)&peers->listener, BACKLOG, on_connection);
+    if (result == 0) {
+        if (peers->awaited)
+            diag("address_found", "address=%s", peers->options.listen);
+        peers->awaited = false;
+        return 0;
+    }
+    peers->listener_state = LISTENER_CLOSING;
+    uv_close((uv_handle_t *)&peers->listener, on_listener_closed);
+    return await_address(peers, result);
+}
+
+static bool is_loopback(const struct sockaddr *address)
+{
+    const struct sockaddr_in *v4 = (const void *)address;
+    const struct sockaddr_in6 *v6 = (const void *)address;
+    return address->sa_family == AF_INET ? ntohl(v4->sin_addr.s_addr) >> 24 == 127
+                                         : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+static bool names_loopback(const char *host)
+{
+    struct sockaddr_in v4;
+    struct sockaddr_in6 v6;
+    if (uv_ip4_addr(host, 0, &v4) == 0)
+        return is_loopback((const struct sockaddr *)&v4);
+    if (uv_ip6_addr(host, 0, &v6) == 0)
+        return is_loopback((const struct sockaddr *)&v6);
+    return strcmp(host, "localhost") == 0;
+}
+
+/* Whether a member is named as if it were at another host than this one. */
+static bool has_others_elsewhere(const struct peers *peers)
+{
+    char host[PEERS_HOST_BYTES];
+    uint16_t port;
+    if (peers_address(peers->options.listen, host, &port) != 0)
+        return false;
+    for (uint32_t i = 0; i < peers->links; i++) {
+        const char *other = peers->link[i].host;
+        if (strcmp(other, host) != 0 && !names_loopback(other))
+            return true;
+    }
+    return false;
+}
+
+static void say_loopback(struct peers *peers)
+{
+    if (!peers->told_loopback)
+        diag("address_is_loopback",
+             "address=%s text=\"this name stands for a loopback address on this machine "
+             "(/etc/hosts?), so nodes on others cannot call it: give --raft the address that they "
+             "use\"",
+             peers->options.listen);
+    peers->told_loopback = true;
+}
+
+/* Debian's installer has a machine's own name stand for 127.0.1.1 on itself. */
+static void on_listen_resolved(uv_getaddrinfo_t *resolve, int status, struct addrinfo *found)
+{
+    struct peers *peers = CONTAINER_OF(resolve, struct peers, listen_resolve);
+    const struct addrinfo *at = found;
+    int result = 0;
+    peers->listener_state = LISTENER_NONE;
+    while (at != NULL && at->ai_next != NULL && is_loopback(at->ai_addr))
+        at = at->ai_next;
+    if (!peers->closing && at == NULL)
+        result = await_address(peers, status != 0 ? status : UV_EAI_NODATA);
+    if (!peers->closing && at != NULL) {
+        if (is_loopback(at->ai_addr) && has_others_elsewhere(peers))
+            say_loopback(peers);
+        result = listen_at(peers, at->ai_addr);
+    }
+    uv_freeaddrinfo(found);
+    if (result != 0)
+        peers->options.hooks->unusable(peers->options.context, result);
 }
 
 static int listen_on(struct peers *peers)
 {
-    char host[PEERS_HOST_BYTES];
+    char host[PEERS_HOST_BYTES], service[8];
     uint16_t port;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
-    uv_getaddrinfo_t resolve;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
     int result = peers_address(peers->options.listen, host, &port);
     if (result != 0)
         return result;
-    result = uv_tcp_init(peers->options.loop, &peers->listener);
+    if (uv_ip4_addr(host, port, &v4) == 0)
+        return listen_at(peers, (const struct sockaddr *)&v4);
+    if (uv_ip6_addr(host, port, &v6) == 0)
+        return listen_at(peers, (const struct sockaddr *)&v6);
+    snprintf(service, sizeof(service), "%u", port);
+    peers->listener_state = LISTENER_RESOLVING;
+    result = uv_getaddrinfo(peers->options.loop, &peers->listen_resolve, on_listen_resolved, host,
+                            service, &hints);
     if (result != 0)
-        return result;
-    peers->listening = true;
-    peers->listener.data = peers;
-    if (uv_ip4_addr(host, port, &v4) == 0) {
-        result = uv_tcp_bind(&peers->listener, (const struct sockaddr *)&v4, 0);
-    } else if (uv_ip6_addr(host, port, &v6) == 0) {
-        result = uv_tcp_bind(&peers->listener, (const struct sockaddr *)&v6, 0);
-    } else {
-        char service[8];
-        struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE};
-        snprintf(service, sizeof(service), "%u", port);
-        result = uv_getaddrinfo(peers->options.loop, &resolve, NULL, host, service, &hints);
-        if (result == 0) {
-            result = uv_tcp_bind(&peers->listener, resolve.addrinfo->ai_addr, 0);
-            uv_freeaddrinfo(resolve.addrinfo);
-        }
-    }
-    if (result == 0)
-        result = uv_listen((uv_stream_t *)&peers->listener, BACKLOG, on_connection);
+        peers->listener_state = LISTENER_NONE;
     return result;
+}
+
+static void on_tick(uv_timer_t *tick)
+{
+    struct peers *peers = tick->data;
+    int result = 0;
+    inlets_tick(peers);
+    if (peers->listener_state == LISTENER_NONE && uv_now(peers->options.loop) >= peers->listen_ms)
+        result = listen_on(peers);
+    if (result != 0)
+        peers->options.hooks->unusable(peers->options.context, result);
 }
 
 /* --- the whole -------------------------------------------------------------------------------- */
@@ -120,10 +232,7 @@ struct peers *peers_new(const struct peers_options *options)
 int peers_start(struct peers *peers)
 {
     const struct peers_options *options = &peers->options;
-    int result = listen_on(peers);
-    if (result != 0)
-        return result;
-    result = uv_timer_init(options->loop, &peers->tick);
+    int result = uv_timer_init(options->loop, &peers->tick);
     if (result == 0)
         result = uv_idle_init(options->loop, &peers->again);
     if (result != 0)
@@ -140,6 +249,8 @@ int peers_start(struct peers *peers)
         if (result == 0)
             peers->links++;
     }
+    if (result == 0)
+        result = listen_on(peers);
     for (uint32_t i = 0; i < peers->links && result == 0; i++)
         result = link_start(&peers->link[i]);
     return result;
@@ -152,6 +263,8 @@ struct network *peers_network(struct peers *peers)
 
 bool peers_connected(struct peers *peers, raft_node_id id)
 {
+    if (id.n == peers->options.node)
+        return peers->listener_state == LISTENER_OPEN;
     const struct link *link = peers_link(peers, id);
     return link != NULL && link->state == LINK_UP;
 }
@@ -167,8 +280,10 @@ void peers_close(struct peers *peers)
     if (peers == NULL || peers->closing)
         return;
     peers->closing = true;
-    if (peers->listening)
+    if (peers->listener_state == LISTENER_OPEN)
         uv_close((uv_handle_t *)&peers->listener, NULL);
+    if (peers->listener_state == LISTENER_RESOLVING)
+        (void)uv_cancel((uv_req_t *)&peers->listen_resolve);
     if (peers->tick_open) {
         uv_close((uv_handle_t *)&peers->tick, NULL);
         uv_close((uv_handle_t *)&peers->again, NULL);

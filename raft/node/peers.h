@@ -39,6 +39,9 @@
 #define PEERS_LASTED_MS      1000u
 #define PEERS_SAY_AGAIN_MS   600000u
 #define PEERS_ADDRESSES_MAX  8u /* of one name */
+/* The own address may come later than the process: an interface that is not up, a name that nobody
+ * knows yet. */
+#define PEERS_LISTEN_AGAIN_MS 1000u
 
 struct peers;
 
@@ -52,6 +55,9 @@ struct peers_hooks {
     int (*received)(void *context, raft_node_id from, struct frame frame);
     void (*up)(void *context, raft_node_id peer);
     void (*lost)(void *context, raft_node_id peer);
+    /* The own address is no good and never will be; as peers_start says it when it knows at once.
+     */
+    void (*unusable)(void *context, int error);
     /* What this node's directory knows of itself. */
     struct record_identity (*identity)(void *context);
 };
@@ -72,7 +78,11 @@ struct peers_options {
 /* NULL: no memory. The options' texts are borrowed for good. */
 struct peers *peers_new(const struct peers_options *options);
 
-/* Listens, and calls the others. −errno; -EINVAL: the address makes no sense. */
+/*
+ * Listens, and calls the others. −errno or libuv's: -EINVAL, the address makes no sense;
+ * -EADDRINUSE, somebody else has it. One that this machine does not have, or a name that nobody
+ * knows, may come: that is said, and tried again.
+ */
 NODISCARD int peers_start(struct peers *peers);
 
 struct network *peers_network(struct peers *peers);
@@ -80,7 +90,8 @@ struct network *peers_network(struct peers *peers);
 /* What had to wait for room is handed in again: once a turn, after it. */
 void peers_resume(struct peers *peers);
 
-/* Whether a connection to this node stands, and it accepted the greeting. */
+/* Whether a connection to this node stands, and it accepted the greeting; of this one itself,
+ * whether it can be called. */
 bool peers_connected(struct peers *peers, raft_node_id id);
 
 /* Bytes for it that are not sent. */

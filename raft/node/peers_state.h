@@ -76,13 +76,24 @@ struct inlet {
     size_t in_len;
 };
 
+/*
+ *   NONE ──▶ RESOLVING ──▶ OPEN                       a name; an address goes straight to OPEN
+ *     ▲          └──▶ CLOSING ──┐                     not of this machine, yet
+ *     └──────────┴──────────────┘                     again after PEERS_LISTEN_AGAIN_MS
+ */
+enum listener_state { LISTENER_NONE, LISTENER_RESOLVING, LISTENER_OPEN, LISTENER_CLOSING };
+
 struct peers {
     struct peers_options options;
     struct network network;
     bool closing;
-    uv_tcp_t listener;
-    bool listening;
-    uv_timer_t tick; /* looks for connections whose time is over */
+    enum listener_state listener_state;
+    uv_tcp_t listener; /* OPEN, CLOSING */
+    uv_getaddrinfo_t listen_resolve;
+    uint64_t listen_ms; /* NONE: when it is tried again */
+    bool awaited;       /* that its address is not there was said, and it did not come since */
+    bool told_loopback; /* that its name stands for what no other can call */
+    uv_timer_t tick;    /* looks for connections whose time is over */
     bool tick_open;
     uv_idle_t again; /* open as `tick` is: active while a connection has more to say */
     uint32_t links;

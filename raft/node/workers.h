@@ -24,8 +24,8 @@ struct workers_options {
     uint64_t node;
     const char *cluster;
     const char *address; /* of this node, for /cluster; may be empty */
-    /* Of another node, "" where it is not known; and whether a connection to it stands. Not called
-     * in a cluster of one. */
+    /* Of another node, "" where it is not known; not called in a cluster of one. And whether a
+     * connection to a node stands; of this one, whether others can call it. */
     const char *(*address_of)(void *context, raft_node_id id);
     bool (*connected)(void *context, raft_node_id id);
     /* The state of snapshots, for STATUS. */

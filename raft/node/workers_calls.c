@@ -184,7 +184,7 @@ static void put_member(const struct workers_options *options, const struct raft_
         .voter = voter,
         .match = self ? status->durable.n : peer.match.n,
         .match_known = self || known,
-        .reachable = self || (known ? peer.reachable : options->connected(options->context, id)),
+        .reachable = known ? peer.reachable : options->connected(options->context, id),
         .address =
             bytes_of_text(self ? options->address : options->address_of(options->context, id)),
     };

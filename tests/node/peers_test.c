@@ -6,9 +6,12 @@
 #include <arpa/inet.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -22,6 +25,7 @@ struct side {
     uint64_t node;
     char address[32];
     uint32_t up, lost;
+    int unusable;
     uint32_t frames;
     uint64_t frame[FRAMES_MAX]; /* the terms of what came */
     uint32_t refuse;            /* so many times it has no room */
@@ -72,6 +76,12 @@ static void lost(void *context, raft_node_id peer)
     side->lost++;
 }
 
+static void unusable(void *context, int error)
+{
+    struct side *side = context;
+    side->unusable = error;
+}
+
 #define FORMAT .format_least = PEER_FORMAT, .format_most = PEER_FORMAT
 
 static struct record_identity identity(void *context)
@@ -81,7 +91,7 @@ static struct record_identity identity(void *context)
 }
 
 static const struct peers_hooks hooks = {
-    .received = received, .up = up, .lost = lost, .identity = identity};
+    .received = received, .up = up, .lost = lost, .unusable = unusable, .identity = identity};
 
 static uint16_t free_port(void)
 {
@@ -530,6 +540,65 @@ Test(peers, try_every_address_of_a_name)
     snprintf(net->side[0].address, sizeof(net->side[0].address), "localhost:%s", port);
     open_side(net, 1, "a");
     WAIT_FOR(net, net->side[1].up == 1);
+    net_free(net);
+}
+
+/* To a network namespace that is new. */
+static void give_address(const char *interface, const char *text)
+{
+    struct ifreq request = {.ifr_flags = 0};
+    struct sockaddr_in *address = (struct sockaddr_in *)&request.ifr_addr;
+    snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    address->sin_family = AF_INET;
+    must(inet_pton(AF_INET, text, &address->sin_addr) == 1);
+    must(ioctl(fd, SIOCSIFADDR, &request) == 0);
+    request.ifr_flags = IFF_UP;
+    must(ioctl(fd, SIOCSIFFLAGS, &request) == 0);
+    close(fd);
+}
+
+Test(peers, wait_for_an_address_that_the_machine_does_not_have_yet)
+{
+    if (unshare(CLONE_NEWNET) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+        cr_skip("no network namespaces here");
+    give_address("lo", "127.0.0.1"); /* without any address it may bind to all */
+    struct net *net = net_new();
+    snprintf(net->side[0].address, sizeof(net->side[0].address), "10.9.8.7:7001");
+    snprintf(net->side[1].address, sizeof(net->side[1].address), "10.9.8.7:7002");
+    open_side(net, 0, "a");
+    open_side(net, 1, "a");
+    turns_for(net, 300);
+    cr_assert_not(peers_connected(net->side[0].peers, (raft_node_id){1}));
+    give_address("lo:1", "10.9.8.7");
+    WAIT_FOR(net, net->side[0].up == 1 && net->side[1].up == 1);
+    cr_assert(peers_connected(net->side[0].peers, (raft_node_id){1}));
+    net_free(net);
+}
+
+Test(peers, wait_for_a_name_that_nobody_knows_yet)
+{
+    struct net *net = net_new();
+    snprintf(net->side[0].address, sizeof(net->side[0].address), "nobody.invalid:7001");
+    open_side(net, 0, "a");
+    turns_for(net, 300);
+    cr_assert_not(peers_connected(net->side[0].peers, (raft_node_id){1}));
+    cr_assert(eq(int, net->side[0].unusable, 0));
+    net_free(net);
+}
+
+Test(peers, do_not_wait_for_an_address_that_somebody_else_has)
+{
+    struct net *net = net_new();
+    open_side(net, 0, "a");
+    struct peers_options options = {.loop = &net->loop,
+                                    .node = 2,
+                                    .cluster = "a",
+                                    .listen = net->side[0].address,
+                                    .hooks = &hooks,
+                                    .context = &net->side[1]};
+    net->side[1].peers = peers_new(&options);
+    cr_assert(eq(int, peers_start(net->side[1].peers), UV_EADDRINUSE));
     net_free(net);
 }
 

@@ -132,6 +132,12 @@ static void open_replica(struct workers_rig *rig)
     must(replica_start(rig->replica, &state, text, sizeof(text)) == 0);
 }
 
+static bool connected(void *context, raft_node_id id)
+{
+    (void)context;
+    return id.n == 1;
+}
+
 struct workers_rig *workers_rig_new(void)
 {
     struct workers_rig *rig = calloc(1, sizeof(*rig));
@@ -152,6 +158,7 @@ struct workers_rig *workers_rig_new(void)
         .node = 1,
         .cluster = "test",
         .address = "127.0.0.1:7001",
+        .connected = connected,
         .snapshot_state = snapshot_state,
         .put_metrics = put_metrics,
         .context = rig,
