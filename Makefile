@@ -161,7 +161,7 @@ $(B)/obj/tests/runner.o: CFLAGS_FILE := $(NOT_CRITERIONS) -fno-lto
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
-	@ROLLCALL_BIN=$(abspath $(B)) exec deploy/local run $(if $(NODES),--nodes $(NODES)) --port $(PORT) --dir $(DIR)
+	@ROLLCALL_ALLOW_ROOT=$${ROLLCALL_ALLOW_ROOT-yes} ROLLCALL_BIN=$(abspath $(B)) exec deploy/local run $(if $(NODES),--nodes $(NODES)) --port $(PORT) --dir $(DIR)
 
 test: ## set up, build and run every test: VARIANT=asan, T='suite/test' for some
 	@deploy/packages build run test

@@ -28,18 +28,34 @@ set_seconds UP_SECONDS ROLLCALL_UP_SECONDS 60     # a part that starts
 set_seconds DOWN_SECONDS ROLLCALL_DOWN_SECONDS 20 # a part that stops, before it is killed
 
 # A folder that others own or may write to can hold anything under these names: links, pids, numbers.
-# Root becomes who owns it.
+# Root becomes who owns it, or `rollcall` for one that is new.
 check_owner() { # folder, this command…
     local owner group mode folder=$1
     shift
-    [ -d "$folder" ] || return 0
+    [ -d "$folder" ] || make_for_rollcall "$folder" || return 0
     read -r owner group mode < <(stat -c '%u %g %a' -- "$folder")
     [ "$((8#$mode & 8#22))" -eq 0 ] ||
         fail "others may write to $folder (mode $mode), so nothing in it can be believed: chmod go-w $folder, if all in it is yours"
-    [ "$owner" != "$EUID" ] || return 0
+    [ "$owner" != "$EUID" ] || { check_root "$folder" && return 0; }
     [ "$EUID" -eq 0 ] ||
         fail "$folder belongs to $(stat -c %U -- "$folder") and not to $(id -un): do this as that user, or choose another --dir"
     exec setpriv --reuid "$owner" --regid "$group" --init-groups -- "$@"
+}
+
+# Whether this is a root that would start something, and nobody said that it may.
+is_mere_root() { # folder
+    [ "$EUID" -eq 0 ] && [[ $verb == @(up|run|redis) ]] && [ "${ROLLCALL_ALLOW_ROOT-}" != yes ] && [ ! -e "$1/as-root" ]
+}
+
+make_for_rollcall() { # folder
+    is_mere_root "$1" && id -u rollcall >/dev/null 2>&1 &&
+        install -d -o rollcall -g "$(id -g rollcall)" -m 700 -- "$1"
+}
+
+# Whoever breaks into a worker of nginx that is root has the host. What was allowed once is remembered.
+check_root() { # folder
+    ! is_mere_root "$1" ||
+        fail "as root everything would run as root, nginx' workers too: do this as another user; or useradd --system rollcall, and give that one $1 (chown -R); or where there is nobody else, as in a container, set ROLLCALL_ALLOW_ROOT=yes"
 }
 
 # Whether only this machine can reach an address:port.
@@ -63,6 +79,7 @@ check_address() { # option, value
 make_dir() {
     install -d -m 700 -- "$1"/{,log,tmp} 2>/dev/null && [ -w "$1" ] ||
         fail "cannot write to $1: choose another --dir"
+    [ "$EUID" -ne 0 ] || [ "${ROLLCALL_ALLOW_ROOT-}" != yes ] || : >"$1/as-root"
 }
 
 # --- programs ------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 # shellcheck shell=bash disable=SC2154,SC2034
 
 stacks='' # folders that deploy/node brought up
+export ROLLCALL_ALLOW_ROOT=yes
 pids=''   # processes that the bench started itself
 
 fail() {
