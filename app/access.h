@@ -7,8 +7,8 @@
  * A line is 64 lower case hexadecimal digits, a role and a name, with blanks between. No hash and
  * no name stands there twice. Whoever reads the file cannot ask with it.
  *
- * Without such a file everybody may ask on loopback and nobody elsewhere, unless access is open by
- * the operator's word.
+ * A file without a line is nobody. Without such a file everybody may ask on loopback and nobody
+ * elsewhere, unless access is open by the operator's word.
  */
 #ifndef ROLLCALL_APP_ACCESS_H
 #define ROLLCALL_APP_ACCESS_H

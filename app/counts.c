@@ -22,6 +22,7 @@ struct counts_slot {
 struct counts {
     size_t bytes;
     unsigned slots;
+    atomic_bool tokens_refused;
     struct counts_slot slot[];
 };
 
@@ -72,6 +73,16 @@ int counts_new(unsigned slots, struct counts **ret_counts)
     counts->slots = slots;
     *ret_counts = counts;
     return 0;
+}
+
+void counts_tokens_refused(struct counts *counts, bool refused)
+{
+    atomic_store_explicit(&counts->tokens_refused, refused, memory_order_relaxed);
+}
+
+bool counts_are_tokens_refused(const struct counts *counts)
+{
+    return atomic_load_explicit(&counts->tokens_refused, memory_order_relaxed);
 }
 
 void counts_free(struct counts *counts)

@@ -44,12 +44,16 @@ struct counts_request {
 };
 void counts_end(struct counts_slot *slot, const struct counts_request *request);
 
+/* Whoever read the file of tokens last could not use it: what it said before holds. */
+void counts_tokens_refused(struct counts *counts, bool refused);
+
 /* --- of all workers --------------------------------------------------------------------------- */
 
 unsigned counts_slots(const struct counts *counts);
 /* Workers started, ever; requests that run now. */
 uint64_t counts_starts(const struct counts *counts);
 uint64_t counts_running(const struct counts *counts);
+bool counts_are_tokens_refused(const struct counts *counts);
 /* `place`: below COUNTS_STATUSES. */
 uint64_t counts_requests(const struct counts *counts, unsigned route, unsigned method,
                          unsigned place);

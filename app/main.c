@@ -148,6 +148,7 @@ static void on_room(struct exchange *x)
 struct worker {
     uv_loop_t loop;
     struct service service;
+    struct counts *counts;
     struct fastcgi *fastcgi;
     uv_signal_t sigterm, sigint, sighup;
     uv_timer_t overtime;
@@ -193,8 +194,9 @@ static int load_tokens(void)
 
 static void on_reload(uv_signal_t *handle, int signal)
 {
-    (void)handle, (void)signal;
-    (void)!load_tokens(); /* said already; what was known before holds still */
+    struct worker *worker = handle->data;
+    (void)signal;
+    counts_tokens_refused(worker->counts, load_tokens() != 0);
 }
 
 static int watch_signals(struct worker *worker)
@@ -202,7 +204,7 @@ static int watch_signals(struct worker *worker)
     /* After FCGX_Init, which sets handlers of its own, for SIGPIPE even where it was ignored. */
     if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGUSR1, SIG_IGN) == SIG_ERR)
         return -errno;
-    worker->sigterm.data = worker->sigint.data = worker;
+    worker->sigterm.data = worker->sigint.data = worker->sighup.data = worker;
     int error = uv_signal_init(&worker->loop, &worker->sigterm);
     error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sigint);
     error = error != 0 ? error : uv_signal_start(&worker->sigterm, on_signal, SIGTERM);
@@ -243,7 +245,7 @@ static int worker_init(struct worker *worker, const struct options *options)
 static int worker_run(const struct options *options, struct counts *counts, unsigned place)
 {
     static struct worker worker;
-    worker.service.counts = counts;
+    worker.service.counts = worker.counts = counts;
     worker.service.slot = counts_start(counts, place);
     int error = worker_init(&worker, options);
     if (error != 0) {
@@ -289,7 +291,7 @@ int main(int argc, char **argv)
     }
     access_init(&who_may, options.tokens, options.open_access);
     if (load_tokens() != 0)
-        return 2;
+        return 1; /* not 2: it may be mended while this is tried again */
     raise_descriptor_limit();
     /* libfcgi allocates two buffers of 8 KiB a request, and glibc tidies up its fast bins at every
      * allocation of that size: without them a request costs a tenth less. */

@@ -97,6 +97,9 @@ static void put_workers(struct writer *out, const struct counts *counts)
     metric_counter(out, "rollcall_worker_starts_total",
                    "Workers started; what is above rollcall_workers replaced one that ended.",
                    counts_starts(counts));
+    metric_gauge(out, "rollcall_tokens_refused",
+                 "1 when the file of tokens was no good at the last reload: the old ones hold.",
+                 counts_are_tokens_refused(counts));
 }
 
 /* --- the page --------------------------------------------------------------------------------- */

@@ -210,6 +210,14 @@ static void begin_stop(struct supervisor *s, int signal)
     signal_workers(s, SIGTERM);
 }
 
+static void reload(const struct supervisor *s)
+{
+    bool refused = s->worker->reload() != 0;
+    counts_tokens_refused(s->counts, refused);
+    if (!refused)
+        signal_workers(s, SIGHUP);
+}
+
 static bool all_done(const struct supervisor *s)
 {
     for (unsigned i = 0; i < s->count; i++)
@@ -266,8 +274,8 @@ static int supervise(struct supervisor *s)
         int signal = wait_signal(s);
         if (signal == SIGTERM || signal == SIGINT)
             begin_stop(s, signal);
-        if (signal == SIGHUP && !s->stopping && s->worker->reload() == 0)
-            signal_workers(s, SIGHUP);
+        if (signal == SIGHUP && !s->stopping)
+            reload(s);
         changed = reap(s);
         if (s->stopping && now_ms() >= s->kill_ms) {
             note("workers-killed", "text=\"they did not stop in time\"");

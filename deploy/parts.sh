@@ -354,9 +354,10 @@ mark_log() { # part
     log_start=0
     [ ! -s "$dir/log/$1.log" ] || log_start=$(stat -c %s -- "$dir/log/$1.log")
 }
+new_log() { tail -c "+$((log_start + 1))" "$dir/log/$1.log" 2>/dev/null; } # part
 show_log() { # part
     say "$1 says:"
-    tail -c "+$((log_start + 1))" "$dir/log/$1.log" 2>/dev/null | tail -n 10 | sed 's/^/    /' >&2
+    new_log "$1" | tail -n 10 | sed 's/^/    /' >&2
 }
 
 # Whether GET path is answered with 200.

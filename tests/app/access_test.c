@@ -57,8 +57,6 @@ Test(access, file_that_is_no_good_is_refused_by_line_and_the_old_one_stays)
         unsigned line;
         const char *what;
     } rows[] = {
-        {"", 0, "no token"},
-        {"# nobody\n", 0, "no token"},
         {OTHER " read a\n\n" OTHER " chief b\n", 3, "role"},
         {OTHER " read a\n" OTHER " read b\n", 2, "hash stands"},
         {OTHER " read a\n" READER " write a\n", 2, "name stands"},
@@ -80,6 +78,18 @@ Test(access, file_that_is_no_good_is_refused_by_line_and_the_old_one_stays)
     cr_expect(eq(int, access_load(&access, &fault), -ENOENT));
     cr_expect(strstr(fault.what, "No such file") != NULL);
     access_done(&access);
+}
+
+Test(access, file_without_a_line_is_nobody)
+{
+    const char *const texts[] = {"", "# nobody\n"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct access access = access_of_three();
+        struct access_fault fault;
+        cr_expect(eq(int, load(&access, bytes_of_text(texts[i]), &fault), 0));
+        cr_expect(eq(sz, access.count, 0));
+        access_done(&access);
+    }
 }
 
 Test(access, file_has_room_for_so_many_tokens_and_no_more)
@@ -316,6 +326,9 @@ Test(access, sighup_has_all_workers_read_the_tokens_again)
         cr_assert(eq(int, kill(stage->app, SIGHUP), 0));
         WAIT_UNTIL(all_have_status(stage, "Bearer reader", 200), 5000);
     }
+    stage_write_tokens(stage, "");
+    cr_assert(eq(int, kill(stage->app, SIGHUP), 0));
+    WAIT_UNTIL(all_have_status(stage, "Bearer reader", 401), 5000);
     pid_t pids[2];
     cr_expect(eq(uint, stage_pids(stage, pids, 2), 2));
     cr_expect(not(stage_said(stage, "event=worker-died")));

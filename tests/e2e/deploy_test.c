@@ -93,7 +93,7 @@ Test(deploy, bad_options_are_refused_by_name, .timeout = 60)
     expect_failure(&stack, LOCAL "up --dir $D --nodes 8", "a number from 1 to 7");
     expect_failure(&stack, "ROLLCALL_UP_SECONDS=x " LOCAL "up --dir $D", "ROLLCALL_UP_SECONDS=x");
     expect_failure(&stack, LOCAL "up --dir", "--dir needs a value");
-    expect_failure(&stack, LOCAL "sideways", "say up, run, down, status or config");
+    expect_failure(&stack, LOCAL "sideways", "say up, run, down, status, reload or config");
     expect_failure(&stack, NODE "up --id 1", "--dir is missing");
     expect_failure(&stack, NODE "up --id one --dir $N", "--id");
     expect_failure(&stack, NODE "up --id 1 --dir $N --http 8080", "--http 8080");
