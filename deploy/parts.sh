@@ -288,6 +288,12 @@ sweep() { # part
     done
 }
 
+# Redis and spawn-fcgi remove whatever has the name of their socket.
+check_socket() { # part
+    local socket=$dir/$1.sock
+    [ ! -e "$socket" ] || [ -S "$socket" ] || fail "$socket is no socket, and would be removed: move it away"
+}
+
 # Into `pid` the process of a part, looked for by its command line alone.
 find_part() { # part
     local file

@@ -296,6 +296,18 @@ enum call_snapshot boot_snapshot_state(void *context)
     return redis_connected(node->redis) ? node->snapshot_state : CALL_SNAPSHOT_DOWN;
 }
 
+bool boot_shares_a_host(const struct config *config)
+{
+    char first[PEERS_HOST_BYTES], host[PEERS_HOST_BYTES];
+    uint16_t port;
+    for (uint32_t i = 0; i < config->member_count; i++) {
+        if (peers_address(config->member[i].address, i == 0 ? first : host, &port) != 0 ||
+            (i > 0 && strcmp(first, host) != 0))
+            return false;
+    }
+    return config->member_count > 1;
+}
+
 int boot_open(struct node *node)
 {
     new_state(node);

@@ -295,19 +295,6 @@ static void start_loop(struct node *node)
 /* How much later a leader flushes its own copy where all nodes share a disk. */
 #define OWN_FLUSH_AFTER_MS 3u
 
-/* All members are at one host: the nodes of this machine, on its disk. */
-static bool share_a_host(const struct config *config)
-{
-    char first[PEERS_HOST_BYTES], host[PEERS_HOST_BYTES];
-    uint16_t port;
-    for (uint32_t i = 0; i < config->member_count; i++) {
-        if (peers_address(config->member[i].address, i == 0 ? first : host, &port) != 0 ||
-            (i > 0 && strcmp(first, host) != 0))
-            return false;
-    }
-    return config->member_count > 1;
-}
-
 static int said(int result)
 {
     if (result != 0)
@@ -344,7 +331,7 @@ static int open_log(struct node *node)
         .segment_bytes = WAL_SEGMENT_BYTES,
         .answers_max = USERS_ANSWERS_MAX,
         .flush_here_while_quick = true,
-        .own_flush_after_ms = share_a_host(config) ? OWN_FLUSH_AFTER_MS : 0,
+        .own_flush_after_ms = boot_shares_a_host(config) ? OWN_FLUSH_AFTER_MS : 0,
         .members = config->member_count,
         .network = node->peers != NULL ? peers_network(node->peers) : NULL,
         .disk = &node->disk.disk,

@@ -183,6 +183,8 @@ Test(deploy, up_twice_changes_nothing_and_down_twice_is_no_error, .timeout = 60)
 
     stack_up(&stack);
     cr_expect_eq(stack_pid(&stack, "raft.pid"), before);
+    operator_does(&stack, 0, NULL,
+                  "for pid in $(cat $N/*.pid $D/*.pid); do kill -0 $pid || exit; done");
     stack_down(&stack);
     expect_nothing_runs(&stack);
     stack_down(&stack);
@@ -258,6 +260,36 @@ Test(deploy, strangers_in_the_session_of_a_stale_pid_file_are_left_alone, .timeo
                   "for f in redis raft app-master nginx; do cp $D/leader $N/$f.pid; done");
     operator_does(&stack, 0, NULL, NODE "down --dir $N");
     operator_does(&stack, 0, NULL, "kill $(cat $D/stranger)");
+    stack_stop(&stack);
+}
+
+Test(deploy, a_file_where_a_socket_is_to_be_is_left_alone, .timeout = 120)
+{
+    struct stack stack = stack_start();
+
+    stack_down(&stack);
+    for (int i = 0; i < 3; i++) {
+        static const char *const parts[] = {"redis", "raft", "app"};
+
+        setenv("S", parts[i], 1);
+        operator_does(&stack, 1, "is no socket",
+                      "echo kept >$N/$S.sock; " LOCAL "up --nodes $NODES --dir $D --port $P");
+        operator_does(&stack, 0, "kept", LOCAL "down --dir $D; cat $N/$S.sock && rm $N/$S.sock");
+    }
+    stack_up(&stack);
+    stack_stop(&stack);
+}
+
+/* A body that is on its way when nginx is told to end. */
+Test(deploy, a_request_that_arrives_slowly_survives_a_down, .timeout = 120)
+{
+    struct stack stack = stack_start();
+
+    operator_does(&stack, 0, "201 Created",
+                  "exec 5<>/dev/tcp/127.0.0.1/$((P + 1)); printf 'POST /users HTTP/1.1\\r\\nHost: "
+                  "localhost\\r\\nContent-Type: application/json\\r\\nContent-Length: "
+                  "14\\r\\n\\r\\n{\"name\"' >&5; sleep 0.5; " NODE
+                  "down --dir $N 5>&- & sleep 1; printf ':\"Ann\"}' >&5; head -n 1 <&5; wait");
     stack_stop(&stack);
 }
 
