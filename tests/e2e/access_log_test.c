@@ -78,7 +78,7 @@ Test(access_log, whatever_bytes_come_the_logs_are_short_lines_of_json_that_name_
         "GET /users?email=ann@example.org\r\n\r\n", /* HTTP/0.9: its status has a nought before it
                                                      */
         "\"\xff ann@example.org \x01\r\n\r\n",
-        "GET /users HTTP/1.1\r\nHost: \xff\"ann@example.org\r\n\r\n",
+        "GET /users HTTP/1.1\r\nHost: \xff\"ann@example.org\r\nConnection: close\r\n\r\n",
         "PUTann /users HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
     };
     struct stack stack = stack_start();

@@ -582,7 +582,7 @@ Test(peers, wait_for_a_name_that_nobody_knows_yet)
     snprintf(net->side[0].address, sizeof(net->side[0].address), "nobody.invalid:7001");
     open_side(net, 0, "a");
     turns_for(net, 300);
-    cr_assert(!peers_connected(net->side[0].peers, (raft_node_id){1}) && !net->side[0].unusable);
+    must(!peers_connected(net->side[0].peers, (raft_node_id){1}) && !net->side[0].unusable);
     net_free(net);
 }
 
