@@ -266,6 +266,26 @@ Test(unsure, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_els
     node_free(&node);
 }
 
+/* The entry that says who votes is rotten: restored as the one before, and set right. */
+Test(unsure, damaged_configuration_is_what_its_repair_says)
+{
+    const struct raft_configuration before = voters(1, 1), is = voters(3, 1, 2, 3);
+    struct raft_saved saved = {.hard = {.term = {1}}, .damaged = true, .configuration = before};
+    struct node node = node_start(&saved, NO_TERMS);
+    must(raft_restore_entry(node.raft, (raft_term){1}, 20, &before) == 0);
+    node_tick(&node);
+    for (uint64_t index = 2; index > 0; index--) { /* at 2 there is none */
+        cr_assert(eq(u32, raft_configuration(node.raft)->voters, 1));
+        node_step(&node, (struct raft_event){.kind = RAFT_CONFIGURATION_REPAIRED,
+                                             .configuration_repaired = {{index}, &is}});
+    }
+    cr_assert(eq(u32, raft_configuration(node.raft)->voters, 3));
+    node_is_damaged(&node, false);
+    node_wait(&node);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE), "one of three, not alone");
+    node_free(&node);
+}
+
 /* --- what its leader makes of it -------------------------------------------------------------- */
 
 Test(unsure, acknowledgements_commit_nothing)

@@ -53,6 +53,7 @@ static void hook_save(void *context, struct users_view *take_view, raft_term ter
 {
     struct machine *machine = context;
     TELL(machine->world, machine->id, "saves the state at %", users_view_meta(take_view).index);
+    snapshots_identify(machine->snapshots, replica_identity(machine->replica).cluster);
     snapshots_save(machine->snapshots, take_view, term, members);
 }
 
@@ -314,6 +315,7 @@ void machine_start(struct machine *machine)
     new_state(machine);
     machine->snapshots =
         snapshots_new(&machine->store.store, CLUSTER, machine->id, &snapshots_hooks, machine);
+    snapshots_identify(machine->snapshots, replica_identity(machine->replica).cluster);
     if (!machine->store_down) {
         fake_store_connect(&machine->store);
         machine_load(machine);

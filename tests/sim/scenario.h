@@ -72,7 +72,8 @@
  *     expect snapshot NODES >= N | < N     the entry of the last snapshot that counts
  *     expect down NODES
  *     expect up NODES
- *     expect whole NODES            nothing is missing in their logs, and they know it
+ *     expect whole NODES            nothing is missing in their logs, the members neither, and
+ *                                   they know it
  *     expect gone NODES             no member has the state that the logs build on, and they say so
  *
  * An `expect` waits until what it says is so, for two seconds and twenty elections at most, and

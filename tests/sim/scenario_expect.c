@@ -188,7 +188,8 @@ static bool all_whole(const struct scenario *scenario, uint32_t nodes)
         if (!HAS_NODE(nodes, id))
             continue;
         if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).unsure ||
-            replica_status(machine->replica).damaged_entries > 0)
+            replica_status(machine->replica).damaged_entries > 0 ||
+            !cluster_id_known(replica_members(machine->replica)->cluster))
             return false;
     }
     return true;
