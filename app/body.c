@@ -100,13 +100,13 @@ static struct bytes get_value(struct reader *in)
     return bytes_of(start, (size_t)(in->at - start));
 }
 
-struct member {
+struct body_member {
     struct bytes key;   /* with its quotes, escapes not resolved */
     struct bytes value; /* white space may follow it */
 };
 
 /* After the '{' or a member; false at the '}'. */
-static bool next_member(struct reader *in, struct member *ret_member)
+static bool next_member(struct reader *in, struct body_member *ret_member)
 {
     skip_space(in);
     if (*in->at == ',') {
@@ -185,8 +185,8 @@ static int64_t string_text(struct bytes value, uint8_t *store, size_t capacity)
     return (int64_t)plain.len;
 }
 
-static int read_name(const struct member *member, struct body_text *store, struct bytes *ret_name,
-                     struct body_fault *ret_fault)
+static int read_name(const struct body_member *member, struct body_text *store,
+                     struct bytes *ret_name, struct body_fault *ret_fault)
 {
     uint8_t first = member->value.at[0];
     if (first != '"')
@@ -202,8 +202,8 @@ static int read_name(const struct member *member, struct body_text *store, struc
 }
 
 /* null is none. */
-static int read_email(const struct member *member, struct body_text *store, struct bytes *ret_email,
-                      struct body_fault *ret_fault)
+static int read_email(const struct body_member *member, struct body_text *store,
+                      struct bytes *ret_email, struct body_fault *ret_fault)
 {
     uint8_t first = member->value.at[0];
     *ret_email = bytes_of(store->email, 0);
@@ -226,12 +226,12 @@ static int read_email(const struct member *member, struct body_text *store, stru
 }
 
 /* The members that mean something here; a key of no length is one that is not there. */
-struct members {
-    struct member name, email, id;
+struct body_members {
+    struct body_member name, email, id;
 };
 
-static int take_once(const struct member *member, const char *name, struct member *ret_member,
-                     struct body_fault *ret_fault)
+static int take_once(const struct body_member *member, const char *name,
+                     struct body_member *ret_member, struct body_fault *ret_fault)
 {
     if (ret_member->key.len != 0)
         return no_user(ret_fault, "duplicate field `%s`", name);
@@ -240,7 +240,7 @@ static int take_once(const struct member *member, const char *name, struct membe
 }
 
 /* Adds those of the text to none. */
-static int read_members(struct bytes text, struct members *ret_members,
+static int read_members(struct bytes text, struct body_members *ret_members,
                         struct body_fault *ret_fault)
 {
     struct json_error error;
@@ -252,7 +252,7 @@ static int read_members(struct bytes text, struct members *ret_members,
         return no_user(ret_fault, "invalid type: %s, expected an object of a user's members",
                        kind_of_value(*in.at));
     in.at++;
-    struct member member;
+    struct body_member member;
     int bad = 0;
     while (bad == 0 && next_member(&in, &member)) {
         if (key_is(member.key, "name"))
@@ -269,7 +269,7 @@ static int read_members(struct bytes text, struct members *ret_members,
 int body_read_patch(struct bytes text, struct body_text *store, struct body_user *ret_user,
                     struct body_fault *ret_fault)
 {
-    struct members members = {.name = {.key = {.len = 0}}};
+    struct body_members members = {.name = {.key = {.len = 0}}};
     struct body_user user = {.sets = 0};
     int bad = read_members(text, &members, ret_fault);
     if (bad == 0)

@@ -295,6 +295,7 @@ static void start_loop(struct node *node)
 /* How much later a leader flushes its own copy where all nodes share a disk. */
 #define OWN_FLUSH_AFTER_MS 3u
 
+/* What has no words of its own is said here. */
 static int said(int result)
 {
     if (result != 0)

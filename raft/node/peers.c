@@ -1,4 +1,5 @@
 /* The whole: addresses, the listener, and what peers.h offers. */
+#include "raft/node/config.h"
 #include "raft/node/diag.h"
 #include "raft/node/peers_state.h"
 
@@ -101,17 +102,6 @@ static bool is_loopback(const struct sockaddr *address)
                                          : IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
 }
 
-static bool names_loopback(const char *host)
-{
-    struct sockaddr_in v4;
-    struct sockaddr_in6 v6;
-    if (uv_ip4_addr(host, 0, &v4) == 0)
-        return is_loopback((const struct sockaddr *)&v4);
-    if (uv_ip6_addr(host, 0, &v6) == 0)
-        return is_loopback((const struct sockaddr *)&v6);
-    return strcmp(host, "localhost") == 0;
-}
-
 /* Whether a member is named as if it were at another host than this one. */
 static bool has_others_elsewhere(const struct peers *peers)
 {
@@ -121,7 +111,7 @@ static bool has_others_elsewhere(const struct peers *peers)
         return false;
     for (uint32_t i = 0; i < peers->links; i++) {
         const char *other = peers->link[i].host;
-        if (strcmp(other, host) != 0 && !names_loopback(other))
+        if (strcmp(other, host) != 0 && !config_is_loopback(other))
             return true;
     }
     return false;

@@ -180,7 +180,7 @@ static int apply(void *context, raft_index index, raft_term term, enum raft_entr
     (void)term;
     assert(index.n == replica->applied + 1);
     if ((kind == RAFT_COMMAND && users_request_decode(payload, &request) != 0) ||
-        (kind == RAFT_CONFIGURATION && members_decode(payload, &replica->applied_members) != 0)) {
+        (kind == RAFT_CONFIGURATION && !replica_can_read(replica, kind, payload))) {
         unreadable(replica, index);
         return -EPROTONOSUPPORT;
     }
@@ -402,7 +402,7 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
     raft_index index = {replica->applied};
     replica->options.hooks->save(replica->options.context, users_pin(replica->users),
                                  raft_entry_term(replica->raft, index),
-                                 membership_at(replica, index));
+                                 replica_members_at(replica, index));
 }
 
 static void flush_network(struct replica *replica)

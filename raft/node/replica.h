@@ -207,6 +207,8 @@ struct replica_measures replica_measures(const struct replica *replica);
 
 /* The newest that the log says, committed or not; of no cluster before one is founded. */
 const struct members *replica_members(const struct replica *replica);
+/* As of an entry that is applied: what belongs to a state of that index. */
+const struct members *replica_members_at(const struct replica *replica, raft_index index);
 
 /* The core, to look into: raft_status, raft_peer_status, raft_configuration. */
 const struct raft *replica_raft(const struct replica *replica);

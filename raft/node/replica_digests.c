@@ -11,9 +11,9 @@
 
 #define SAY_MS 1000u
 
-static uint64_t *place(struct digests *digests, uint64_t index)
+static uint64_t digest_at(const struct digests *digests, uint64_t index)
 {
-    return &digests->at[index % DIGESTS_KEPT];
+    return digests->at[index % DIGESTS_KEPT];
 }
 
 void digests_applied(struct replica *replica)
@@ -25,7 +25,7 @@ void digests_applied(struct replica *replica)
     digests->last = index;
     if (index - digests->first >= DIGESTS_KEPT)
         digests->first = index - DIGESTS_KEPT + 1;
-    *place(digests, index) = users_digest(replica->users);
+    digests->at[index % DIGESTS_KEPT] = users_digest(replica->users);
 }
 
 static bool is_kept(const struct digests *digests, uint64_t index)
@@ -40,7 +40,7 @@ static void compare(struct replica *replica, uint32_t who)
     char text[300];
     if (!is_kept(digests, heard->index))
         return;
-    uint64_t index = heard->index, theirs = heard->digest, ours = *place(digests, index);
+    uint64_t index = heard->index, theirs = heard->digest, ours = digest_at(digests, index);
     heard->index = 0;
     if (ours == theirs || heard->differs)
         return;
@@ -73,7 +73,7 @@ static void say(struct replica *replica)
     const struct digests *digests = &replica->digests;
     struct peer_note note = {
         .kind = PEER_DIGEST,
-        .digest = {.index = digests->last, .digest = digests->at[digests->last % DIGESTS_KEPT]}};
+        .digest = {.index = digests->last, .digest = digest_at(digests, digests->last)}};
     for (uint32_t i = 0; i < options->members; i++) {
         if (options->member[i].n != options->node)
             replica_send_note(replica, options->member[i], &note);

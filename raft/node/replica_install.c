@@ -112,10 +112,10 @@ int install_offered(struct replica *replica, raft_node_id from,
     }
     bool too_soon =
         install->began_ms != 0 && replica_now_ms(replica) - install->began_ms < BEGIN_AGAIN_MS;
-    bool begins = install->phase == INSTALL_NONE || is_overtaken(replica, from, offer->index);
-    if (begins && too_soon)
+    bool overtaken = is_overtaken(replica, from, offer->index);
+    if ((overtaken || install->phase == INSTALL_NONE) && too_soon)
         return 0;
-    if (is_overtaken(replica, from, offer->index))
+    if (overtaken)
         fetch_ends(replica, "has another one now, or somebody else has");
     if (install->phase != INSTALL_NONE) {
         bool same = node_id_equal(install->from, from) && install->index.n == offer->index;

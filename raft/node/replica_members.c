@@ -75,7 +75,7 @@ void membership_truncate(struct replica *replica, raft_index first_gone)
         membership->count--;
 }
 
-const struct members *membership_at(const struct replica *replica, raft_index index)
+const struct members *replica_members_at(const struct replica *replica, raft_index index)
 {
     const struct membership *membership = &replica->membership;
     uint32_t i = membership->count - 1;

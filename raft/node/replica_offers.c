@@ -66,7 +66,7 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
     offer = new_offer(replica, to);
     raft_index index = {replica->applied};
     if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica) ||
-        !cluster_id_known(membership_at(replica, index)->cluster)) {
+        !cluster_id_known(replica_members_at(replica, index)->cluster)) {
         if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
             *offer = (struct offer){
                 .active = true, .for_core = true, .to = to, .answered = replica->turns};
@@ -79,7 +79,7 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
         .view = users_pin(replica->users),
         .index = index,
         .term = raft_entry_term(replica->raft, index),
-        .members = *membership_at(replica, index),
+        .members = *replica_members_at(replica, index),
         .heard_ms = replica_now_ms(replica),
         .answered = node_id_equal(offer->to, to) ? offer->answered : 0,
     };

@@ -244,7 +244,6 @@ struct replica {
     uint32_t sizes[RAFT_APPEND_ENTRIES_MAX];
     struct peer_message inbound;
     struct members inbound_members; /* of its entry, when that is a configuration */
-    struct members applied_members; /* likewise, of the entry that is applied */
     struct peer_entry outbound[RAFT_APPEND_ENTRIES_MAX];
     uint8_t frame[PEER_CHUNK_FRAME_BYTES > PEER_MESSAGE_BYTES_MAX ? PEER_CHUNK_FRAME_BYTES
                                                                   : PEER_MESSAGE_BYTES_MAX];
@@ -380,8 +379,6 @@ void membership_add(struct replica *replica, raft_index index, const struct memb
 /* A damaged entry turned out to be a configuration, of this payload. */
 void membership_repaired(struct replica *replica, raft_index index, struct bytes payload);
 void membership_truncate(struct replica *replica, raft_index first_gone);
-/* In effect at an entry that is applied, or later. */
-const struct members *membership_at(const struct replica *replica, raft_index index);
 /* What the entry says with which the core founds a cluster, or goes on from one configuration. */
 struct members membership_next(const struct replica *replica,
                                const struct raft_configuration *configuration);

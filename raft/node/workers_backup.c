@@ -11,7 +11,7 @@ void workers_send_version(struct connection *connection, struct list *list)
     struct users_meta meta = users_view_meta(list->view);
     uint8_t at[MEMBERS_BYTES_MAX];
     struct writer members = writer_of(at, sizeof(at));
-    members_put(&members, replica_members(options->replica));
+    members_put(&members, replica_members_at(options->replica, (raft_index){meta.index}));
     struct call call = {
         .kind = CALL_VERSION_IS,
         .version_is =

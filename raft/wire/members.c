@@ -217,13 +217,11 @@ int members_read(struct bytes text, struct members *ret_members)
     uint64_t format = json_get_u64(&in);
     ret_members->format = (uint32_t)format;
     in.bad = in.bad || format > UINT32_MAX;
-    bool retired = false;
+    bool retired = skip(&in, " retired=");
     while (!in.bad && !retired && reader_left(&in) > 0) {
-        retired = skip(&in, " retired=");
-        if (retired)
-            break;
         json_get_literal(&in, " ");
         read_member(&in, ret_members);
+        retired = skip(&in, " retired=");
     }
     while (retired && !in.bad) {
         if (ret_members->retired == MEMBERS_RETIRED_MAX)
