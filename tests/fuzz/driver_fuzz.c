@@ -180,7 +180,7 @@ static void introduce(struct bench *b)
             struct peer_note note = {.kind = PEER_STANDING,
                                      .standing = {.question = b->replica->options.random +
                                                               b->replica->admission.questions,
-                                                  .cluster_low = 7}};
+                                                  .cluster_low = DRIVER_CLUSTER}};
             peer_note_frame(&out, &note);
             demand(frame_decode(writer_bytes(&out), &frame) > 0);
             hear(b, (uint8_t)frame.kind, from, frame.payload);

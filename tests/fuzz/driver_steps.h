@@ -13,4 +13,7 @@ enum driver_step {
     DRIVER_RESTART,
 };
 
+/* The low half of the id of the cluster that is heard; its high half is 0. */
+#define DRIVER_CLUSTER 7u
+
 #endif

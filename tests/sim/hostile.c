@@ -97,14 +97,21 @@ void hostile_limit_memory(void)
 
 /* --- what is asked ---------------------------------------------------------------------------- */
 
-/* A rule that is asked whatever was said. */
+/* A rule that is asked whatever was said. The others are asked no more for that. */
 #define ASK(world, condition, ...)             \
     do {                                       \
         if (!(condition)) {                    \
+            bool lied = (world)->hostile.lied; \
             (world)->hostile.lied = false;     \
             world_break((world), __VA_ARGS__); \
+            (world)->hostile.lied = lied;      \
         }                                      \
     } while (0)
+
+void hostile_must_run(struct machine *machine)
+{
+    ASK(machine->world, machine_up(machine), "node %u does not run after lies", machine->id);
+}
 
 void hostile_process_ends(struct machine *machine, const char *text)
 {

@@ -82,6 +82,8 @@ void hostile_overhear(struct world *world, uint32_t from, uint32_t to, struct fr
 void hostile_look(struct machine *machine);
 /* This node's process ends, or does not start, by its own decision. */
 void hostile_process_ends(struct machine *machine, const char *text);
+/* The lies are over, and it had the time to start. */
+void hostile_must_run(struct machine *machine);
 
 /* --- hostile_lie.c: what it says -------------------------------------------------------------- */
 

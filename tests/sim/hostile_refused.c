@@ -170,7 +170,13 @@ static bool configuration_that_cannot_be(void)
     static uint8_t at[MEMBERS_BYTES_MAX];
     struct raft_configuration c = {.voters = 2, .voter = {{1}, {2}}};
     uint32_t entries = 1;
-    switch (lie_below(5)) {
+    bool foreign = false;
+    switch (lie_below(6)) {
+    case 4: /* of another cluster */
+        foreign = true;
+        if (!cluster_id_known(replica_identity(l.victim->replica).cluster))
+            return false;
+        break;
     case 0:
         c.voters = 0;
         break;
@@ -191,6 +197,7 @@ static bool configuration_that_cannot_be(void)
         l.lie->from = l.status.leader;
     lie_begin_append(entries);
     l.entry[0] = (struct peer_entry){RAFT_CONFIGURATION, lie_configuration(c, at)};
+    at[0] ^= foreign;
     return lie_message(true);
 }
 

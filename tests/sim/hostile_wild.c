@@ -145,6 +145,14 @@ static bool forward(void)
     return l.lie->from.n != l.victim->id && lie_note(false);
 }
 
+/* Of a state that differs. */
+static bool digest(void)
+{
+    l.note = (struct peer_note){.kind = PEER_DIGEST,
+                                .digest = {lie_near(l.victim->replica->applied), lie_any()}};
+    return lie_note(false);
+}
+
 /* Answers what the node asks, and names any end of a log, and any cluster. */
 static bool standing(void)
 {
@@ -263,6 +271,7 @@ lie_maker *lie_of_any_kind(void)
         {word_of_the_leader, "a word of the leader"},
         {forward, "a write, or its refusal"},
         {standing, "the end of a log"},
+        {digest, "a digest"},
         {snapshot, "a snapshot"},
         {mutated, "something mutated"},
         {mutated, "something mutated"},

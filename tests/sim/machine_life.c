@@ -1,3 +1,4 @@
+#include "tests/fuzz/driver_steps.h"
 #include "tests/sim/machine_state.h"
 
 #include <errno.h>
@@ -263,6 +264,7 @@ static int open_log(struct machine *machine)
         .snapshot_entries = machine->settings.snapshot_entries,
         .answers_max = machine->settings.answers_max,
         .random = world_random(world),
+        .drawn = {.low = world->net.heard != NULL ? DRIVER_CLUSTER : 0},
         .segment_bytes = machine->settings.segment_bytes,
         .scrub_bytes_per_s = 1u << 20,
         .own_flush_after_ms = machine->settings.own_flush_after_ms,
