@@ -115,8 +115,8 @@ Test(access, sighup_changes_the_tokens_and_a_bad_file_changes_nothing, .timeout 
 
     operator_draws(&stack, "read", "rita", reader);
     operator_draws(&stack, "admin", "anna", admin);
-    snprintf(metrics, sizeof metrics, "curl -s -H '%s' 127.0.0.1:$((P + 1))/metrics | grep refused",
-             admin);
+    snprintf(metrics, sizeof metrics,
+             "curl -s -H '%s' 127.0.0.1:$((P + 1))/metrics | grep ^rollcall_tokens_refused", admin);
     stack_up(&stack);
     operator_draws(&stack, "write", "walter", writer);
     cr_expect_eq(status_of(stack.port, "GET", "/users", writer), 401); /* nobody has read it yet */

@@ -259,7 +259,8 @@ Test(deploy, strangers_in_the_session_of_a_stale_pid_file_are_left_alone, .timeo
                   "while kill -0 $(cat $D/leader) 2>/dev/null; do sleep 0.1; done; "
                   "for f in redis raft app-master nginx; do cp $D/leader $N/$f.pid; done");
     operator_does(&stack, 0, NULL, NODE "down --dir $N");
-    operator_does(&stack, 0, NULL, "kill $(cat $D/stranger)");
+    operator_does(&stack, 0, NULL,
+                  "grep -q '^State:.S' /proc/$(cat $D/stranger)/status && kill $(cat $D/stranger)");
     stack_stop(&stack);
 }
 
