@@ -272,6 +272,15 @@ void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_o
 
 /* --- unsure and damaged ----------------------------------------------------------------------- */
 
+/* Perhaps it had voted: it gives no vote in this term any more. */
+static void give_no_vote(struct raft *raft)
+{
+    if (raft->voted || raft->term.n == 0)
+        return;
+    raft->voted = true;
+    raft->vote = raft->options.self;
+}
+
 void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out)
 {
     if (!raft->unsure || known->term.n > RAFT_TERM_MAX)
@@ -280,10 +289,7 @@ void floor_known(struct raft *raft, const struct raft_floor_known *known, struct
         become_follower(raft, false, (raft_node_id){0}, out);
         set_term(raft, known->term, out);
     }
-    if (!raft->voted && raft->term.n > 0) {
-        raft->voted = true;
-        raft->vote = raft->options.self;
-    }
+    give_no_vote(raft);
     /* What it knew before is a bound as well: the lower one counts. */
     if (!raft->floor.known ||
         log_end_less(known->last, known->last_term, raft->floor.index, raft->floor.term))
@@ -298,7 +304,7 @@ void become_sure(struct raft *raft, struct raft_output *out)
         log_end_less(raft->durable, log_term(&raft->log, raft->durable), raft->floor.index,
                      raft->floor.term))
         return;
-    raft->unsure = false;
+    raft->unsure = raft->rolled_back = false;
     raft->floor = (struct raft_floor){.known = false};
     out->persist.hard_state = true;
     want_persist(raft, out);
@@ -311,11 +317,53 @@ void damage_found(struct raft *raft, struct raft_output *out)
         become_follower(raft, false, (raft_node_id){0}, out);
 }
 
+static void say_rolled_back(struct raft *raft, raft_index floor, struct raft_output *out)
+{
+    struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
+    verdict->rolled_back.node = raft->options.self;
+    verdict->rolled_back.floor = floor;
+    verdict->rolled_back.has = raft->log.last;
+}
+
 /*
- * What it acknowledged is at least so much: a floor that says less is raised. A node that waits for
- * all others to say where its log must reach goes on waiting, it knows already that it forgot. Said
- * by the leader that it follows, who is told so with each answer: anybody else's word would make
- * any node unsure, up to an entry that there will never be.
+ * Whoever remembers more raises the floor. Of a node that waits for all others, since its storage
+ * lost something in another way, nobody's memory is enough.
+ */
+static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_output *out)
+{
+    struct raft_floor *floor = &raft->floor;
+    bool first = !raft->rolled_back;
+    if (first && raft->unsure && !floor->known)
+        return;
+    bool raises = seen.known &&
+                  (!floor->known || log_end_less(floor->index, floor->term, seen.index, seen.term));
+    if (raises || (first && !seen.known))
+        *floor = seen;
+    raft->unsure = raft->rolled_back = true;
+    if (first)
+        say_rolled_back(raft, floor->index, out);
+}
+
+void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
+                 struct raft_output *out)
+{
+    if (seen->term.n > RAFT_TERM_MAX || seen->floor.index.n > RAFT_INDEX_MAX)
+        return;
+    if (raft->role != RAFT_FOLLOWER || term_less(raft->term, seen->term))
+        become_follower(raft, false, (raft_node_id){0}, out);
+    if (term_less(raft->term, seen->term))
+        set_term(raft, seen->term, out);
+    take_seen(raft, seen->floor, out);
+    give_no_vote(raft);
+    out->persist.hard_state = true;
+    want_persist(raft, out);
+}
+
+/*
+ * What it acknowledged is at least so much: a floor that says less is raised. A node that lost what
+ * its disk held and waits for all others to say where its log must reach goes on waiting. Said by
+ * the leader that it follows, who is told so with each answer: anybody else's word would make any
+ * node unsure, up to an entry that there will never be.
  */
 void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
@@ -323,23 +371,17 @@ void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_outp
     bool has = !index_less(raft->durable, forgot->index) &&
                (!index_less(raft->commit, forgot->index) ||
                 term_equal(log_term(&raft->log, forgot->index), forgot->index_term));
-    if (has || term_less(m->term, forgot->index_term) || (raft->unsure && !raft->floor.known))
+    bool waits = raft->unsure && !raft->floor.known;
+    if ((has && !waits) || term_less(m->term, forgot->index_term) || (waits && !raft->rolled_back))
         return;
-    if (raft->unsure &&
+    if (raft->unsure && !waits &&
         !log_end_less(raft->floor.index, raft->floor.term, forgot->index, forgot->index_term))
         return;
-    if (!raft->unsure) {
-        struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
-        verdict->rolled_back.node = raft->options.self;
-        verdict->rolled_back.floor = forgot->index;
-        verdict->rolled_back.has = raft->log.last;
-    }
-    raft->unsure = true;
+    if (!raft->unsure)
+        say_rolled_back(raft, forgot->index, out);
+    raft->unsure = raft->rolled_back = true;
     raft->floor = (struct raft_floor){true, forgot->index, forgot->index_term};
-    if (!raft->voted) { /* perhaps it had: it gives no vote in this term any more */
-        raft->voted = true;
-        raft->vote = raft->options.self;
-    }
+    give_no_vote(raft);
     out->persist.hard_state = true;
     want_persist(raft, out);
 }

@@ -265,6 +265,21 @@ void leader_lost_peer(struct raft *raft, raft_node_id id)
         progress_probe(peer);
 }
 
+/* Again, when the peer asks again: FORGOT may have been lost. */
+void leader_rolled_back_peer(struct raft *raft, raft_node_id id, struct raft_output *out)
+{
+    struct raft_progress *peer = find_progress(as_leader(raft), id);
+    if (peer == NULL || node_id_equal(id, raft->options.self))
+        return;
+    if (!peer->forgot) {
+        progress_forgot(raft, peer, raft->log.last, (raft_index){0}, out);
+        if (peer->kind == RAFT_STREAM)
+            peer->kind = RAFT_PROBE;
+        peer->probed = false;
+    }
+    progress_tell_that_it_forgot(raft, peer, out);
+}
+
 static uint64_t heard_of(const void *context, raft_node_id id)
 {
     const struct raft *raft = context;

@@ -52,6 +52,7 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     raft->voted = saved->hard.voted;
     raft->vote = saved->hard.vote;
     raft->unsure = saved->hard.unsure;
+    raft->rolled_back = saved->hard.rolled_back;
     raft->floor = saved->hard.floor;
     raft->damaged = saved->damaged;
     raft->durable_term = saved->hard.term;
@@ -106,6 +107,7 @@ void want_persist(struct raft *raft, struct raft_output *out)
         .voted = raft->voted,
         .vote = raft->vote,
         .unsure = raft->unsure,
+        .rolled_back = raft->rolled_back,
         .floor = raft->floor,
     };
     persist->mark = (struct raft_mark){
@@ -216,13 +218,15 @@ static void on_received(struct raft *raft, const struct raft_received *received,
     }
     switch (m->kind) {
     case RAFT_PRE_VOTE_ASK:
-        on_pre_vote_ask(raft, m, out);
+        if (!received->no_vote)
+            on_pre_vote_ask(raft, m, out);
         return;
     case RAFT_PRE_VOTE_GIVE:
         on_pre_vote_give(raft, m, out);
         return;
     case RAFT_VOTE_ASK:
-        on_vote_ask(raft, m, out);
+        if (!received->no_vote)
+            on_vote_ask(raft, m, out);
         return;
     case RAFT_VOTE_GIVE:
         if (is_current(raft, m, out) && raft->role == RAFT_CANDIDATE)
@@ -327,6 +331,13 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
     case RAFT_FLOOR_KNOWN:
         floor_known(raft, &event->floor_known, out);
         return;
+    case RAFT_SELF_ROLLED_BACK:
+        rolled_back(raft, &event->self_rolled_back, out);
+        return;
+    case RAFT_PEER_ROLLED_BACK:
+        if (raft->role == RAFT_LEADER)
+            leader_rolled_back_peer(raft, event->peer_rolled_back.peer, out);
+        return;
     case RAFT_DAMAGED:
         damage_found(raft, out);
         return;
@@ -368,10 +379,12 @@ struct raft_status raft_status(const struct raft *raft)
     struct raft_status status = {
         .role = raft->role,
         .term = raft->term,
+        .durable_term = raft->durable_term,
         .commit = raft->commit,
         .last = raft->log.last,
         .durable = raft->durable,
         .unsure = raft->unsure,
+        .rolled_back = raft->rolled_back,
         .floor = raft->floor,
         .damaged = raft->damaged,
         .diverged = raft->diverged,
@@ -397,7 +410,9 @@ bool raft_peer_status(const struct raft *raft, raft_node_id peer, struct raft_pe
         if (!node_id_equal(progress->id, peer))
             continue;
         bool self = node_id_equal(peer, raft->options.self);
+        bool held = !index_less(progress->match, raft->log.start);
         ret->match = progress->match;
+        ret->match_term = held ? log_term(&raft->log, progress->match) : (raft_term){0};
         ret->reachable = self || raft->now_ms - progress->heard_ms < raft->options.election_ms;
         return true;
     }
@@ -447,7 +462,7 @@ void raft_check(const struct raft *raft)
     assert(!term_less(raft->term, raft->durable_term));
     assert(!is_unsound(raft) || raft->role == RAFT_FOLLOWER);
     assert(raft->voted == (raft->vote.n != 0));
-    assert(raft->unsure || !raft->floor.known);
+    assert(raft->unsure || (!raft->floor.known && !raft->rolled_back));
     assert(!index_less(raft->log.last, raft->durable));
     assert(!index_less(raft->log.last, raft->commit) || raft->log.runs == 0);
     assert(!index_less(raft->commit, raft->log.start));

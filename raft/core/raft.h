@@ -56,6 +56,13 @@
  * Until then its answers keep the leader, which is no promise about a log: so a leader and a rolled
  * back node alone are not held up by an election.
  *
+ * And the driver can know it: nodes remember of one another which start of which disk they saw, in
+ * which term, and what it acknowledged to them (raft/node/replica_lives.c). SELF_ROLLED_BACK makes
+ * the node unsure before it votes. Its floor is what it acknowledged to whoever remembers that.
+ * Else it gets one as every unsure node does, or from a leader, to whom the driver says
+ * PEER_ROLLED_BACK: what was committed with the help of what the node forgot is in the leader's log
+ * (Leader Completeness, §5.4.3), so the end of that log is a floor.
+ *
  * FOUNDING. The first configuration of a new cluster is `implied`: given to each of its nodes, in
  * no log. The leader that finds it in effect opens its term with an entry that says it (kind
  * CONFIGURATION, from the core) instead of a NOOP, so that from the first entry on the log alone
@@ -144,6 +151,8 @@ enum raft_event_kind {
     RAFT_SNAPSHOT_SENT,      /* sending a snapshot to a peer has ended, well or not */
     RAFT_PEER_LOST,          /* the connection to a node ended: it may have died */
     RAFT_FLOOR_KNOWN,        /* how far the log of an unsure node must reach */
+    RAFT_SELF_ROLLED_BACK,   /* others saw this node later than its storage knows it */
+    RAFT_PEER_ROLLED_BACK,   /* the same of another node, which knows it */
     RAFT_DAMAGED,            /* an entry of the log turned out to be rotten */
     RAFT_REPAIRED,           /* there is none any more */
     RAFT_CONFIGURATION_REPAIRED, /* a rotten entry was this configuration */
@@ -154,7 +163,8 @@ struct raft_received {
     /* Of an append: the size of each entry, and the configuration if its one entry is one. */
     const uint32_t *bytes;
     const struct raft_configuration *configuration;
-    bool cut; /* it had more entries, for which the driver has no room now */
+    bool cut;     /* it had more entries, for which the driver has no room now */
+    bool no_vote; /* perhaps this node was rolled back: a vote that is asked for is not answered */
 };
 
 struct raft_proposed {
@@ -215,6 +225,17 @@ struct raft_floor_known {
     raft_term last_term;
 };
 
+/* The node was seen in this term, and acknowledged the log up to `floor`, if that is known. */
+struct raft_self_rolled_back {
+    raft_term term;
+    struct raft_floor floor;
+};
+
+/* Only a leader does anything: see ROLLED BACK NODES. */
+struct raft_peer_rolled_back {
+    raft_node_id peer;
+};
+
 /* Before REPAIRED. Nothing happens when the log holds no configuration there. */
 struct raft_configuration_repaired {
     raft_index index;
@@ -236,6 +257,8 @@ struct raft_event {
         struct raft_snapshot_sent snapshot_sent;
         struct raft_peer_lost peer_lost;
         struct raft_floor_known floor_known;
+        struct raft_self_rolled_back self_rolled_back;
+        struct raft_peer_rolled_back peer_rolled_back;
         struct raft_configuration_repaired configuration_repaired;
     };
 };
@@ -307,7 +330,7 @@ struct raft_verdict {
         } send_snapshot;
         struct {
             raft_node_id node;
-            raft_index floor; /* what it acknowledged, and has to get again */
+            raft_index floor; /* what it acknowledged, and has to get again; 0: not known yet */
             raft_index has;   /* its log may agree up to here */
         } rolled_back;
         struct {
@@ -350,11 +373,12 @@ enum raft_role { RAFT_FOLLOWER, RAFT_PRE_CANDIDATE, RAFT_CANDIDATE, RAFT_LEADER 
 
 struct raft_status {
     enum raft_role role;
-    raft_term term;
+    raft_term term, durable_term;
     bool leader_known;
     raft_node_id leader;
     raft_index commit, last, durable;
-    bool unsure; /* its storage forgot something: see UNSURE NODES */
+    bool unsure;      /* its storage forgot something: see UNSURE NODES */
+    bool rolled_back; /* for that reason: see ROLLED BACK NODES */
     struct raft_floor floor;
     bool damaged;  /* see DAMAGED NODES */
     bool diverged; /* see DIVERGED NODES */
@@ -368,7 +392,8 @@ struct raft_status raft_status(const struct raft *raft);
 /* What a leader knows of a peer. False when this node does not lead, or does not know it. */
 struct raft_peer_status {
     raft_index match;
-    bool reachable; /* heard of within an election timeout */
+    raft_term match_term; /* 0 when the log does not hold it any more */
+    bool reachable;       /* heard of within an election timeout */
 };
 bool raft_peer_status(const struct raft *raft, raft_node_id peer, struct raft_peer_status *ret);
 

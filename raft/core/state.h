@@ -3,7 +3,8 @@
  *
  * Invariants, asserted by raft_check:
  *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
- *   unsure     damaged or diverged: a follower, always; who is sure has no floor
+ *   unsure     damaged or diverged: a follower, always; who is sure has no floor, and was not
+ *              rolled back
  *   forgot     a peer that forgot is not counted; a peer that is counted has what it is counted for
  *   marks      durable ≤ last; log.start ≤ commit ≤ last
  *   durability a leader's own match is what its storage has
@@ -120,7 +121,8 @@ struct raft {
     raft_term term; /* Figure 2, persistent state */
     bool voted;
     raft_node_id vote;
-    bool unsure; /* and not in Figure 2: see raft.h */
+    bool unsure;      /* and not in Figure 2: see raft.h, */
+    bool rolled_back; /*   there too */
     struct raft_floor floor;
     bool damaged;
     bool diverged;
@@ -216,6 +218,8 @@ void floor_known(struct raft *raft, const struct raft_floor_known *known, struct
 void become_sure(struct raft *raft, struct raft_output *out);
 void damage_found(struct raft *raft, struct raft_output *out);
 void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
+                 struct raft_output *out);
 
 /* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
 
@@ -234,6 +238,7 @@ void on_append_give(struct raft *raft, const struct raft_message *m, struct raft
 void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
                    struct raft_output *out);
 void leader_lost_peer(struct raft *raft, raft_node_id peer);
+void leader_rolled_back_peer(struct raft *raft, raft_node_id peer, struct raft_output *out);
 void ask_transfer(struct raft *raft, const struct raft_transfer_asked *asked,
                   struct raft_output *out);
 

@@ -96,6 +96,7 @@ struct raft_hard_state {
     bool voted; /* in that term, for `vote` */
     raft_node_id vote;
     bool unsure;
+    bool rolled_back; /* it is unsure because its storage was put back to an earlier copy */
     struct raft_floor floor;
 };
 

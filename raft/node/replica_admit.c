@@ -93,6 +93,14 @@ static void begin_round(struct admission *admission, uint32_t round)
     memset(admission->heard, 0, sizeof(admission->heard));
 }
 
+void admit_anew(struct replica *replica)
+{
+    struct admission *admission = &replica->admission;
+    admission->done = false;
+    admission->highest.n = admission->last.n = admission->last_term.n = 0;
+    begin_round(admission, 0);
+}
+
 /*
  * What was heard may have been lost since: an end that was not durable, of a node that lost power.
  * Then nobody reaches this floor, and all are asked anew.
@@ -107,9 +115,7 @@ static void ask_anew(struct replica *replica, uint64_t now_ms)
         admission->done_ms = now_ms;
     if (now_ms - admission->done_ms < PATIENCE * replica->options.election_ms)
         return;
-    admission->done = false;
-    admission->highest.n = admission->last.n = admission->last_term.n = 0;
-    begin_round(admission, 0);
+    admit_anew(replica);
 }
 
 static void take(struct admission *admission, const struct peer_standing *standing)

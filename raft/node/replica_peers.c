@@ -129,6 +129,8 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     case PEER_DIGEST:
         digests_heard(replica, from, &note.digest);
         return 0;
+    case PEER_LIFE:
+        return lives_heard(replica, from, &note.life);
     case PEER_ENTRY:
         return repair_entry(replica, &note.entry);
     case PEER_SNAPSHOT_PLEASE:
@@ -209,7 +211,8 @@ static bool gives_vote(enum raft_message_kind kind)
 static int receive_message(struct replica *replica, raft_node_id from, struct frame frame)
 {
     struct peer_message *inbound = &replica->inbound;
-    struct raft_received received = {.message = &inbound->message};
+    struct raft_received received = {.message = &inbound->message,
+                                     .no_vote = !lives_may_vote(replica)};
     struct load load;
     if (peer_message_decode(frame, inbound) != 0 || !node_id_equal(inbound->message.from, from) ||
         inbound->message.to.n != replica->options.node)
@@ -235,7 +238,11 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
         return 0; /* a leader opens its term with an entry */
     }
     replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED, .received = received});
-    return replica->output.impossible ? -EBADMSG : 0;
+    if (replica->output.impossible)
+        return -EBADMSG;
+    if (inbound->message.kind == RAFT_APPEND_GIVE && !inbound->message.append_give.unsure)
+        lives_acknowledged(replica, from);
+    return 0;
 }
 
 int replica_receive(struct replica *replica, raft_node_id from, struct frame frame)
@@ -252,6 +259,7 @@ void replica_peer_up(struct replica *replica, raft_node_id peer)
     if (replica->users == NULL)
         return;
     writes_unsend(replica, true, peer); /* what went over the connection before is lost */
+    lives_peer_up(replica, peer);
     admit_peer_up(replica, peer);
 }
 

@@ -45,7 +45,8 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
     struct waiting_read read = {client, replica_now_ms(replica), min_index};
     if (replica->stopping)
         hooks->refused(replica->options.context, client, CALL_STOPPING);
-    else if (stale && replica->ready && !replica_lacks_state(replica))
+    else if (stale && replica->ready && !replica_lacks_state(replica) &&
+             !raft_status(replica->raft).diverged)
         deliver(replica, &read);
     else if (reads->gathered_count == REPLICA_WAITING_MAX)
         hooks->refused(replica->options.context, client, CALL_BUSY);

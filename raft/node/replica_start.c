@@ -365,6 +365,7 @@ int replica_start(struct replica *replica, const struct replica_state *take_stat
     if (index > 0)
         digests_applied(replica);
     replica->saved_index = replica->saved_before = index;
+    lives_begin(replica);
     note_missing_state(replica);
     return 0;
 }

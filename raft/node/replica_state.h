@@ -171,6 +171,24 @@ struct admission {
     bool done;
 };
 
+/* --- replica_lives.c -------------------------------------------------------------------------- */
+
+/* The latest that was seen of a member; disk 0: nothing. */
+struct life_seen {
+    uint64_t disk, start, number;
+    raft_term term;         /* durable there */
+    struct raft_floor last; /* what it acknowledged to this node */
+    bool knows_us;          /* the member has seen this process, and nothing that is later */
+};
+
+struct lives {
+    struct life_seen seen[RAFT_MEMBERS_MAX]; /* by place among the members */
+    uint64_t began_ms;                       /* of the first turn; 0: it is to come */
+    uint64_t told_ms;
+    raft_term told_term;
+    uint64_t start; /* of this process: what was seen of it, or later ones, by others is news */
+};
+
 /* --- replica_repair.c ------------------------------------------------------------------------- */
 
 struct repair {
@@ -225,6 +243,7 @@ struct replica {
     struct membership membership;
     struct digests digests;
     struct admission admission;
+    struct lives lives;
     struct repair repair;
 
     uint32_t proposal_accepted; /* of the proposal under way */
@@ -348,6 +367,21 @@ void admit_peer_up(struct replica *replica, raft_node_id peer);
 NODISCARD int admit_heard(struct replica *replica, raft_node_id from,
                           const struct peer_standing *standing);
 void admit_look(struct replica *replica, uint64_t now_ms);
+/* What was heard of the ends of logs counts no more: the node forgot something else. */
+void admit_anew(struct replica *replica);
+
+/* --- replica_lives.c -------------------------------------------------------------------------- */
+
+/* The log is open. */
+void lives_begin(struct replica *replica);
+void lives_peer_up(struct replica *replica, raft_node_id peer);
+/* -EBADMSG: it cannot be. */
+NODISCARD int lives_heard(struct replica *replica, raft_node_id from, const struct peer_life *life);
+/* A member that is sure acknowledged something to this leader. */
+void lives_acknowledged(struct replica *replica, raft_node_id from);
+/* All others have said what they saw of this node, or it has waited for long enough. */
+bool lives_may_vote(const struct replica *replica);
+void lives_look(struct replica *replica, uint64_t now_ms);
 
 /* --- replica_flush.c -------------------------------------------------------------------------- */
 

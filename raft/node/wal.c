@@ -215,6 +215,17 @@ void wal_identify(struct wal *wal, const struct record_identity *identity)
     wal->gathered->identity = *identity;
 }
 
+uint64_t wal_start(const struct wal *wal)
+{
+    return wal->start;
+}
+
+void wal_count_start(struct wal *wal, uint64_t start)
+{
+    assert(start >= wal->start);
+    wal->start = wal->gathered->start = start;
+}
+
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
                 struct bytes payload)
 {
@@ -256,6 +267,11 @@ void wal_mark(struct wal *wal, struct raft_mark mark)
     wal->gathered->mark = mark;
 }
 
+static bool has_hard_state(const struct wal_batch *batch)
+{
+    return batch->hard_state || batch->identify || batch->start != 0;
+}
+
 static void begin_batch(struct wal_batch *batch)
 {
     uint8_t *buffer = batch->buffer;
@@ -295,12 +311,14 @@ static void flush_run(struct job *job)
     struct wal_flush_job *flush = CONTAINER_OF(job, struct wal_flush_job, job);
     struct wal *wal = flush->wal;
     struct wal_batch *batch = wal->in_flight;
-    if (batch->hard_state || batch->identify) {
+    if (has_hard_state(batch)) {
         struct record_hard_state state = wal->hard_state.now;
         if (batch->hard_state)
             state.hard = batch->hard;
         if (batch->identify)
             state.identity = batch->identity;
+        if (batch->start != 0)
+            state.start = batch->start;
         flush->what = "writing term and vote";
         flush->error = hard_state_write(&wal->hard_state, &state);
     }
@@ -354,8 +372,7 @@ static void flush_done(struct job *job)
 void wal_flush(struct wal *wal, bool now)
 {
     struct wal_batch *batch = wal->gathered;
-    if (wal->flushing || wal->failed ||
-        (batch->parts == 0 && !batch->hard_state && !batch->identify))
+    if (wal->flushing || wal->failed || (batch->parts == 0 && !has_hard_state(batch)))
         return;
     close_part(wal);
     wal->flushing = true;

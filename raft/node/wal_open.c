@@ -281,6 +281,7 @@ static int write_hard_state(struct opening *opening)
 {
     struct hard_state_file *file = &opening->wal->hard_state;
     opening->hard.node = opening->wal->options.node;
+    opening->wal->start = ++opening->hard.start;
     if (!hard_state_is_open(file))
         return hard_state_make(opening->wal->disk, &opening->hard, file);
     int result = hard_state_write(file, &opening->hard);

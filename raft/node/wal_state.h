@@ -71,6 +71,7 @@ struct wal_batch {
     struct raft_hard_state hard;
     bool identify;
     struct record_identity identity;
+    uint64_t start; /* the count of starts is to be this one; 0: it is as it was */
     uint32_t parts;
     struct wal_part part[2];
     uint8_t *buffer; /* WAL_BATCH_BYTES_MAX */
@@ -111,6 +112,7 @@ struct wal {
     struct hard_state_file hard_state;
     struct record_identity identity; /* as it is to be: the file's, or newer */
     struct raft_cluster_id owner;    /* of the file: what new segments say */
+    uint64_t start;                  /* as it is to be, as `identity` is */
 
     /* Where the next record goes, after all that was gathered. */
     int file;

@@ -219,6 +219,17 @@ static bool is_chunk(const struct peer_snapshot_chunk *chunk)
            chunk->users.len + chunk->answers.len <= PEER_CHUNK_BYTES_MAX;
 }
 
+static bool is_life(const struct peer_life *life)
+{
+    bool saw = life->seen_disk != 0;
+    return life->asks <= 1 && life->rolled_back <= 1 && life->term <= RAFT_TERM_MAX &&
+           life->disk != 0 && life->start > 0 && life->start <= PEER_START_MAX &&
+           life->seen_start <= PEER_START_MAX && life->seen_term <= RAFT_TERM_MAX &&
+           is_place(life->seen_last, life->seen_last_term) &&
+           life->seen_last_term <= life->seen_term &&
+           (saw || (life->seen_start | life->seen_number | life->seen_term) == 0);
+}
+
 static bool note_valid(const struct peer_note *note)
 {
     switch (note->kind) {
@@ -244,6 +255,8 @@ static bool note_valid(const struct peer_note *note)
                note->entries_please.indexes.len / 8 <= PEER_ENTRIES_PLEASE_MAX;
     case PEER_DIGEST:
         return note->digest.index > 0 && note->digest.index <= RAFT_INDEX_MAX;
+    case PEER_LIFE:
+        return is_life(&note->life);
     case PEER_ENTRY:
         return is_place(note->entry.index, note->entry.term) && note->entry.kind >= RAFT_NOOP &&
                note->entry.kind <= RAFT_CONFIGURATION &&

@@ -5,9 +5,8 @@
  *
  * The greeting says which protocol, cluster and node this is, and whom it takes the other for:
  * a stranger, or a node of another cluster, is told nothing. `cluster_high` and `cluster_low` are
- * the cluster's id, zeros while the node does not know it; `disk` and `start` are the directory's
- * and the count of starts on it; `format_least` to `format_most` the formats of entries that the
- * node reads and writes.
+ * the cluster's id, zeros while the node does not know it; `disk` is the directory's id;
+ * `format_least` to `format_most` the formats of entries that the node reads and writes.
  */
 #ifndef ROLLCALL_WIRE_PEER_H
 #define ROLLCALL_WIRE_PEER_H
@@ -17,7 +16,7 @@
 #include "raft/wire/frame.h"
 #include "raft/wire/members.h"
 
-#define PEER_VERSION 5u
+#define PEER_VERSION 6u
 
 /*
  * What is said before anything else, on a connection that a node opened; only the caller's frames
@@ -43,6 +42,7 @@
  *   ENTRIES_PLEASE   entries that are damaged at the sender, by index; ENTRY one of them, if the
  *              receiver has it: nothing is said of others
  *   DIGEST     of the sender's state after that entry (users_digest), to be compared
+ *   LIFE       which start of which disk the sender is, and what it has seen of the receiver's
  *   FORWARD_REFUSED  this sending of it is in no log: try again, or somewhere else
  *
  * A snapshot is the state as of an entry, sent in pieces that the receiver asks for, so that it can
@@ -61,7 +61,7 @@
 #define PEER_FORMAT 1u /* of entries: the only one there is */
 /* clang-format off */
 #define PEER_HELLO_FIELDS(F) F(u32, version) F(u64, from) F(u64, to) F(bytes, cluster) \
-    F(u64, cluster_high) F(u64, cluster_low) F(u64, disk) F(u64, start) \
+    F(u64, cluster_high) F(u64, cluster_low) F(u64, disk) \
     F(u32, format_least) F(u32, format_most)
 
 #define PEER_NOTES(M) \
@@ -75,7 +75,8 @@
     M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72) \
     M(PEER_ENTRIES_PLEASE,  peer_entries_please,  entries_please,  73) \
     M(PEER_ENTRY,           peer_entry_here,      entry,           74) \
-    M(PEER_DIGEST,          peer_digest,          digest,          75)
+    M(PEER_DIGEST,          peer_digest,          digest,          75) \
+    M(PEER_LIFE,            peer_life,            life,            76)
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
 #define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
@@ -96,6 +97,17 @@
 /* u64 indexes, one after another. */
 #define PEER_ENTRIES_PLEASE_FIELDS(F)  F(bytes, indexes)
 #define PEER_DIGEST_FIELDS(F)          F(u64, index) F(u64, digest)
+/*
+ * `asks`: the receiver is to say its own. `number` is drawn by each process: two of one start are
+ * not one. `term` is durable. `rolled_back`: the sender was put back, and has not yet again what it
+ * forgot. `seen_…`: the latest of the receiver that the sender saw, the term in which, and the last
+ * entry that it acknowledged to the sender; disk 0: none.
+ */
+#define PEER_START_MAX (UINT64_C(1) << 62)
+#define PEER_LIFE_FIELDS(F) \
+    F(u8, asks) F(u64, disk) F(u64, start) F(u64, number) F(u64, term) F(u8, rolled_back) \
+    F(u64, seen_disk) F(u64, seen_start) F(u64, seen_number) F(u64, seen_term) \
+    F(u64, seen_last) F(u64, seen_last_term)
 #define PEER_ENTRY_FIELDS(F)           F(u64, index) F(u64, term) F(u8, kind) F(bytes, payload)
 /* clang-format on */
 

@@ -5,10 +5,11 @@
 #include <errno.h>
 #include <string.h>
 
-#define RECORD_MAGIC     0x4c415752u                  /* "RWAL" */
-#define UNUSED_MAGIC     UINT64_C(0x6465737520746f6e) /* "not used" */
-#define HARD_STATE_MAGIC 0x33535248u                  /* "HRS3" */
-#define HARD_STATE_NAME  0x00535248u                  /* "HRS", and the format's digit */
+#define RECORD_MAGIC       0x4c415752u                  /* "RWAL" */
+#define UNUSED_MAGIC       UINT64_C(0x6465737520746f6e) /* "not used" */
+#define HARD_STATE_MAGIC   0x34535248u                  /* "HRS4" */
+#define HARD_STATE_MAGIC_2 0x32535248u                  /* "HRS2" */
+#define HARD_STATE_NAME    0x00535248u                  /* "HRS", and the format's digit */
 
 void record_head_put(struct writer *out, struct record *record)
 {
@@ -191,6 +192,7 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u64(&w, state->hard.vote.n);
     put_u8(&w, state->hard.voted);
     put_u8(&w, state->hard.unsure);
+    put_u8(&w, state->hard.rolled_back);
     put_u8(&w, state->hard.floor.known);
     put_u64(&w, state->hard.floor.index.n);
     put_u64(&w, state->hard.floor.term.n);
@@ -203,10 +205,10 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_raw(out, bytes_of(block, sizeof(block)));
 }
 
-/* Format 2 had half as many bytes under its checksum; a later one is taken to have as many. */
+/* Format 2 had half as many bytes under its checksum; all others are taken to have as many. */
 static bool is_other_format(struct bytes bytes, uint32_t crc, uint32_t magic)
 {
-    size_t len = magic == HARD_STATE_MAGIC - (1u << 24) ? bytes.len / 2 : bytes.len;
+    size_t len = magic == HARD_STATE_MAGIC_2 ? bytes.len / 2 : bytes.len;
     return magic != HARD_STATE_MAGIC && (magic & 0xffffffu) == HARD_STATE_NAME &&
            crc32c(0, bytes_of(bytes.at + 4, len - 4)) == crc;
 }
@@ -228,6 +230,7 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     state.hard.vote.n = get_u64(&in);
     state.hard.voted = get_u8(&in) != 0;
     state.hard.unsure = get_u8(&in) != 0;
+    state.hard.rolled_back = get_u8(&in) != 0;
     state.hard.floor.known = get_u8(&in) != 0;
     state.hard.floor.index.n = get_u64(&in);
     state.hard.floor.term.n = get_u64(&in);

@@ -28,6 +28,10 @@ static const char *event_name(const struct raft_event *e)
         return "peer_lost";
     case RAFT_FLOOR_KNOWN:
         return "floor_known";
+    case RAFT_SELF_ROLLED_BACK:
+        return "self_rolled_back";
+    case RAFT_PEER_ROLLED_BACK:
+        return "peer_rolled_back";
     case RAFT_DAMAGED:
         return "damaged";
     case RAFT_CONFIGURATION_REPAIRED:

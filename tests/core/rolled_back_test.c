@@ -193,6 +193,136 @@ Test(rolled_back, floor_is_raised_by_who_knows_more_and_never_lowered)
     node_free(&node);
 }
 
+/* --- what the driver knows -------------------------------------------------------------------- */
+
+static void is_told(struct node *node, uint64_t term, uint64_t index, uint64_t index_term)
+{
+    struct raft_event event = {.kind = RAFT_SELF_ROLLED_BACK};
+    event.self_rolled_back.term.n = term;
+    event.self_rolled_back.floor = (struct raft_floor){index > 0, {index}, {index_term}};
+    node_step(node, event);
+}
+
+Test(rolled_back, node_that_others_saw_later_is_unsure_without_a_floor)
+{
+    struct node node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 0, 0);
+    cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
+    cr_assert(node.out.persist.hard_state && node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard.rolled_back && !node.out.persist.hard.floor.known);
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 1), "it votes no more in this term");
+    cr_assert(raft_status(node.raft).leader_known, "it follows whom it followed");
+    is_told(&node, 4, 0, 0);
+    cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0), "once is enough");
+    cr_assert(eq(u64, raft_status(node.raft).term.n, 4));
+    cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
+    struct raft_message ask = vote_ask(3, 5, 9, 4);
+    node_hear(&node, ask);
+    node_all_durable(&node);
+    const struct raft_message *vote = node_sent(&node, RAFT_VOTE_GIVE, 3);
+    cr_assert(vote == NULL || !vote->vote_give.granted, "it does not know which logs suffice");
+    node_free(&node);
+}
+
+Test(rolled_back, leader_that_others_saw_later_leads_no_more)
+{
+    struct node node = leader_of(3);
+    is_told(&node, 2, 0, 0);
+    cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
+    cr_assert(raft_status(node.raft).unsure);
+    node_free(&node);
+}
+
+Test(rolled_back, floor_comes_from_the_leader_to_who_was_put_back_and_not_to_who_lost_all)
+{
+    struct node node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 0, 0);
+    node_hear(&node, forgot(2, 4, 2));
+    cr_assert(raft_status(node.raft).floor.known);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 4));
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 0, 0);
+    node_hear(&node, forgot(2, 2, 2));
+    cr_assert(not(raft_status(node.raft).unsure), "it has all of it");
+    cr_assert(not(raft_status(node.raft).rolled_back));
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    node.raft->unsure = true; /* its storage lost something, in another way */
+    node_hear(&node, forgot(2, 4, 2));
+    cr_assert(not(raft_status(node.raft).floor.known));
+    node_free(&node);
+}
+
+Test(rolled_back, floor_is_what_it_acknowledged_to_those_who_remember)
+{
+    struct node node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 5, 2);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5));
+    cr_assert(eq(u64, node_verdict(&node)->rolled_back.floor.n, 5));
+    is_told(&node, 2, 4, 2);
+    is_told(&node, 2, 0, 0);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5), "the most counts");
+    is_told(&node, 3, 4, 3);
+    cr_assert(eq(u64, raft_status(node.raft).floor.term.n, 3));
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 0, 0);
+    is_told(&node, 2, 5, 2);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5), "in whatever order");
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    node.raft->unsure = true; /* its storage lost something, in another way */
+    is_told(&node, 2, 5, 2);
+    cr_assert(not(raft_status(node.raft).floor.known), "it asks all others");
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    node_hear(&node, forgot(2, 4, 2));
+    is_told(&node, 2, 6, 2);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 6));
+    node_free(&node);
+}
+
+static void peer_is_told(struct node *node, uint64_t peer)
+{
+    node_step(node, (struct raft_event){.kind = RAFT_PEER_ROLLED_BACK,
+                                        .peer_rolled_back = {.peer = {peer}}});
+}
+
+Test(rolled_back, leader_tells_the_end_of_its_log_and_counts_nothing_until_it_is_reached)
+{
+    struct node node = leader_of(3);
+    node_propose(&node, 2, 20); /* on their way to 2 */
+    node_all_durable(&node);
+    peer_is_told(&node, 2);
+    cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
+    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 7));
+    uint64_t round = round_now(&node);
+    node_hear(&node, accepted(2, 2, 7, round - 1)); /* from before */
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, 5));
+    peer_is_told(&node, 2);
+    cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0));
+    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 7), "told again");
+    node_hear(&node, accepted(2, 2, 6, round));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, 5));
+    node_hear(&node, accepted(2, 2, 7, round));
+    cr_assert(eq(u64, raft_status(node.raft).commit.n, 7));
+    node_free(&node);
+}
+
+Test(rolled_back, who_does_not_lead_tells_nobody)
+{
+    struct node node = follower_of_2(TERMS(1, 2));
+    peer_is_told(&node, 3);
+    cr_assert(eq(u32, node.out.sends.count, 0));
+    node_free(&node);
+    node = leader_of(1);
+    peer_is_told(&node, 1);
+    peer_is_told(&node, 9);
+    cr_assert(eq(u32, node.out.sends.count, 0));
+    node_free(&node);
+}
+
 /* --- histories that differ -------------------------------------------------------------------- */
 
 static struct node committed_two(void)

@@ -91,3 +91,42 @@ Test(identity, a_folder_of_another_cluster_of_the_same_name_is_refused_by_both_s
     stack_stop(&theirs);
     stack_stop(&ours);
 }
+
+static bool says_so(void *stack)
+{
+    return stack_shell(stack, "grep -q event=log_rolled_back $D/node-2/log/raft.log", NULL, 0) == 0;
+}
+
+static bool is_admitted(void *stack)
+{
+    return stack_shell(stack, "grep -q event=admitted $D/node-2/log/raft.log", NULL, 0) == 0;
+}
+
+/* What one node acknowledged, and no other that lives has, is not lost: nobody leads without it. */
+Test(identity, a_node_put_back_to_a_copy_is_told_and_neither_blocks_the_others_nor_loses_writes,
+     .timeout = 180)
+{
+    struct stack stack = stack_start_nodes(3);
+    char *users;
+
+    operator_enrols(stack.port, 1, 10);
+    operator_does(&stack, 0, NULL, NODE "down --id 2 --dir $D/node-2 && cp -a $D/node-2 $D/copy");
+    stack_up(&stack);
+    operator_enrols(stack.port, 11, 15);
+    operator_does(&stack, 0, NULL, NODE "down --id 3 --dir $D/node-3");
+    operator_enrols(stack.port, 16, 20);
+    operator_does(&stack, 0, NULL,
+                  NODE "down --id 2 --dir $D/node-2 && rm -r $D/node-2 && mv $D/copy $D/node-2 && "
+                       ": >$D/node-2/log/raft.log");
+    operator_does(&stack, 0, NULL,
+                  NODE "up --id 2 --dir $D/node-2 --http 127.0.0.1:$((P + 2)) "
+                       "--raft 127.0.0.1:$((P + 102))");
+    cr_assert(wait_for(says_so, &stack, 30));
+    cr_assert(wait_for(is_admitted, &stack, 30));
+    operator_enrols(stack.port + 1, 21, 22);
+    users = operator_lists(stack.port + 2);
+    stack_up(&stack);
+    operator_expects(&stack, users);
+    free(users);
+    stack_stop(&stack);
+}

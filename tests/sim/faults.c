@@ -16,19 +16,8 @@ static bool is_damaged(const struct machine *machine)
 /* Its disk says so: it was admitted, if ever it was unsure, and remembers that. */
 static bool may_vote(struct machine *machine)
 {
-    uint64_t size = 0;
-    struct record_hard_state newest = {.sequence = 0};
-    const uint8_t *at = fake_disk_durable(&machine->disk, HARD_STATE_FILE, &size);
-    for (uint64_t block = 0; block < HARD_STATE_BLOCKS; block++) {
-        struct record_hard_state state;
-        uint64_t offset = block * HARD_STATE_BLOCK_BYTES;
-        if (at == NULL || offset + RECORD_HARD_STATE_BYTES > size ||
-            record_hard_state_decode(bytes_of(at + offset, RECORD_HARD_STATE_BYTES), &state) != 0)
-            continue;
-        if (state.sequence > newest.sequence)
-            newest = state;
-    }
-    return newest.hard.term.n > 0 && !newest.hard.unsure;
+    struct raft_hard_state hard = machine_hard_state(machine).hard;
+    return hard.term.n > 0 && !hard.unsure;
 }
 
 /* A node that lost something has it again: it runs, has caught up, and saved all of it. */
@@ -353,6 +342,10 @@ void faults_event(struct world *world)
     struct faults *faults = &world->faults;
     if (faults->over || faults->weights == 0)
         return;
+    if (rollbacks_hold(world)) {
+        world_push(world, world->now_us + SECOND_US / 100, (struct sim_event){.kind = SIM_FAULT});
+        return;
+    }
     uint64_t drawn = world_below(world, faults->weights);
     uint32_t kind = 0;
     while (drawn >= faults->weight[kind])

@@ -27,6 +27,8 @@
  *   a whole snapshot: state, counts and digest fit one another     states
  *   to a node that forgot: where a log ends, and which cluster this is; it can ask nobody else
  *                                                                  durable, liveness
+ *   what it saw of a node, and that a member was put back: there is no other witness
+ *                                                                  liveness
  *   terms far ahead, up to RAFT_TERM_LEAP: followed, as §5.1 says; liveness within the bounds that
  *       are asked here needs them to be few. It says some a little ahead.
  *

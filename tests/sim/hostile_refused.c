@@ -266,6 +266,37 @@ static bool offer_that_cannot_be(void)
     return lie_note(true);
 }
 
+static bool life_that_cannot_be(void)
+{
+    struct peer_life *life = &l.note.life;
+    l.note = (struct peer_note){.kind = PEER_LIFE, .life = {.disk = 1, .start = 1}};
+    life->seen_disk = wal_identity(l.victim->replica->wal).disk;
+    switch (lie_below(6)) {
+    case 0:
+        life->start = lie_below(2) == 0 ? 0 : PEER_START_MAX + 1;
+        break;
+    case 1:
+        life->rolled_back = 2;
+        break;
+    case 2:
+        life->seen_disk = 0;
+        life->seen_start = 1 + lie_below(3);
+        break;
+    case 3:
+        life->seen_last = 1;
+        life->seen_last_term = 1; /* of a term in which the node was not */
+        break;
+    case 4:
+        life->seen_start = wal_start(l.victim->replica->wal) + (UINT64_C(1) << 33);
+        break;
+    default:
+        if (lie_term() == 0)
+            return false;
+        life->seen_term = lie_term() + RAFT_TERM_LEAP + 1;
+    }
+    return lie_note(true);
+}
+
 static bool note_that_cannot_be(void)
 {
     l.note = (struct peer_note){.kind = PEER_STANDING};
@@ -410,6 +441,7 @@ lie_maker *lie_to_be_refused(void)
         {command_that_cannot_be_read, "command that cannot be read"},
         {entry_that_there_is_not, "entry that there is not"},
         {note_that_cannot_be, "note that cannot be"},
+        {life_that_cannot_be, "life that cannot be"},
         {offer_that_cannot_be, "offer that cannot be"},
         {forward_that_cannot_be, "forward that cannot be"},
         {kind_that_there_is_not, "kind that there is not"},

@@ -169,6 +169,29 @@ static bool standing(void)
     return lie_note(false);
 }
 
+/* What it saw of the node, which may be later than the node is; or that a member was put back. */
+static bool life(void)
+{
+    const struct replica *replica = l.victim->replica;
+    bool ours = lie_below(2) == 0;
+    uint64_t term = any_term() % RAFT_TERM_MAX;
+    l.note = (struct peer_note){
+        .kind = PEER_LIFE,
+        .life = {.asks = (uint8_t)lie_below(2),
+                 .disk = lie_any() | 1u,
+                 .start = 1 + lie_below(8),
+                 .number = lie_any(),
+                 .term = any_term() % RAFT_TERM_MAX,
+                 .rolled_back = (uint8_t)lie_below(2),
+                 .seen_disk = ours ? wal_identity(replica->wal).disk : lie_any() | 1u,
+                 .seen_start = lie_near(wal_start(replica->wal)) % PEER_START_MAX,
+                 .seen_number = lie_below(2) == 0 ? replica->options.random : lie_any(),
+                 .seen_term = term,
+                 .seen_last = lie_near(l.status.last.n) % RAFT_INDEX_MAX,
+                 .seen_last_term = lie_below(term + 1)}};
+    return lie_note(false);
+}
+
 /* --- a whole snapshot ------------------------------------------------------------------------- */
 
 /* The state of a cluster that there is not, made at the first need; the same in all runs. */
@@ -271,6 +294,7 @@ lie_maker *lie_of_any_kind(void)
         {word_of_the_leader, "a word of the leader"},
         {forward, "a write, or its refusal"},
         {standing, "the end of a log"},
+        {life, "a life"},
         {digest, "a digest"},
         {snapshot, "a snapshot"},
         {mutated, "something mutated"},

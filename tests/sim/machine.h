@@ -67,10 +67,11 @@ struct machine {
     struct fake_disk disk;
     struct fake_disk *disk_past; /* a copy of it, or NULL; and of the store at that time: */
     struct fake_db disk_past_store;
-    uint32_t disk_us;       /* what a sync takes, about */
-    uint64_t disk_stall_us; /* nothing is done before this time */
-    uint64_t disk_syncs;    /* when the call into the node began */
-    bool calling;           /* a call into the node is under way */
+    uint64_t disk_past_start; /* the count of starts that it has */
+    uint32_t disk_us;         /* what a sync takes, about */
+    uint64_t disk_stall_us;   /* nothing is done before this time */
+    uint64_t disk_syncs;      /* when the call into the node began */
+    bool calling;             /* a call into the node is under way */
     struct sim_runner runner;
 
     struct fake_store store;
@@ -132,6 +133,9 @@ void machine_wipe(struct machine *machine, bool store_too);
 /* Its disk and its store are copied; are put back as they were copied, while it is down. */
 void machine_copy(struct machine *machine);
 void machine_roll_back(struct machine *machine);
+
+/* As its disk has it durably; sequence 0: it has none that can be read. */
+struct record_hard_state machine_hard_state(struct machine *machine);
 
 bool machine_up(const struct machine *machine); /* its replica runs */
 bool machine_frozen(const struct machine *machine);

@@ -1,3 +1,4 @@
+#include "raft/node/hard_state.h"
 #include "tests/fuzz/driver_steps.h"
 #include "tests/sim/machine_state.h"
 
@@ -70,6 +71,8 @@ static void hook_note(void *context, const char *fact, const char *text)
 {
     struct machine *machine = context;
     TELL(machine->world, machine->id, fact);
+    if (strcmp(fact, "log_rolled_back") == 0)
+        rollbacks_told(machine->world, machine->id);
     RULE(machine->world,
          strcmp(fact, "state_diverged") != 0 || machine->world->may_diverge ||
              machine->world->hostile.lied,
@@ -369,6 +372,7 @@ void machine_die(struct machine *machine, enum machine_death death)
     rules_died(world, machine->id);
     net_machine_down(world, machine->id, death != MACHINE_POWER_LOST);
     clients_node_gone(world, machine->id);
+    rollbacks_down(world, machine->id);
     faults_restart_later(world, machine->id);
 }
 
@@ -410,10 +414,27 @@ static void drop_copy(struct machine *machine)
     machine->disk_past = NULL;
 }
 
+struct record_hard_state machine_hard_state(struct machine *machine)
+{
+    uint64_t size = 0;
+    struct record_hard_state newest = {.sequence = 0};
+    const uint8_t *at = fake_disk_durable(&machine->disk, HARD_STATE_FILE, &size);
+    for (uint64_t block = 0; at != NULL && block < HARD_STATE_BLOCKS; block++) {
+        struct record_hard_state state;
+        uint64_t offset = block * HARD_STATE_BLOCK_BYTES;
+        if (offset + RECORD_HARD_STATE_BYTES <= size &&
+            record_hard_state_decode(bytes_of(at + offset, RECORD_HARD_STATE_BYTES), &state) == 0 &&
+            state.sequence > newest.sequence)
+            newest = state;
+    }
+    return newest;
+}
+
 void machine_copy(struct machine *machine)
 {
     drop_copy(machine);
     TELL(machine->world, machine->id, "its disk and its store are copied");
+    machine->disk_past_start = machine_hard_state(machine).start;
     machine->disk_past = malloc(sizeof(*machine->disk_past));
     assert(machine->disk_past != NULL);
     fake_disk_copy(machine->disk_past, &machine->disk);

@@ -46,6 +46,7 @@ static void draw_faults(struct world *world)
     faults->down_us = ONE_OF(world, 50000, 500000, 2000000);
     faults->with_wipes = FAULTS_WITH_WIPES;
     world->lies = world->seed % 4 == 3;
+    world->rollbacks.wanted = world->net.reliable;
     faults->forgetful = FAULTS_FORGETFUL && world_below(world, 2) == 0;
 }
 

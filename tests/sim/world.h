@@ -13,6 +13,7 @@
 #include "tests/sim/machine.h"
 #include "tests/sim/net.h"
 #include "tests/sim/queue.h"
+#include "tests/sim/rollbacks.h"
 #include "tests/sim/rules.h"
 #include "tests/sim/story.h"
 
@@ -42,6 +43,7 @@ struct world {
     struct clients clients;
     struct rules rules;
     struct faults faults;
+    struct rollbacks rollbacks;
     struct hostile hostile;
     struct story story;
     struct world_counts counts;

@@ -1,0 +1,233 @@
+/*
+ * What nodes remember of one another, so that a disk that was put back to an earlier copy is known
+ * at once (core/raft.h, ROLLED BACK NODES), not only by a leader that misses an entry.
+ *
+ * A directory counts its starts, durably, before the process says anything; each process draws a
+ * number of its own. When a connection stands a node says which start of which disk it is, and what
+ * it has seen of the other: the latest start and its number, the latest term that was durable
+ * there, and the last entry that the other acknowledged to it. Terms are said when they change,
+ * too. A node was put back if anybody saw
+ *
+ *   a later start of its disk;
+ *   the same start, of another process: its count is one of an earlier copy, plus one;
+ *   its disk in a later term than the one it is in.
+ *
+ * It says so, goes on as a start that nobody has seen, and is unsure. How far its log must reach is
+ * what it acknowledged to those who remember. While nobody does it asks as a node does that lost
+ * all (replica_admit.c), and its leader, too.
+ *
+ * A node that has just started gives no vote until all others have said what they saw of it, or a
+ * while has passed: a vote that it forgot is not to be given twice meanwhile. What nobody remembers
+ * who runs and can be reached is not detected: memory ends with the process.
+ */
+#include "raft/node/replica_state.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+#define TELL_AGAIN_MS 500u
+/* So long it waits at least before it votes, and not less than an election timeout: connections to
+ * a machine that was restarted are made anew by then. */
+#define VOTE_AFTER_MS 500u
+/* What is so many starts ahead of this one is a lie: nobody starts so often. */
+#define START_LEAP (UINT64_C(1) << 32)
+
+static uint64_t own_number(const struct replica *replica)
+{
+    return replica->options.random;
+}
+
+static struct life_seen *seen_of(struct replica *replica, raft_node_id id)
+{
+    for (uint32_t i = 0; i < replica->options.members; i++) {
+        if (node_id_equal(replica->options.member[i], id))
+            return &replica->lives.seen[i];
+    }
+    return NULL;
+}
+
+static void say(struct replica *replica, raft_node_id to, const struct life_seen *seen, bool asks)
+{
+    struct raft_status status = raft_status(replica->raft);
+    struct peer_note note = {
+        .kind = PEER_LIFE,
+        .life = {.asks = asks,
+                 .disk = wal_identity(replica->wal).disk,
+                 .start = wal_start(replica->wal),
+                 .number = own_number(replica),
+                 .term = status.durable_term.n,
+                 .rolled_back = status.rolled_back,
+                 .seen_disk = seen->disk,
+                 .seen_start = seen->start,
+                 .seen_number = seen->number,
+                 .seen_term = seen->term.n,
+                 .seen_last = seen->last.index.n,
+                 .seen_last_term = seen->last.term.n},
+    };
+    replica_send_note(replica, to, &note);
+}
+
+void lives_begin(struct replica *replica)
+{
+    replica->lives.start = wal_start(replica->wal);
+}
+
+void lives_peer_up(struct replica *replica, raft_node_id peer)
+{
+    struct life_seen *seen = seen_of(replica, peer);
+    if (seen == NULL)
+        return;
+    seen->knows_us = false;
+    say(replica, peer, seen, true);
+}
+
+/* --- what others saw of this node ------------------------------------------------------------- */
+
+/* Those who are not known to have seen it; all, when it has something to tell. */
+static void tell(struct replica *replica, uint64_t now_ms)
+{
+    const struct replica_options *options = &replica->options;
+    struct lives *lives = &replica->lives;
+    struct raft_status status = raft_status(replica->raft);
+    bool news = status.rolled_back || !term_equal(lives->told_term, status.durable_term);
+    lives->told_ms = now_ms;
+    lives->told_term = status.durable_term;
+    for (uint32_t i = 0; i < options->members; i++) {
+        struct life_seen *seen = &lives->seen[i];
+        if (options->member[i].n != options->node && (news || !seen->knows_us))
+            say(replica, options->member[i], seen, !seen->knows_us);
+    }
+}
+
+static void note_put_back(struct replica *replica, raft_node_id by, const struct peer_life *life)
+{
+    char text[480];
+    snprintf(text, sizeof(text),
+             "node %" PRIu64 " has seen start %" PRIu64 " of this disk, in term %" PRIu64
+             " and up to entry %" PRIu64 "; this is start %" PRIu64 ", in term %" PRIu64
+             " and up to entry %" PRIu64
+             ": the disk was put back to an earlier copy, or a second copy of it runs; this node "
+             "does not vote and is not counted until it has again what it may have acknowledged",
+             by.n, life->seen_start, life->seen_term, life->seen_last, replica->lives.start,
+             raft_status(replica->raft).term.n, raft_status(replica->raft).last.n);
+    replica->options.hooks->note(replica->options.context, "log_rolled_back", text);
+}
+
+/* From now on this is a start that nobody has seen. */
+static void count_on(struct replica *replica, uint64_t seen)
+{
+    if (seen < wal_start(replica->wal))
+        return;
+    wal_count_start(replica->wal, seen + 1);
+    for (uint32_t i = 0; i < replica->options.members; i++)
+        replica->lives.seen[i].knows_us = false;
+}
+
+static void take_word(struct replica *replica, raft_node_id from, const struct peer_life *life)
+{
+    struct raft_self_rolled_back seen = {
+        .term = {life->seen_term},
+        .floor = {life->seen_last > 0, {life->seen_last}, {life->seen_last_term}},
+    };
+    struct raft_status before = raft_status(replica->raft);
+    if (!before.rolled_back)
+        note_put_back(replica, from, life);
+    if (!before.unsure)
+        admit_anew(replica);
+    count_on(replica, life->seen_start);
+    replica_step(replica,
+                 &(struct raft_event){.kind = RAFT_SELF_ROLLED_BACK, .self_rolled_back = seen});
+    flush_request(replica, (raft_index){0}, true);
+    tell(replica, replica_now_ms(replica));
+}
+
+static void compare(struct replica *replica, raft_node_id from, struct life_seen *seen,
+                    const struct peer_life *life)
+{
+    if (life->seen_disk != wal_identity(replica->wal).disk)
+        return; /* nothing, or one before it */
+    bool us = life->seen_number == own_number(replica);
+    bool later_life = !us && life->seen_start >= replica->lives.start;
+    bool later_term = raft_status(replica->raft).term.n < life->seen_term;
+    if (later_life || later_term)
+        take_word(replica, from, life);
+    else
+        seen->knows_us = us && life->seen_start == wal_start(replica->wal);
+}
+
+bool lives_may_vote(const struct replica *replica)
+{
+    const struct replica_options *options = &replica->options;
+    uint64_t wait_ms = options->election_ms > VOTE_AFTER_MS ? options->election_ms : VOTE_AFTER_MS;
+    bool known = true;
+    for (uint32_t i = 0; i < options->members; i++)
+        known = known && (options->member[i].n == options->node || replica->lives.seen[i].knows_us);
+    uint64_t began_ms = replica->lives.began_ms;
+    return known || (began_ms > 0 && replica_now_ms(replica) - began_ms >= wait_ms);
+}
+
+/* --- what this node sees of others ------------------------------------------------------------ */
+
+/* What is earlier than what was seen is not taken: its sender is told. */
+static void remember(struct life_seen *seen, const struct peer_life *life)
+{
+    if (seen->disk != life->disk)
+        *seen = (struct life_seen){.disk = life->disk, .knows_us = seen->knows_us};
+    if (life->start > seen->start) {
+        seen->start = life->start;
+        seen->number = life->number;
+    }
+    if (life->term > seen->term.n)
+        seen->term.n = life->term;
+}
+
+int lives_heard(struct replica *replica, raft_node_id from, const struct peer_life *life)
+{
+    struct life_seen *seen = seen_of(replica, from);
+    uint64_t term = raft_status(replica->raft).term.n;
+    bool of_ours = life->seen_disk == wal_identity(replica->wal).disk;
+    if (of_ours && ((term > 0 && life->seen_term > term + RAFT_TERM_LEAP) ||
+                    life->seen_start > wal_start(replica->wal) + START_LEAP))
+        return -EBADMSG;
+    if (seen == NULL)
+        return 0;
+    remember(seen, life);
+    compare(replica, from, seen, life);
+    if (life->rolled_back)
+        replica_step(replica, &(struct raft_event){.kind = RAFT_PEER_ROLLED_BACK,
+                                                   .peer_rolled_back = {.peer = from}});
+    if (life->asks)
+        say(replica, from, seen, false);
+    return 0;
+}
+
+/* By the order of §5.4.1; no term: it is not known. */
+static bool log_end_later(raft_index index, raft_term term, struct raft_floor than)
+{
+    return term_less(than.term, term) ||
+           (term_equal(than.term, term) && index_less(than.index, index));
+}
+
+/* An acknowledgement that counts: it says that the entry, and so its term, is durable there. */
+void lives_acknowledged(struct replica *replica, raft_node_id from)
+{
+    struct life_seen *seen = seen_of(replica, from);
+    struct raft_peer_status peer;
+    if (seen == NULL || seen->disk == 0 || !raft_peer_status(replica->raft, from, &peer) ||
+        !log_end_later(peer.match, peer.match_term, seen->last))
+        return;
+    seen->last = (struct raft_floor){true, peer.match, peer.match_term};
+    if (term_less(seen->term, peer.match_term))
+        seen->term = peer.match_term;
+}
+
+void lives_look(struct replica *replica, uint64_t now_ms)
+{
+    struct lives *lives = &replica->lives;
+    bool news = !term_equal(lives->told_term, raft_status(replica->raft).durable_term);
+    if (lives->began_ms == 0)
+        lives->began_ms = now_ms;
+    if (!replica_alone(replica) && (news || now_ms - lives->told_ms >= TELL_AGAIN_MS))
+        tell(replica, now_ms);
+}
