@@ -137,6 +137,12 @@ void replica_write(struct replica *replica, struct replica_client client,
  */
 void replica_read(struct replica *replica, struct replica_client client, bool stale,
                   uint64_t min_index);
+/*
+ * Nobody waits any more for the read of this client, or for those of all clients of this
+ * connection: what still waits is gone, without a hook. Not from within a hook.
+ */
+void replica_forget_read(struct replica *replica, struct replica_client client);
+void replica_forget_reads(struct replica *replica, uint64_t connection);
 
 /*
  * A frame came from another node (not a HELLO). -EBADMSG: it makes no sense, nothing was done, and

@@ -54,6 +54,36 @@ void replica_read(struct replica *replica, struct replica_client client, bool st
         reads->gathered[reads->gathered_count++] = read;
 }
 
+/* Of one list: the reads of this connection, or the one of this call. */
+static void forget(struct waiting_read *list, uint32_t *count, uint64_t connection,
+                   const uint64_t *call)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < *count; i++) {
+        struct replica_client client = list[i].client;
+        if (client.connection != connection || (call != NULL && client.call != *call))
+            list[kept++] = list[i];
+    }
+    *count = kept;
+}
+
+static void forget_everywhere(struct reads *reads, uint64_t connection, const uint64_t *call)
+{
+    forget(reads->gathered, &reads->gathered_count, connection, call);
+    forget(reads->asking, &reads->asking_count, connection, call);
+    forget(reads->behind, &reads->behind_count, connection, call);
+}
+
+void replica_forget_read(struct replica *replica, struct replica_client client)
+{
+    forget_everywhere(&replica->reads, client.connection, &client.call);
+}
+
+void replica_forget_reads(struct replica *replica, uint64_t connection)
+{
+    forget_everywhere(&replica->reads, connection, NULL);
+}
+
 /* Those whose min_index was reached meanwhile. */
 static void deliver_behind(struct replica *replica)
 {

@@ -133,6 +133,7 @@ static void resume_reading(struct connection *connection)
 static void on_closed(uv_handle_t *handle)
 {
     struct connection *connection = handle->data;
+    workers_forget_reads(connection);
     outbox_free(&connection->outbox);
     connection->open = false;
 }

@@ -100,6 +100,20 @@ static struct replica_client client_of(const struct connection *connection, uint
     };
 }
 
+/* The read for which the list in this place waits. */
+static struct replica_client reader_at(const struct connection *connection, uint64_t place)
+{
+    struct replica_client client = client_of(connection, place);
+    client.connection |= CLIENT_IS_READ;
+    return client;
+}
+
+void workers_forget_reads(const struct connection *connection)
+{
+    uint64_t of_reads = reader_at(connection, 0).connection;
+    replica_forget_reads(connection->workers->options.replica, of_reads);
+}
+
 static struct connection *connection_of(struct workers *workers, struct replica_client client)
 {
     struct connection *connection = workers->connection[client.connection & PLACE_MASK];
@@ -127,9 +141,20 @@ static void on_list(struct connection *connection, const struct list *asked, boo
         refuse(connection, asked->call, CALL_BUSY);
         return;
     }
-    struct replica_client client = client_of(connection, (uint64_t)(list - connection->list));
-    client.connection |= CLIENT_IS_READ;
+    struct replica_client client = reader_at(connection, (uint64_t)(list - connection->list));
     replica_read(connection->workers->options.replica, client, stale, min_index);
+}
+
+/* Its place is free at once: a client can open and leave lists faster than they are answered. */
+static void on_drop(struct connection *connection, uint64_t call)
+{
+    struct list *list = find_list(connection, call);
+    if (list == NULL)
+        return; /* its last answer crossed the DROP */
+    struct replica_client client = reader_at(connection, (uint64_t)(list - connection->list));
+    if (list->view == NULL)
+        replica_forget_read(connection->workers->options.replica, client);
+    workers_close_list(list);
 }
 
 /* False for what no worker asks. */
@@ -299,11 +324,7 @@ bool workers_on_call(struct connection *connection, const struct call *call)
             send_chunk(connection, list);
         return true;
     case CALL_DROP:
-        list = find_list(connection, call->drop.call);
-        if (list != NULL && list->view != NULL)
-            workers_close_list(list);
-        else if (list != NULL)
-            list->dropped = true;
+        on_drop(connection, call->drop.call);
         return true;
     case CALL_STATUS:
         on_status(connection, &call->status);
@@ -342,12 +363,12 @@ void workers_written(struct workers *workers, struct replica_client client, uint
     workers_send(connection, &call, writer_len(&out));
 }
 
-/* The list that waits for this verdict. */
+/* The list that waits for this result. */
 static struct list *waiting_list(struct connection *connection, struct replica_client client)
 {
     assert((client.connection & CLIENT_IS_READ) != 0 && client.call < connection->lists);
     struct list *list = &connection->list[client.call];
-    assert(list->open && list->view == NULL); /* only its verdict ends its waiting */
+    assert(list->open && list->view == NULL); /* only its result or its DROP ends its waiting */
     return list;
 }
 
@@ -361,8 +382,7 @@ void workers_refused(struct workers *workers, struct replica_client client, enum
         return;
     }
     struct list *list = waiting_list(connection, client);
-    if (!list->dropped)
-        refuse(connection, list->call, reason);
+    refuse(connection, list->call, reason);
     workers_close_list(list);
 }
 
@@ -380,10 +400,6 @@ void workers_readable(struct workers *workers, struct replica_client client)
     if (connection == NULL)
         return;
     struct list *list = waiting_list(connection, client);
-    if (list->dropped) {
-        workers_close_list(list);
-        return;
-    }
     struct users *users = replica_users(workers->options.replica);
     list->view = list->by == CALL_BY_ID ? users_pin(users) : users_pin_indexed(users);
     if (list->backup)

@@ -13,7 +13,6 @@
 struct list {
     bool open;
     bool backup;
-    bool dropped; /* the worker lost interest before the list was readable */
     uint64_t call;
     uint64_t after;
     enum call_by by;
@@ -53,6 +52,8 @@ void workers_send(struct connection *connection, const struct call *call, size_t
 NODISCARD bool workers_on_call(struct connection *connection, const struct call *call);
 void workers_close_lists(struct connection *connection);
 void workers_close_list(struct list *list);
+/* The connection is gone, with those of its lists that still waited: not from within a hook. */
+void workers_forget_reads(const struct connection *connection);
 
 /* workers_backup.c: the first answer to a BACKUP that is readable, and each later one. */
 void workers_send_version(struct connection *connection, struct list *list);

@@ -16,7 +16,8 @@
  *                            <--       USERS call, index, last, ...     first chunk of one version
  *   MORE call                -->                                      only while last is 0: the
  *                            <--       USERS call, index, last, ...     node sends nothing unasked
- *   DROP call                -->                                      no answer: forget this call
+ *   DROP call                -->                                      no answer: forget this LIST
+ *                                                                     or BACKUP, or nothing
  *   STATUS call              -->
  *                            <--       STATUS_IS call, ...
  *   METRICS call             -->
@@ -25,6 +26,9 @@
  *                            <--       VERSION_IS call, ...             of one version: what it is
  *   MORE call                -->                                      and as long as last is 0
  *                            <--       PIECE call, last, ...            what is in it
+ *
+ * A DROP gives back all that a list holds here, at once, whether its users are being sent or it
+ * waits for its index or its `min_index`. What was answered before the DROP came may cross it.
  *
  * A write sent twice under one request id happens once and is answered twice with one answer, so a
  * worker whose connection broke sends its open writes again on the next one.

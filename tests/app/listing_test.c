@@ -141,6 +141,23 @@ Test(listing, that_its_client_leaves_is_dropped_at_the_node)
     stage_stop(stage);
 }
 
+/* Of the lists that wait, the node has room for so many: it hears at once of each that need not. */
+Test(listing, that_waits_for_the_node_is_dropped_there_when_its_client_leaves)
+{
+    static const char *const uris[] = {"/users", "/users/1", "/users?min_index=9",
+                                       "/users/1?consistency=stale&min_index=9"};
+    struct stage *stage = stage_start((struct stage_options){.deadline_ms = HANGS_AFTER_MS});
+    fake_node_play(&stage->node, (struct fake_script){.mute = true});
+    for (unsigned i = 0; i < ARRAY_LEN(uris); i++) {
+        int fd = fcgi_connect(stage);
+        fcgi_send(fd, &(struct fcgi_ask){.uri = uris[i]});
+        WAIT_UNTIL(fake_node_record(&stage->node).lists == i + 1, 2000);
+        close(fd);
+        WAIT_UNTIL(fake_node_record(&stage->node).drops == i + 1, 2000);
+    }
+    stage_stop(stage);
+}
+
 /* Half a list must never look like a whole one. */
 Test(listing, that_the_node_breaks_off_is_cut_for_all_to_see)
 {

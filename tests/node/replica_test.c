@@ -326,6 +326,39 @@ Test(replica, refuses_a_read_of_an_entry_that_does_not_come)
     rig_free(rig);
 }
 
+/* Wherever it waits: in a round of reads, for the next one, for its entry. */
+Test(replica, says_no_word_of_a_read_that_is_forgotten)
+{
+    struct rig *rig = rig_new();
+    struct replica_client gone = {.connection = 2, .call = 1}, stays = {.connection = 2, .call = 2};
+    rig->without_store = true;
+    must(rig_start(rig) == 0);
+    rig_write(rig, 1);
+    rig_write(rig, 2);
+    for (int round = 0; round < 3; round++) {
+        bool ahead = round == 2;
+        rig->readable = rig->read_refused = 0;
+        replica_read(rig->replica, gone, ahead, ahead ? 1000 : 0);
+        replica_read(rig->replica, stays, ahead, ahead ? 1000 : 0);
+        if (round == 0)
+            rig_turn(rig); /* the first flush is under way, and nothing committed yet */
+        replica_forget_read(rig->replica, gone);
+        cr_assert(eq(u32, replica_status(rig->replica).waiting_reads, 1));
+        for (int i = 0; i < 2; i++) { /* at the second time its own has ended */
+            rig->now_ms += REPLICA_WAIT_MS;
+            rig_settle(rig);
+        }
+        cr_assert(eq(u32, rig->readable + rig->read_refused, 1), "round %d", round);
+        replica_read(rig->replica, gone, ahead, 1000);
+        replica_read(rig->replica, stays, ahead, 1000);
+        replica_forget_reads(rig->replica, 3);
+        cr_assert(eq(u32, replica_status(rig->replica).waiting_reads, 2));
+        replica_forget_reads(rig->replica, 2);
+        cr_assert(zero(u32, replica_status(rig->replica).waiting_reads));
+    }
+    rig_free(rig);
+}
+
 Test(replica, lets_only_so_many_wait_for_entries_to_come)
 {
     struct rig *rig = ready_rig();

@@ -282,6 +282,75 @@ Test(workers, may_have_so_many_lists_open_and_no_more, .timeout = 60)
     workers_rig_free(rig);
 }
 
+static struct call list_at(uint64_t call, uint64_t min_index)
+{
+    struct call list = list_call(call, true, 0, 0);
+    list.list.min_index = min_index;
+    return list;
+}
+
+/* All that was sent is taken when this is answered. */
+static void sync_with(struct worker *worker)
+{
+    worker_send(worker, (struct call){.kind = CALL_STATUS, .status = {.call = 9999}});
+    must(worker_expect(worker, CALL_STATUS_IS).status_is.call == 9999);
+}
+
+static uint32_t waiting_reads(const struct workers_rig *rig)
+{
+    return replica_status(rig->replica).waiting_reads;
+}
+
+/* Whether they wait for an entry to come, or for the next round of reads. */
+Test(workers, that_drop_lists_which_wait_have_their_places_at_once, .timeout = 60)
+{
+    struct workers_rig *rig = workers_rig_new();
+    struct worker worker = worker_greeted(rig), other = worker_greeted(rig);
+    uint64_t next = users_meta(replica_users(rig->replica)).index + 1;
+    worker_send(&other, list_at(7, next));
+    sync_with(&other);
+    rig->hold = true; /* nobody waits for too long */
+    for (int round = 0; round < 2; round++) {
+        for (uint64_t i = 0; i < WORKERS_LISTS_MAX; i++)
+            worker_send(&worker, round > 0 ? list_call(i, false, 0, 0) : list_at(i, next));
+        worker_send(&worker, list_at(5000, next));
+        struct call call = worker_expect(&worker, CALL_REFUSED);
+        cr_assert(eq(u64, call.refused.call, 5000), "all places are taken");
+        for (uint64_t i = 0; i < WORKERS_LISTS_MAX; i++)
+            worker_send(&worker, (struct call){.kind = CALL_DROP, .drop = {.call = i}});
+        sync_with(&worker);
+        cr_assert(eq(u32, waiting_reads(rig), 1), "the other's");
+    }
+    rig->hold = false;
+    worker_send(&worker, list_at(5001, next));
+    worker_write(&worker, 5002, 1, "Alice"); /* for which all of them would have waited */
+    (void)worker_expect(&worker, CALL_WRITTEN);
+    must(worker_expect(&worker, CALL_USERS).users.call == 5001); /* of the others not a word */
+    worker_close(&other);
+    worker_close(&worker);
+    workers_rig_free(rig);
+}
+
+Test(workers, that_leave_take_their_waiting_lists_with_them)
+{
+    struct workers_rig *rig = workers_rig_new();
+    struct worker worker = worker_greeted(rig), stays = worker_greeted(rig);
+    worker_send(&stays, list_at(1, 1000));
+    for (uint64_t i = 0; i < 10; i++)
+        worker_send(&worker, list_at(i, 1000));
+    sync_with(&worker);
+    sync_with(&stays);
+    cr_assert(eq(u32, waiting_reads(rig), 11));
+    rig->hold = true; /* nobody waits for too long */
+    worker_close(&worker);
+    while (workers_connected(rig->workers) > 1)
+        workers_rig_turn(rig);
+    workers_rig_turn(rig);
+    cr_assert(eq(u32, waiting_reads(rig), 1));
+    worker_close(&stays);
+    workers_rig_free(rig);
+}
+
 /* What is unsent is bounded, and all of it comes when the worker reads again. */
 Test(workers, that_do_not_read_are_not_read_from_until_they_do, .timeout = 60)
 {
