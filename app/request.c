@@ -21,6 +21,7 @@ enum parameter {
     SINGLE, /* those before come once, those from here on any number of times */
     HTTP_IF_MATCH = SINGLE,
     HTTP_IF_NONE_MATCH,
+    HTTP_CONTENT_ENCODING,
     PARAMETERS
 };
 
@@ -30,10 +31,12 @@ static const struct {
     const char *text;
     size_t len;
 } parameter_names[PARAMETERS] = {
-    PARAMETER(REQUEST_METHOD),     PARAMETER(REQUEST_URI),          PARAMETER(CONTENT_TYPE),
-    PARAMETER(CONTENT_LENGTH),     PARAMETER(REQUEST_ID),           PARAMETER(SERVER_ADDR),
-    PARAMETER(HTTP_AUTHORIZATION), PARAMETER(HTTP_IDEMPOTENCY_KEY), PARAMETER(HTTP_IF_MATCH),
-    PARAMETER(HTTP_IF_NONE_MATCH), PARAMETER(HTTP_CONTENT_RANGE),
+    PARAMETER(REQUEST_METHOD),     PARAMETER(REQUEST_URI),
+    PARAMETER(CONTENT_TYPE),       PARAMETER(CONTENT_LENGTH),
+    PARAMETER(REQUEST_ID),         PARAMETER(SERVER_ADDR),
+    PARAMETER(HTTP_AUTHORIZATION), PARAMETER(HTTP_IDEMPOTENCY_KEY),
+    PARAMETER(HTTP_IF_MATCH),      PARAMETER(HTTP_IF_NONE_MATCH),
+    PARAMETER(HTTP_CONTENT_RANGE), PARAMETER(HTTP_CONTENT_ENCODING),
 };
 
 /* Which parameter this entry is; PARAMETERS for one that means nothing here. */
@@ -169,6 +172,7 @@ int request_read(char **environment, struct bytes body, bool too_big, struct req
         request.content_type = bytes_of_text(values[CONTENT_TYPE]);
     request.if_match = lines[HTTP_IF_MATCH - SINGLE];
     request.if_none_match = lines[HTTP_IF_NONE_MATCH - SINGLE];
+    request.content_encoding = lines[HTTP_CONTENT_ENCODING - SINGLE];
     request.idempotency_key = values[HTTP_IDEMPOTENCY_KEY];
     request.partial = values[HTTP_CONTENT_RANGE] != NULL;
     if (values[SERVER_ADDR] != NULL)
@@ -281,6 +285,23 @@ bool request_is_json(const struct request *request)
 bool request_is_merge_patch(const struct request *request)
 {
     return equals_ignoring_case(application_subtype(request), "merge-patch+json");
+}
+
+/* A list of codings; an empty element is none, and neither is "identity". */
+bool request_is_coded(const struct request *request)
+{
+    for (uint32_t i = 0; i < request->content_encoding.count; i++) {
+        struct reader in = reader_of(bytes_of_text(request->content_encoding.line[i]));
+        while (reader_left(&in) > 0) {
+            skip_blanks(&in);
+            struct bytes coding = get_token(&in);
+            skip_blanks(&in);
+            bool ended = reader_left(&in) == 0 || get_byte(&in, ',');
+            if (!ended || (coding.len > 0 && !equals_ignoring_case(coding, "identity")))
+                return true;
+        }
+    }
+    return false;
 }
 
 /* --- query ------------------------------------------------------------------------------------ */

@@ -37,6 +37,7 @@ struct request {
     struct bytes address;       /* of ours, at which it arrived; empty when nobody said */
     struct bytes authorization; /* empty when there is none */
     struct request_lines if_match, if_none_match;
+    struct request_lines content_encoding;
     const char *idempotency_key; /* as it was sent; NULL for none */
     struct bytes body;
     bool too_big; /* the body is over its limit, or is said to be; `body` is empty */
@@ -67,6 +68,8 @@ NODISCARD int request_read(char **environment, struct bytes body, bool too_big,
 bool request_is_json(const struct request *request);
 /* application/merge-patch+json (RFC 7396). */
 bool request_is_merge_patch(const struct request *request);
+/* The body is coded (RFC 9110 §8.4), by whatever it may be: nothing here decodes one. */
+bool request_is_coded(const struct request *request);
 
 /* 32 hexadecimal digits, of either case. */
 NODISCARD bool request_id_parse(struct bytes text, struct request_id *ret_id);

@@ -101,6 +101,7 @@ void response_put(struct writer *out, const struct response *r)
     put_text_header(out, "Allow", r->allow);
     put_text_header(out, "Accept", r->accept);
     put_text_header(out, "Accept-Patch", r->accept_patch);
+    put_text_header(out, "Accept-Encoding", r->accept_encoding);
     put_text_header(out, "WWW-Authenticate", r->www_authenticate);
     if (r->link.len > 0)
         put_header(out, "Link", r->link);

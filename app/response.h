@@ -60,6 +60,8 @@ struct response {
     const char *allow;
     const char *accept;       /* what a POST or PUT takes */
     const char *accept_patch; /* RFC 5789 §3.1 */
+    const char
+        *accept_encoding; /* of a body; only where its coding was refused (RFC 9110 §12.5.3) */
     const char *www_authenticate;
     struct bytes link;
     uint64_t location_id; /* Location: /users/ID */

@@ -180,12 +180,15 @@ static void on_write_answer(struct node_call *call, const struct node_answer *an
 
 /* --- questions -------------------------------------------------------------------------------- */
 
-static void respond_media_type(struct exchange *x, bool patch)
+/* Of another type; or `coded`, which no body here may be. */
+static void respond_media_type(struct exchange *x, bool patch, bool coded)
 {
-    const char *detail = patch
-                             ? "Expected request with `Content-Type: application/merge-patch+json`"
-                             : "Expected request with `Content-Type: application/json`";
+    const char *detail =
+        coded   ? "Expected request without `Content-Encoding`: no body is decoded here"
+        : patch ? "Expected request with `Content-Type: application/merge-patch+json`"
+                : "Expected request with `Content-Type: application/json`";
     struct response response = response_of_problem(PROBLEM_MEDIA_TYPE, detail);
+    response.accept_encoding = coded ? "identity" : NULL;
     response.accept = patch ? NULL : "application/json";
     response.accept_patch = patch ? MERGE_PATCH : NULL;
     respond(x, &response);
@@ -194,8 +197,9 @@ static void respond_media_type(struct exchange *x, bool patch)
 /* In the reference's order: 415, 413. False: it is answered. */
 static bool has_body(struct exchange *x, bool patch)
 {
-    if (!(patch ? request_is_merge_patch(&x->request) : request_is_json(&x->request))) {
-        respond_media_type(x, patch);
+    bool typed = patch ? request_is_merge_patch(&x->request) : request_is_json(&x->request);
+    if (!typed || request_is_coded(&x->request)) {
+        respond_media_type(x, patch, typed);
         return false;
     }
     if (x->request.too_big) {

@@ -299,3 +299,43 @@ Test(request, has_a_parameter_as_many_times_as_it_likes_for_who_asks_so)
     cr_assert(request_parameter_next(&in, "a", &out) < 0);
     cr_assert(eq(int, request_parameter_next(&in, "a", &out), 0));
 }
+
+/* --- Content-Encoding ------------------------------------------------------------------------- */
+
+Test(content_encoding, is_any_that_would_have_to_be_decoded)
+{
+    static const struct {
+        const char *line[2];
+        bool coded;
+    } rows[] = {
+        {{NULL}, false},
+        {{""}, false},
+        {{" \t"}, false},
+        {{"identity"}, false},
+        {{"Identity"}, false},
+        {{"identity, ,identity"}, false},
+        {{"", "identity"}, false},
+        {{"gzip"}, true},
+        {{"GZIP"}, true},
+        {{"identity,gzip"}, true},
+        {{"identity", "br"}, true},
+        {{"identitygzip"}, true},
+        {{"identity;q=1"}, true},
+        {{"aws-chunked"}, true},
+        {{"\"identity\""}, true},
+        {{"/"}, true},
+        {{"identity identity"}, true},
+        {{","}, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct request request = {.content_encoding = {.count = 0}};
+        for (size_t j = 0; j < ARRAY_LEN(rows[i].line) && rows[i].line[j] != NULL; j++)
+            request.content_encoding.line[request.content_encoding.count++] = rows[i].line[j];
+        cr_expect(eq(int, request_is_coded(&request), rows[i].coded), "row %zu", i);
+    }
+    struct request request;
+    char **environment = ENVIRONMENT("REQUEST_METHOD=POST", "REQUEST_URI=/users",
+                                     "HTTP_CONTENT_ENCODING=identity", "HTTP_CONTENT_ENCODING=br");
+    cr_assert(eq(int, read_from(environment, bytes_of_text("{}"), &request), 0));
+    cr_assert(request_is_coded(&request));
+}

@@ -72,6 +72,7 @@ Test(response, fits_into_what_is_promised_for_its_head)
         .etag = UINT64_MAX,
         .replayed = true,
         .accept_patch = MERGE_PATCH,
+        .accept_encoding = "identity",
         .at_index = true,
         .raft_index = UINT64_MAX,
         .raft_node = UINT64_MAX,

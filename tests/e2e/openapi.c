@@ -103,8 +103,17 @@ static void expect_header(const struct judged *j, const char *name, struct json_
 static void expect_headers(const struct judged *j)
 {
     static const char *const ours[] = {
-        "ETag",         "Link",   "Location", "Retry-After",      "Idempotency-Replayed",
-        "Accept-Patch", "Accept", "Allow",    "WWW-Authenticate", "Content-Encoding",
+        "ETag",
+        "Link",
+        "Location",
+        "Retry-After",
+        "Idempotency-Replayed",
+        "Accept-Patch",
+        "Accept",
+        "Allow",
+        "WWW-Authenticate",
+        "Content-Encoding",
+        "Accept-Encoding",
     };
     struct json_object *headers = json_member(j->document, j->description, "headers");
 

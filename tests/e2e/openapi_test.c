@@ -14,6 +14,7 @@
 
 #define JSON  "Content-Type: application/json"
 #define MERGE "Content-Type: application/merge-patch+json"
+#define GZIP  "Content-Encoding: gzip"
 #define KEY   "Idempotency-Key: \"once\""
 #define STALE "If-Match: \"0\""
 #define LIKE  "If-None-Match: *"
@@ -41,6 +42,7 @@ static const struct row rows[] = {
     {"createUser", "/users", {JSON, LIKE}, "{\"name\":\"Eve\"}", 412, NULL},
     {"createUser", "/users", {JSON}, LONG, 413, NULL},
     {"createUser", "/users", {"Content-Type: text/plain"}, "{\"name\":\"Eve\"}", 415, NULL},
+    {"createUser", "/users", {JSON, GZIP}, "{\"name\":\"Eve\"}", 415, "Accept-Encoding"},
 
     {"listUsers", "/users", {NULL}, NULL, 200, NULL},
     {"listUsers", "/users?limit=1", {NULL}, NULL, 200, "Link"},
@@ -88,6 +90,7 @@ static const struct row rows[] = {
     {"patchUser", "/users/2", {MERGE, STALE}, "{}", 412, NULL},
     {"patchUser", "/users/2", {MERGE}, LONG, 413, NULL},
     {"patchUser", "/users/2", {JSON}, "{}", 415, NULL},
+    {"patchUser", "/users/2", {MERGE, GZIP}, "{}", 415, "Accept-Encoding"},
     {"patchUser", "/users/2", {MERGE}, "{\"name\":null}", 422, NULL},
 
     {"deleteUser", "/users/2", {"If-Match: 5"}, NULL, 400, NULL},
