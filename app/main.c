@@ -12,6 +12,7 @@
 #include "app/prescan.h"
 #include "app/route.h"
 #include "app/supervisor.h"
+#include "raft/base/signals.h"
 
 #include <errno.h>
 #include <malloc.h>
@@ -150,7 +151,7 @@ struct worker {
     struct service service;
     struct counts *counts;
     struct fastcgi *fastcgi;
-    uv_signal_t sigterm, sigint, sighup;
+    uv_signal_t signals[SIGNALS_MAX]; /* in their places; not all are watched */
     uv_timer_t overtime;
     unsigned deadline_ms;
     bool stopping;
@@ -169,9 +170,8 @@ static void on_overtime(uv_timer_t *timer)
     uv_stop(timer->loop);
 }
 
-static void on_signal(uv_signal_t *handle, int signal)
+static void stop(struct worker *worker, int signal)
 {
-    struct worker *worker = handle->data;
     if (worker->stopping)
         return;
     worker->stopping = true;
@@ -192,29 +192,41 @@ static int load_tokens(void)
     return error;
 }
 
-static void on_reload(uv_signal_t *handle, int signal)
+static void on_signal(uv_signal_t *handle, int signal)
 {
     struct worker *worker = handle->data;
-    (void)signal;
-    counts_tokens_refused(worker->counts, load_tokens() != 0);
+    switch (signal) {
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+        stop(worker, signal);
+        return;
+    case SIGHUP:
+        counts_tokens_refused(worker->counts, load_tokens() != 0);
+        return;
+    default:
+        supervisor_ignored(signal);
+    }
 }
 
 static int watch_signals(struct worker *worker)
 {
     /* After FCGX_Init, which sets handlers of its own, for SIGPIPE even where it was ignored. */
-    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR || signal(SIGUSR1, SIG_IGN) == SIG_ERR)
+    if (signal(SIGPIPE, SIG_IGN) == SIG_ERR)
         return -errno;
-    worker->sigterm.data = worker->sigint.data = worker->sighup.data = worker;
-    int error = uv_signal_init(&worker->loop, &worker->sigterm);
-    error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sigint);
-    error = error != 0 ? error : uv_signal_start(&worker->sigterm, on_signal, SIGTERM);
-    error = error != 0 ? error : uv_signal_init(&worker->loop, &worker->sighup);
-    error = error != 0 ? error : uv_signal_start(&worker->sigint, on_signal, SIGINT);
-    error = error != 0 ? error : uv_signal_start(&worker->sighup, on_reload, SIGHUP);
-    sigset_t hangup;
-    sigemptyset(&hangup);
-    sigaddset(&hangup, SIGHUP);
-    if (error == 0 && sigprocmask(SIG_UNBLOCK, &hangup, NULL) != 0)
+    int error = 0;
+    for (int number = 1; number < SIGNALS_MAX && error == 0; number++) {
+        uv_signal_t *handle = &worker->signals[number];
+        if (signal_is_left_alone(number))
+            continue;
+        handle->data = worker;
+        error = uv_signal_init(&worker->loop, handle);
+        error = error != 0 ? error : uv_signal_start(handle, on_signal, number);
+    }
+    sigset_t signals;
+    supervisor_signals(&signals);
+    sigaddset(&signals, SIGCHLD); /* the parent's */
+    if (error == 0 && sigprocmask(SIG_UNBLOCK, &signals, NULL) != 0)
         error = -errno;
     return error;
 }

@@ -31,8 +31,9 @@ static const char help[] =
     "  --help              print this\n"
     "  --version           print the version\n"
     "\n"
-    "SIGTERM stops it: it accepts no more, answers what runs, and ends. SIGHUP has it read\n"
-    "the tokens again; a file that is no good changes nothing.\n";
+    "SIGTERM, SIGINT and SIGQUIT stop it: it accepts no more, answers what runs, and ends.\n"
+    "SIGHUP has it read the tokens again; a file that is no good changes nothing. Any other\n"
+    "signal is ignored with a line.\n";
 
 static bool read_number(const char *name, const char *text, unsigned min, unsigned max,
                         unsigned *ret_value)

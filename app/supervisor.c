@@ -1,6 +1,7 @@
 #include "app/supervisor.h"
 
 #include "app/note.h"
+#include "raft/base/signals.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -122,9 +123,6 @@ static int be_worker(struct supervisor *s, const struct slot *slot, pid_t parent
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent)
         return 1; /* it died before that took effect */
-    sigset_t ours = s->signals;
-    sigdelset(&ours, SIGHUP);
-    sigprocmask(SIG_UNBLOCK, &ours, NULL);
     return s->worker->run(s->options, s->counts, (unsigned)(slot - s->slots));
 }
 
@@ -226,6 +224,42 @@ static bool all_done(const struct supervisor *s)
     return true;
 }
 
+/* --- signals ---------------------------------------------------------------------------------- */
+
+void supervisor_signals(sigset_t *ret_signals)
+{
+    sigemptyset(ret_signals);
+    for (int number = 1; number < SIGNALS_MAX; number++)
+        if (!signal_is_left_alone(number))
+            sigaddset(ret_signals, number);
+}
+
+void supervisor_ignored(int signal)
+{
+    note("signal-ignored", "number=%d text=\"%s means nothing here; TERM stops it\"", signal,
+         strsignal(signal));
+}
+
+static void take_signal(struct supervisor *s, int signal)
+{
+    switch (signal) {
+    case -1: /* it was time for something, or a signal that is not ours was handled */
+    case SIGCHLD:
+        return;
+    case SIGTERM:
+    case SIGINT:
+    case SIGQUIT:
+        begin_stop(s, signal);
+        return;
+    case SIGHUP:
+        if (!s->stopping)
+            reload(s);
+        return;
+    default:
+        supervisor_ignored(signal);
+    }
+}
+
 /* --- the parent's loop ------------------------------------------------------------------------ */
 
 /* When something is due without a signal; -1 when nothing is. */
@@ -271,11 +305,7 @@ static int supervise(struct supervisor *s)
             return status;
         if (changed)
             (void)!tell_pids(s); /* said already; service goes before it */
-        int signal = wait_signal(s);
-        if (signal == SIGTERM || signal == SIGINT)
-            begin_stop(s, signal);
-        if (signal == SIGHUP && !s->stopping)
-            reload(s);
+        take_signal(s, wait_signal(s));
         changed = reap(s);
         if (s->stopping && now_ms() >= s->kill_ms) {
             note("workers-killed", "text=\"they did not stop in time\"");
@@ -307,6 +337,11 @@ int supervisor_run(const struct options *options, const struct supervised *worke
         note("start-failed", "text=\"%s\"", strerror(-error));
         return 1;
     }
+    sigset_t signals;
+    supervisor_signals(&signals);
+    sigprocmask(SIG_BLOCK, &signals, NULL);
+    signal(SIGPIPE, SIG_IGN); /* of a stderr that nobody reads any more */
+    signal(SIGXFSZ, SIG_IGN);
     if (options->workers == 0)
         return run_alone(options, counts, worker);
     struct supervisor s = {
@@ -314,11 +349,8 @@ int supervisor_run(const struct options *options, const struct supervised *worke
     assert(s.count <= WORKERS_MAX);
     for (unsigned i = 0; i < s.count; i++)
         s.slots[i] = (struct slot){.kind = SLOT_PAUSED};
-    sigemptyset(&s.signals);
+    s.signals = signals;
     sigaddset(&s.signals, SIGCHLD);
-    sigaddset(&s.signals, SIGTERM);
-    sigaddset(&s.signals, SIGINT);
-    sigaddset(&s.signals, SIGHUP);
     sigprocmask(SIG_BLOCK, &s.signals, NULL);
     if (tell_pids(&s) != 0)
         return 1; /* a pid file that cannot be written is a mistake of whoever starts us */

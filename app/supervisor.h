@@ -5,9 +5,10 @@
  *
  *   - A dead worker is replaced at once; one that keeps dying young, after a pause that doubles up
  *     to two seconds.
- *   - SIGTERM or SIGINT: the workers are asked to stop, and killed when they have not by a second
- *     and a half after their own deadline.
+ *   - SIGTERM, SIGINT or SIGQUIT: the workers are asked to stop, and killed when they have not by a
+ *     second and a half after their own deadline.
  *   - SIGHUP: the parent reads again what its workers have from it, and tells them to do likewise.
+ *   - Any other signal that would end it means nothing to it, and it says so.
  *   - The workers die with their parent, however it dies.
  */
 #ifndef ROLLCALL_APP_SUPERVISOR_H
@@ -15,6 +16,8 @@
 
 #include "app/counts.h"
 #include "app/options.h"
+
+#include <signal.h>
 
 /*
  * What a process of them does: `run` as a worker, from its start to its end, which gives the
@@ -29,9 +32,14 @@ struct supervised {
 /*
  * Runs `worker` in options->workers processes, or in this one when that is 0, and returns the
  * process's status: also in each child, which returns from here when it is done. The pid file
- * names the workers; it is replaced in one piece and removed at the end. In a worker SIGHUP is
- * blocked until it is ready for it.
+ * names the workers; it is replaced in one piece and removed at the end. A worker begins with the
+ * signals of supervisor_signals blocked, and unblocks them when it is ready for them.
  */
 int supervisor_run(const struct options *options, const struct supervised *worker);
+
+/* All signals that would end a process which does not expect them. */
+void supervisor_signals(sigset_t *ret_signals);
+/* Says that this one means nothing. */
+void supervisor_ignored(int signal);
 
 #endif

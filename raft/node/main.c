@@ -80,7 +80,7 @@ static void close_handles(struct node *node)
     uv_close((uv_handle_t *)&node->prepare, NULL);
     uv_close((uv_handle_t *)&node->check, NULL);
     uv_close((uv_handle_t *)&node->timer, NULL);
-    for (int number = 1; number < NODE_SIGNALS_MAX; number++) {
+    for (int number = 1; number < SIGNALS_MAX; number++) {
         if (node->signals[number].data != NULL)
             uv_close((uv_handle_t *)&node->signals[number], NULL);
     }
@@ -248,19 +248,6 @@ static void on_signal(uv_signal_t *signal, int number)
     }
 }
 
-/* Not to be had, of a bug in this process, or without effect by themselves. */
-static bool is_left_alone(int number)
-{
-    static const int alone[] = {SIGKILL, SIGSTOP, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,
-                                SIGABRT, SIGTRAP, SIGSYS,  SIGTSTP, SIGTTIN, SIGTTOU,
-                                SIGCONT, SIGCHLD, SIGURG,  SIGPIPE, SIGXFSZ, SIGWINCH};
-    for (size_t i = 0; i < ARRAY_LEN(alone); i++) {
-        if (number == alone[i])
-            return true;
-    }
-    return number >= 32 && number < SIGRTMIN; /* the C library's own */
-}
-
 static void check_result(int result, const char *what)
 {
     if (result != 0) {
@@ -280,9 +267,9 @@ static void start_loop(struct node *node)
     node->prepare.data = node->check.data = node->timer.data = node;
     check_result(uv_prepare_start(&node->prepare, on_prepare), "event loop");
     check_result(uv_check_start(&node->check, on_check), "event loop");
-    for (int number = 1; number < NODE_SIGNALS_MAX; number++) {
+    for (int number = 1; number < SIGNALS_MAX; number++) {
         uv_signal_t *handle = &node->signals[number];
-        if (is_left_alone(number))
+        if (signal_is_left_alone(number))
             continue;
         check_result(uv_signal_init(&node->loop, handle), "signals");
         handle->data = node;

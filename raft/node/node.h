@@ -2,6 +2,7 @@
 #ifndef ROLLCALL_NODE_NODE_H
 #define ROLLCALL_NODE_NODE_H
 
+#include "raft/base/signals.h"
 #include "raft/node/config.h"
 #include "raft/node/disk_posix.h"
 #include "raft/node/metrics.h"
@@ -11,8 +12,6 @@
 #include "raft/node/runner_threads.h"
 #include "raft/node/snapshots.h"
 #include "raft/node/workers.h"
-
-#define NODE_SIGNALS_MAX 65 /* Linux has 64, from 1 on */
 
 enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
 
@@ -37,8 +36,8 @@ struct node {
     uv_prepare_t prepare;
     uv_check_t check;
     uv_timer_t timer;
-    uint64_t timer_ms;                     /* when it fires; 0: not set */
-    uv_signal_t signals[NODE_SIGNALS_MAX]; /* by number; those without data are not handled */
+    uint64_t timer_ms;                /* when it fires; 0: not set */
+    uv_signal_t signals[SIGNALS_MAX]; /* by number; those without data are not handled */
     struct disk_posix disk;
     struct runner_threads runner;
     struct redis *redis;

@@ -144,6 +144,48 @@ Test(supervisor, kills_a_worker_that_does_not_stop)
     stage_stop(stage);
 }
 
+static bool ignored(const struct stage *stage, pid_t pid, int number)
+{
+    char line[96];
+    snprintf(line, sizeof(line), " pid=%d event=signal-ignored number=%d ", (int)pid, number);
+    return stage_said(stage, line);
+}
+
+Test(supervisor, takes_each_signal_on_purpose_and_so_do_its_workers)
+{
+    struct stage *stage = stage_start((struct stage_options){.workers = 2});
+    WAIT_UNTIL(is_whole_without(stage, 0), 5000);
+    pid_t before[2], after[2];
+    stage_pids(stage, before, 2);
+    /* Of which these two turn into the error of a call. */
+    const int meaningless[] = {SIGPIPE, SIGXFSZ, SIGUSR1, SIGUSR2,   SIGALRM,  SIGVTALRM, SIGPROF,
+                               SIGIO,   SIGPWR,  SIGXCPU, SIGSTKFLT, SIGRTMIN, SIGRTMAX};
+    const pid_t pids[] = {stage->app, before[0]};
+    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+        cr_assert(eq(int, kill(pids[i], SIGHUP), 0));
+        for (size_t j = 0; j < ARRAY_LEN(meaningless); j++)
+            cr_assert(eq(int, kill(pids[i], meaningless[j]), 0));
+        for (size_t j = 2; j < ARRAY_LEN(meaningless); j++)
+            WAIT_UNTIL(ignored(stage, pids[i], meaningless[j]), 5000);
+    }
+    cr_assert(eq(uint, stage_pids(stage, after, 2), 2));
+    cr_assert(has(after, 2, before[0]) && has(after, 2, before[1]), "none has ended");
+    cr_assert(eq(int, post_status(stage), 201));
+    static const int stops[] = {SIGINT, SIGQUIT, SIGTERM};
+    for (size_t i = 0; i < ARRAY_LEN(stops); i++) {
+        char line[96];
+        stage_pids(stage, before, 2);
+        cr_assert(eq(int, kill(before[0], stops[i]), 0));
+        WAIT_UNTIL(is_whole_without(stage, before[0]), 5000);
+        snprintf(line, sizeof(line), " event=worker-ended worker=%d status=0", (int)before[0]);
+        cr_assert(stage_said(stage, line), "%s", line);
+    }
+    cr_assert(eq(int, kill(stage->app, SIGQUIT), 0));
+    cr_assert(eq(int, stage_app_stop(stage), 0));
+    cr_assert(stage_said(stage, "event=stopping signal=3 "));
+    stage_stop(stage);
+}
+
 /* The form in which deploy/ starts it: detached, with a pid file of spawn-fcgi's own. */
 Test(supervisor, runs_under_a_spawn_fcgi_that_leaves)
 {
