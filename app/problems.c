@@ -9,6 +9,10 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
                "an answer of one piece");
 
 #define NOTHING "No. Nothing was changed, and no id was given."
+/* Of what the state says, and therefore remembers. */
+#define KEPT                                                                                    \
+    " Under an <code>Idempotency-Key</code> this answer is kept for a day: draw a new key for " \
+    "the next request."
 #define PERHAPS "Perhaps. A request that reads changes nothing; a write may have been executed."
 
 /* W(name, was anything executed?, what it means, what to do): as HTML. One for each of PROBLEMS. */
@@ -40,29 +44,30 @@ _Static_assert(HTML_BYTES_MAX + RESPONSE_HEAD_BYTES_MAX < FASTCGI_WRITE_BYTES_MA
       "There is no user with this id, or nothing at all at this path. Ids of deleted users are " \
       "never given again.", \
       "Look the user up by <code>/users?email=</code> or <code>/users?name=</code>, or in the " \
-      "list. To create one, POST to <code>/users</code>: ids are the server's to give.") \
+      "list. To create one, POST to <code>/users</code>: ids are the server's to give." KEPT) \
     W(PROBLEM_METHOD_NOT_ALLOWED, NOTHING, \
       "There is something at this path, and it does not take this method.", \
       "Use a method that <code>Allow</code> names.") \
     W(PROBLEM_EMAIL_TAKEN, NOTHING, \
       "Another user has this email already: no two may have one that differs in the case of " \
       "ASCII letters only. <code>detail</code> names the user who has it.", \
-      "Use another email, or take it from that user first. Under an " \
-      "<code>Idempotency-Key</code> this answer is kept for a day: draw a new key for the next " \
-      "request.") \
+      "Use another email, or take it from that user first." KEPT) \
     W(PROBLEM_PRECONDITION_FAILED, NOTHING, \
       "What the request was for has changed, or is not as <code>If-Match</code> or " \
       "<code>If-None-Match</code> demands.", \
       "GET it again, see what others have changed, and send the request with the new " \
-      "<code>ETag</code>. (This answer's <code>ETag</code> names the state that was found.)") \
+      "<code>ETag</code>. (This answer's <code>ETag</code> names the state that was found.)" KEPT) \
     W(PROBLEM_BODY_TOO_LARGE, NOTHING, \
       "The body is longer than 65,536 bytes.", \
       "Send a shorter one: a user takes no more than a few thousand bytes.") \
     W(PROBLEM_MEDIA_TYPE, NOTHING, \
       "The body is of a type that is not taken here: POST and PUT take " \
-      "<code>application/json</code>, PATCH <code>application/merge-patch+json</code>.", \
+      "<code>application/json</code>, PATCH <code>application/merge-patch+json</code>. Or it " \
+      "is coded: with <code>Content-Encoding</code>, such as gzip, none is taken.", \
       "Send what <code>Accept</code> or <code>Accept-Patch</code> names, under a " \
-      "<code>Content-Type</code> that says so.") \
+      "<code>Content-Type</code> that says so. Where the answer has " \
+      "<code>Accept-Encoding: identity</code>, send the body as it is, without " \
+      "<code>Content-Encoding</code>.") \
     W(PROBLEM_INVALID_USER, NOTHING, \
       "The body is JSON, but no user: a member is missing, doubled, of another type or too long.", \
       "Mend the member that <code>detail</code> names. A name is a string of at most 1,024 " \

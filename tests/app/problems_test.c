@@ -45,6 +45,23 @@ Test(problems, have_a_page_each_and_an_index_of_all)
     stage_stop(stage);
 }
 
+/* What the state answers is remembered under a key: who mends the request needs another. */
+Test(problems, that_are_kept_under_a_key_say_so)
+{
+    static const char advice[] = "<code>Idempotency-Key</code> this answer is kept for a day: "
+                                 "draw a new key";
+    struct stage *stage = stage_start((struct stage_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct reply *page = fcgi_get(stage, rows[i].path);
+        bool kept = rows[i].problem == PROBLEM_EMAIL_TAKEN ||
+                    rows[i].problem == PROBLEM_PRECONDITION_FAILED ||
+                    rows[i].problem == PROBLEM_NOT_FOUND;
+        cr_expect(eq(int, strstr(page->body, advice) != NULL, kept), "%s", page->body);
+        free(page);
+    }
+    stage_stop(stage);
+}
+
 Test(problems, that_there_are_not_have_none)
 {
     static const char *const paths[] = {
