@@ -45,6 +45,7 @@ Test(worker, creates_and_lists_users)
     cr_assert(eq(str, reply->body, "[]"));
     cr_assert(eq(str, (char *)reply_header(reply, "Content-Length"), "2"));
     cr_assert(eq(str, (char *)reply_header(reply, "Cache-Control"), "private, no-cache"));
+    cr_assert(eq(str, (char *)reply_header(reply, "Vary"), "Accept-Encoding"));
     free(reply);
     reply = fcgi_post(stage, ALICE);
     cr_assert(eq(int, reply->status, 201));
@@ -147,6 +148,7 @@ Test(worker, checks_in_the_order_of_the_reference)
          "invalid-user"},
         {{.uri = "/users?limit=0"}, 400, "invalid-parameter"},
         {{.uri = "/users?limit=1001"}, 400, "invalid-parameter"},
+        {{.uri = "/users?limit=5x"}, 400, "invalid-parameter"},
         {{.uri = "/users?limit=1&limit=1"}, 400, "invalid-parameter"},
         {{.uri = "/users?after=x"}, 400, "invalid-parameter"},
         {{.uri = "/users?after=9007199254740992"}, 400, "invalid-parameter"},
@@ -222,6 +224,7 @@ Test(worker, says_in_every_answer_where_it_comes_from)
         {{.method = "HEAD"}, 200, "2"},
         {{.uri = "/cluster"}, 200, "40"},
         {{.uri = "/readyz"}, 200, "40"},
+        {{.uri = "/users/9"}, 404, "2"},
         {{.uri = "/livez"}, 200, "40"},
         {{.method = "OPTIONS"}, 204, "40"},
         {{.uri = "/nope"}, 404, "40"},
