@@ -53,10 +53,11 @@ static int load_file(struct wal_judge *judge, int file, uint64_t *ret_size, uint
     result = make_room(judge, made);
     if (result != 0)
         return result;
-    memset(judge->bytes, 0, (size_t)made);
+    size_t len = (size_t)(size < made ? size : made);
     *ret_size = size;
     *ret_made = made;
-    return wal_load(disk, file, 0, judge->bytes, (size_t)(size < made ? size : made));
+    memset(judge->bytes + len, 0, (size_t)made - len);
+    return wal_load(disk, file, 0, judge->bytes, len);
 }
 
 static int load(struct wal_judge *judge, uint32_t i, uint64_t *ret_size, uint64_t *ret_made)

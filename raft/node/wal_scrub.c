@@ -87,11 +87,12 @@ static int read_stretch(struct stretch *stretch)
         return result;
     disk->ops->go_direct(disk, file);
     result = disk->ops->size(disk, file, &size);
-    memset(stretch->memory, 0, stretch->room);
-    if (result == 0 && size > walk->base)
-        result = wal_load(disk, file, walk->base, stretch->memory,
-                          size - walk->base < walk->len ? (size_t)(size - walk->base) : walk->len);
+    uint64_t there = size > walk->base ? size - walk->base : 0;
+    size_t len = there < walk->len ? (size_t)there : walk->len;
+    if (result == 0 && len > 0)
+        result = wal_load(disk, file, walk->base, stretch->memory, len);
     (void)!disk->ops->close(disk, file);
+    memset(stretch->memory + len, 0, stretch->room - len);
     return result == -EIO ? 0 : result; /* then it is zeros, and unknown */
 }
 

@@ -49,13 +49,14 @@ static int write_unused(struct disk *disk, int file, uint64_t generation, uint64
                         uint32_t size)
 {
     void *memory;
-    if (posix_memalign(&memory, 4096, FILL_BYTES) != 0)
+    uint32_t most = size < FILL_BYTES ? size : FILL_BYTES;
+    if (posix_memalign(&memory, 4096, most) != 0)
         return -ENOMEM;
     uint8_t *bytes = memory;
-    memset(bytes, 0, FILL_BYTES);
+    memset(bytes, 0, most);
     int result = 0;
     for (uint32_t at = 0; at < size && result == 0;) {
-        uint32_t len = size - at < FILL_BYTES ? size - at : FILL_BYTES;
+        uint32_t len = size - at < most ? size - at : most;
         wal_unused_put(bytes, len, generation, number, at);
         result = disk->ops->write(disk, file, at, bytes, len);
         at += len;
