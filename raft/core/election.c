@@ -325,9 +325,16 @@ static void say_rolled_back(struct raft *raft, raft_index floor, struct raft_out
     verdict->rolled_back.has = raft->log.last;
 }
 
+/* What was voted and is not durable is not said, unless it is asked for again. */
+static void drop_vote(struct raft *raft)
+{
+    raft->vote_dropped = !(term_is_durable(raft) && raft->durable_vote);
+}
+
 /*
- * Whoever remembers more raises the floor. Of a node that waits for all others, since its storage
- * lost something in another way, nobody's memory is enough.
+ * Whoever remembers more raises the floor. One of an earlier term than the node was seen in is
+ * none: in the later one it may have acknowledged more, to somebody else. Of a node that waits for
+ * all others, since its storage lost something in another way, nobody's memory is enough.
  */
 static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_output *out)
 {
@@ -335,18 +342,32 @@ static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_out
     bool first = !raft->rolled_back;
     if (first && raft->unsure && !floor->known)
         return;
+    seen.known = seen.known && term_equal(seen.term, raft->term);
+    bool outdated = first || (floor->known && term_less(floor->term, raft->term));
     bool raises = seen.known &&
                   (!floor->known || log_end_less(floor->index, floor->term, seen.index, seen.term));
-    if (raises || (first && !seen.known))
+    if (raises || (outdated && !seen.known))
         *floor = seen;
     raft->unsure = raft->rolled_back = true;
+    drop_vote(raft);
     if (first)
         say_rolled_back(raft, floor->index, out);
+}
+
+static bool hard_state_differs(const struct raft *raft, const struct raft_hard_state *before)
+{
+    return !term_equal(raft->term, before->term) || !node_id_equal(raft->vote, before->vote) ||
+           raft->unsure != before->unsure || raft->rolled_back != before->rolled_back ||
+           raft->floor.known != before->floor.known ||
+           !index_equal(raft->floor.index, before->floor.index) ||
+           !term_equal(raft->floor.term, before->floor.term);
 }
 
 void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
                  struct raft_output *out)
 {
+    const struct raft_hard_state before = {raft->term,   raft->voted,       raft->vote,
+                                           raft->unsure, raft->rolled_back, raft->floor};
     if (seen->term.n > RAFT_TERM_MAX || seen->floor.index.n > RAFT_INDEX_MAX)
         return;
     if (raft->role != RAFT_FOLLOWER || term_less(raft->term, seen->term))
@@ -355,6 +376,8 @@ void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
         set_term(raft, seen->term, out);
     take_seen(raft, seen->floor, out);
     give_no_vote(raft);
+    if (!hard_state_differs(raft, &before))
+        return;
     out->persist.hard_state = true;
     want_persist(raft, out);
 }
@@ -381,6 +404,7 @@ void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_outp
         say_rolled_back(raft, forgot->index, out);
     raft->unsure = raft->rolled_back = true;
     raft->floor = (struct raft_floor){true, forgot->index, forgot->index_term};
+    drop_vote(raft);
     give_no_vote(raft);
     out->persist.hard_state = true;
     want_persist(raft, out);

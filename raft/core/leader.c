@@ -272,7 +272,8 @@ void leader_rolled_back_peer(struct raft *raft, raft_node_id id, struct raft_out
     if (peer == NULL || node_id_equal(id, raft->options.self))
         return;
     if (!peer->forgot) {
-        progress_forgot(raft, peer, raft->log.last, (raft_index){0}, out);
+        raft_index elected_with = {as_leader(raft)->first.n - 1};
+        progress_forgot(raft, peer, index_max(peer->match, elected_with), (raft_index){0}, out);
         if (peer->kind == RAFT_STREAM)
             peer->kind = RAFT_PROBE;
         peer->probed = false;

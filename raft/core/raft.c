@@ -94,6 +94,7 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out)
     raft->term = term;
     raft->voted = false;
     raft->vote = (raft_node_id){0};
+    raft->vote_dropped = false;
     out->persist.hard_state = true;
     want_persist(raft, out);
 }
@@ -165,7 +166,8 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     if (mark->epoch == raft->epoch)
         raft->durable = index_max(raft->durable, mark->last);
     bool has_vote = term_is_durable(raft) && raft->durable_vote;
-    if (has_vote && !had_vote && !node_id_equal(raft->vote, raft->options.self))
+    if (has_vote && !had_vote && !raft->vote_dropped &&
+        !node_id_equal(raft->vote, raft->options.self))
         add_send(raft, raft->vote, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
 
     switch (raft->role) {
@@ -222,7 +224,8 @@ static void on_received(struct raft *raft, const struct raft_received *received,
             on_pre_vote_ask(raft, m, out);
         return;
     case RAFT_PRE_VOTE_GIVE:
-        on_pre_vote_give(raft, m, out);
+        if (!received->no_vote)
+            on_pre_vote_give(raft, m, out);
         return;
     case RAFT_VOTE_ASK:
         if (!received->no_vote)
@@ -249,7 +252,7 @@ static void on_received(struct raft *raft, const struct raft_received *received,
             on_read_give(raft, m, out);
         return;
     case RAFT_CAMPAIGN_NOW:
-        if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
+        if (!received->no_vote && is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
             (!raft->follower.leader_known || node_id_equal(raft->follower.leader, m->from)))
             on_campaign_now(raft, out);
         return;

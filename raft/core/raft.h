@@ -60,8 +60,9 @@
  * which term, and what it acknowledged to them (raft/node/replica_lives.c). SELF_ROLLED_BACK makes
  * the node unsure before it votes. Its floor is what it acknowledged to whoever remembers that.
  * Else it gets one as every unsure node does, or from a leader, to whom the driver says
- * PEER_ROLLED_BACK: what was committed with the help of what the node forgot is in the leader's log
- * (Leader Completeness, §5.4.3), so the end of that log is a floor.
+ * PEER_ROLLED_BACK: what was committed with the help of what the node forgot is in the log with
+ * which the leader was elected (Leader Completeness, §5.4.3), or was acknowledged to it: the end of
+ * both is a floor.
  *
  * FOUNDING. The first configuration of a new cluster is `implied`: given to each of its nodes, in
  * no log. The leader that finds it in effect opens its term with an entry that says it (kind
@@ -164,7 +165,7 @@ struct raft_received {
     const uint32_t *bytes;
     const struct raft_configuration *configuration;
     bool cut;     /* it had more entries, for which the driver has no room now */
-    bool no_vote; /* perhaps this node was rolled back: a vote that is asked for is not answered */
+    bool no_vote; /* perhaps this node was rolled back: it votes for nobody, itself neither */
 };
 
 struct raft_proposed {

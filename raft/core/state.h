@@ -121,8 +121,9 @@ struct raft {
     raft_term term; /* Figure 2, persistent state */
     bool voted;
     raft_node_id vote;
-    bool unsure;      /* and not in Figure 2: see raft.h, */
-    bool rolled_back; /*   there too */
+    bool unsure;       /* and not in Figure 2: see raft.h, */
+    bool rolled_back;  /*   there too */
+    bool vote_dropped; /* it was told that it forgot before its vote was durable: it is not said */
     struct raft_floor floor;
     bool damaged;
     bool diverged;

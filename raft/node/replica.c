@@ -252,8 +252,8 @@ static void note_rolled_back(struct replica *replica, const struct raft_verdict 
     char text[320];
     uint64_t node = verdict->rolled_back.node.n;
     replica->measures.rolled_back++;
-    if (verdict->rolled_back.floor.n == 0)
-        return; /* replica_lives.c has said it */
+    if (replica->lives.taking_word)
+        return; /* replica_lives.c says it */
     snprintf(text, sizeof(text),
              "node %" PRIu64 " acknowledged entries up to %" PRIu64 " and has them up to %" PRIu64
              " at most: its disk was put back to an earlier copy; it does not vote and is not "
@@ -428,8 +428,8 @@ void replica_turn(struct replica *replica)
         offers_look(replica, now_ms);
         install_look(replica, now_ms);
         digests_look(replica, now_ms);
-        lives_look(replica, now_ms);
     }
+    lives_look(replica, now_ms);
     admit_look(replica, now_ms);
     repair_look(replica, now_ms);
     hand_over(replica, now_ms);

@@ -10,11 +10,14 @@
  *
  *   a later start of its disk;
  *   the same start, of another process: its count is one of an earlier copy, plus one;
- *   its disk in a later term than the one it is in.
+ *   its disk in a later term than the one it is in;
+ *   an acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may
+ * end earlier than it once did, after a truncation that nothing could follow: then the node waits
+ * for an entry of the leader that had it truncated, and is sure by that.)
  *
  * It says so, goes on as a start that nobody has seen, and is unsure. How far its log must reach is
- * what it acknowledged to those who remember. While nobody does it asks as a node does that lost
- * all (replica_admit.c), and its leader, too.
+ * what it acknowledged to those who remember, if that was in the last term in which it was seen.
+ * While nobody does it asks as a node does that lost all (replica_admit.c), and its leader, too.
  *
  * A node that has just started gives no vote until all others have said what they saw of it, or a
  * while has passed: a vote that it forgot is not to be given twice meanwhile. What nobody remembers
@@ -27,6 +30,8 @@
 #include <stdio.h>
 
 #define TELL_AGAIN_MS 500u
+/* That it was put back is said so often at most. */
+#define NOTE_AGAIN_MS 10000u
 /* So long it waits at least before it votes, and not less than an election timeout: connections to
  * a machine that was restarted are made anew by then. */
 #define VOTE_AFTER_MS 500u
@@ -36,6 +41,13 @@
 static uint64_t own_number(const struct replica *replica)
 {
     return replica->options.random;
+}
+
+/* By the order of §5.4.1. */
+static bool log_end_later(raft_index index, raft_term term, struct raft_floor than)
+{
+    return term_less(than.term, term) ||
+           (term_equal(than.term, term) && index_less(than.index, index));
 }
 
 static struct life_seen *seen_of(struct replica *replica, raft_node_id id)
@@ -124,22 +136,39 @@ static void count_on(struct replica *replica, uint64_t seen)
         replica->lives.seen[i].knows_us = false;
 }
 
+/* The core may be sure again at once: it has all that they remember. */
 static void take_word(struct replica *replica, raft_node_id from, const struct peer_life *life)
 {
     struct raft_self_rolled_back seen = {
         .term = {life->seen_term},
         .floor = {life->seen_last > 0, {life->seen_last}, {life->seen_last_term}},
     };
-    struct raft_status before = raft_status(replica->raft);
-    if (!before.rolled_back)
-        note_put_back(replica, from, life);
-    if (!before.unsure)
+    struct lives *lives = &replica->lives;
+    uint64_t now_ms = replica_now_ms(replica), before = replica->measures.rolled_back;
+    if (!raft_status(replica->raft).unsure)
         admit_anew(replica);
     count_on(replica, life->seen_start);
+    lives->taking_word = true;
     replica_step(replica,
                  &(struct raft_event){.kind = RAFT_SELF_ROLLED_BACK, .self_rolled_back = seen});
+    lives->taking_word = false;
     flush_request(replica, (raft_index){0}, true);
-    tell(replica, replica_now_ms(replica));
+    if (replica->measures.rolled_back == before)
+        return;
+    replica->unsure = true; /* so that its end is said: replica_admit.c */
+    if (lives->noted_ms == 0 || now_ms - lives->noted_ms >= NOTE_AGAIN_MS) {
+        lives->noted_ms = now_ms;
+        note_put_back(replica, from, life);
+    }
+    tell(replica, now_ms);
+}
+
+static bool has_acknowledged(const struct replica *replica, const struct peer_life *life)
+{
+    struct raft_status status = raft_status(replica->raft);
+    struct raft_floor end = {true, status.last, raft_entry_term(replica->raft, status.last)};
+    return !status.unsure &&
+           log_end_later((raft_index){life->seen_last}, (raft_term){life->seen_last_term}, end);
 }
 
 static void compare(struct replica *replica, raft_node_id from, struct life_seen *seen,
@@ -150,7 +179,7 @@ static void compare(struct replica *replica, raft_node_id from, struct life_seen
     bool us = life->seen_number == own_number(replica);
     bool later_life = !us && life->seen_start >= replica->lives.start;
     bool later_term = raft_status(replica->raft).term.n < life->seen_term;
-    if (later_life || later_term)
+    if (later_life || later_term || has_acknowledged(replica, life))
         take_word(replica, from, life);
     else
         seen->knows_us = us && life->seen_start == wal_start(replica->wal);
@@ -202,20 +231,13 @@ int lives_heard(struct replica *replica, raft_node_id from, const struct peer_li
     return 0;
 }
 
-/* By the order of §5.4.1; no term: it is not known. */
-static bool log_end_later(raft_index index, raft_term term, struct raft_floor than)
-{
-    return term_less(than.term, term) ||
-           (term_equal(than.term, term) && index_less(than.index, index));
-}
-
 /* An acknowledgement that counts: it says that the entry, and so its term, is durable there. */
 void lives_acknowledged(struct replica *replica, raft_node_id from)
 {
     struct life_seen *seen = seen_of(replica, from);
     struct raft_peer_status peer;
     if (seen == NULL || seen->disk == 0 || !raft_peer_status(replica->raft, from, &peer) ||
-        !log_end_later(peer.match, peer.match_term, seen->last))
+        peer.match_term.n == 0 || !log_end_later(peer.match, peer.match_term, seen->last))
         return;
     seen->last = (struct raft_floor){true, peer.match, peer.match_term};
     if (term_less(seen->term, peer.match_term))
@@ -225,7 +247,10 @@ void lives_acknowledged(struct replica *replica, raft_node_id from)
 void lives_look(struct replica *replica, uint64_t now_ms)
 {
     struct lives *lives = &replica->lives;
-    bool news = !term_equal(lives->told_term, raft_status(replica->raft).durable_term);
+    struct raft_status status = raft_status(replica->raft);
+    bool news = !term_equal(lives->told_term, status.durable_term);
+    if (!status.unsure)
+        lives->start = wal_start(replica->wal); /* it has again what others saw of earlier ones */
     if (lives->began_ms == 0)
         lives->began_ms = now_ms;
     if (!replica_alone(replica) && (news || now_ms - lives->told_ms >= TELL_AGAIN_MS))

@@ -186,7 +186,9 @@ struct lives {
     uint64_t began_ms;                       /* of the first turn; 0: it is to come */
     uint64_t told_ms;
     raft_term told_term;
-    uint64_t start; /* of this process: what was seen of it, or later ones, by others is news */
+    uint64_t start; /* since the node was last sure: that others saw it, or later ones, is news */
+    uint64_t noted_ms;
+    bool taking_word; /* others' word is being taken: what comes of it is said here */
 };
 
 /* --- replica_repair.c ------------------------------------------------------------------------- */

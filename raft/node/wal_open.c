@@ -125,6 +125,7 @@ static void doubt(struct opening *opening, struct raft_floor floor)
     struct raft_hard_state *hard = &opening->hard.hard;
     hard->floor = hard->unsure ? higher(hard->floor, floor) : floor;
     hard->unsure = true;
+    hard->rolled_back = false; /* what it lost now nobody remembers */
     if (!hard->floor.known)
         hard->floor = (struct raft_floor){.known = false};
 }

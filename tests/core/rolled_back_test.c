@@ -264,7 +264,7 @@ Test(rolled_back, floor_is_what_it_acknowledged_to_those_who_remember)
     is_told(&node, 2, 0, 0);
     cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5), "the most counts");
     is_told(&node, 3, 4, 3);
-    cr_assert(eq(u64, raft_status(node.raft).floor.term.n, 3));
+    cr_assert(eq(u64, raft_status(node.raft).floor.term.n, 3), "of the later term");
     node_free(&node);
     node = follower_of_2(TERMS(1, 2));
     is_told(&node, 2, 0, 0);
@@ -283,30 +283,67 @@ Test(rolled_back, floor_is_what_it_acknowledged_to_those_who_remember)
     node_free(&node);
 }
 
+Test(rolled_back, memory_of_an_earlier_term_is_no_floor)
+{
+    struct node node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 6, 100, 5); /* in term 6 it may have acknowledged more, to somebody else */
+    cr_assert(raft_status(node.raft).rolled_back && !raft_status(node.raft).floor.known);
+    is_told(&node, 5, 100, 5);
+    cr_assert(not(raft_status(node.raft).floor.known));
+    is_told(&node, 6, 90, 6);
+    cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 90));
+    is_told(&node, 7, 0, 0);
+    cr_assert(not(raft_status(node.raft).floor.known), "it was seen later");
+    is_told(&node, 7, 0, 0);
+    cr_assert(not(node.out.persist.wanted), "no news");
+    node_free(&node);
+    node = follower_of_2(TERMS(1, 2));
+    is_told(&node, 2, 50, 0);
+    cr_assert(not(raft_status(node.raft).floor.known), "an entry of no term");
+    node_free(&node);
+}
+
+Test(rolled_back, vote_that_is_being_written_is_not_given_after_it_is_told)
+{
+    struct node node = node_among(3, 2, TERMS(1, 2));
+    node_hear(&node, vote_ask(3, 3, 2, 2));
+    struct raft_mark mark = node.out.persist.mark;
+    must(node.out.persist.hard.vote.n == 3);
+    is_told(&node, 3, 5, 3);
+    must(raft_status(node.raft).unsure);
+    node_persisted(&node, mark);
+    cr_assert(node_sent(&node, RAFT_VOTE_GIVE, 3) == NULL);
+    node_free(&node);
+}
+
 static void peer_is_told(struct node *node, uint64_t peer)
 {
     node_step(node, (struct raft_event){.kind = RAFT_PEER_ROLLED_BACK,
                                         .peer_rolled_back = {.peer = {peer}}});
 }
 
-Test(rolled_back, leader_tells_the_end_of_its_log_and_counts_nothing_until_it_is_reached)
+Test(rolled_back, leader_tells_what_it_was_elected_with_and_what_was_acknowledged_to_it)
 {
     struct node node = leader_of(3);
     node_propose(&node, 2, 20); /* on their way to 2 */
     node_all_durable(&node);
     peer_is_told(&node, 2);
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
-    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 7));
+    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 5));
     uint64_t round = round_now(&node);
     node_hear(&node, accepted(2, 2, 7, round - 1)); /* from before */
     cr_assert(eq(u64, raft_status(node.raft).commit.n, 5));
     peer_is_told(&node, 2);
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0));
-    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 7), "told again");
-    node_hear(&node, accepted(2, 2, 6, round));
-    cr_assert(eq(u64, raft_status(node.raft).commit.n, 5));
+    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 2)->forgot.index.n, 5), "told again");
+    node_hear(&node, accepted(2, 2, 4, round));
+    cr_assert(eq(u64, node_progress(&node, 2)->counted.n, 0), "below its floor");
     node_hear(&node, accepted(2, 2, 7, round));
     cr_assert(eq(u64, raft_status(node.raft).commit.n, 7));
+    node_free(&node);
+    node = node_elected(3, 1, TERMS(1, 1, 1)); /* it has counted nothing of 3 */
+    peer_is_told(&node, 3);
+    cr_assert(eq(u64, node_sent(&node, RAFT_FORGOT, 3)->forgot.index.n, 3));
     node_free(&node);
 }
 

@@ -90,6 +90,63 @@ Test(replica_lives, does_not_wait_for_the_dead_for_ever)
     member_free(member);
 }
 
+Test(replica_lives, does_not_stand_for_election_either)
+{
+    struct member_rig *member = member_sure();
+    struct raft_message now = {.from = {2}, .term = {1}, .kind = RAFT_CAMPAIGN_NOW};
+    now.campaign_now.transfer = 1;
+    must(member_hear(member, now) == 0);
+    cr_assert(eq(int, status_of(member).role, RAFT_FOLLOWER));
+    must(member_hear_note(member, 2, life(member)) == 0);
+    must(member_hear_note(member, 3, life(member)) == 0);
+    must(member_hear(member, now) == 0);
+    cr_assert(eq(int, status_of(member).role, RAFT_CANDIDATE));
+    member_free(member);
+}
+
+/* As a copy of the disk that was made while this start ran makes it. */
+Test(replica_lives, knows_that_its_log_is_an_earlier_one)
+{
+    struct member_rig *member = member_sure();
+    struct peer_note note = life(member);
+    note.life.seen_start--;
+    note.life.seen_number--;
+    note.life.seen_term = note.life.seen_last_term = 1;
+    note.life.seen_last = 1;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(not(status_of(member).unsure), "it has that");
+    note.life.seen_last = 2;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(status_of(member).rolled_back);
+    cr_assert(eq(u64, status_of(member).floor.index.n, 2));
+    must(member_hear_append(member, 1, 1, noop) == 0);
+    cr_assert(not(status_of(member).unsure));
+    cr_assert_str_eq(member->fact, "admitted");
+    member_free(member);
+}
+
+Test(replica_lives, says_it_once_whoever_says_it_how_often)
+{
+    struct member_rig *member = member_new(); /* unsure, without a floor */
+    uint32_t notes = member->notes;
+    for (int kind = 0; kind < 2; kind++) {
+        for (int i = 0; i < 100; i++) {
+            struct peer_note note = life(member);
+            note.life.seen_number = 77;
+            if (kind == 1)
+                note.life.seen_term = note.life.seen_last = note.life.seen_last_term = 1;
+            must(member_hear_note(member, 2, note) == 0);
+            member_turns(member);
+        }
+        cr_assert_leq(member->notes - notes, kind == 0 ? 0 : 102, "%u", member->notes - notes);
+        notes = member->notes;
+        member_free(member);
+        member = member_sure();
+        notes = member->notes;
+    }
+    member_free(member);
+}
+
 static void must_be_rolled_back(struct member_rig *member, struct peer_note note, const char *what)
 {
     uint64_t start = wal_start(member->replica->wal);
@@ -175,9 +232,8 @@ Test(replica_lives, floor_is_what_it_acknowledged_to_those_who_remember)
     first.life.seen_term = 1;
     second.life.seen_start += 1; /* earlier, and as new to this process */
     second.life.seen_number = first.life.seen_number = 99;
-    second.life.seen_term = 2;
+    second.life.seen_term = second.life.seen_last_term = 1;
     second.life.seen_last = 8;
-    second.life.seen_last_term = 2;
     must(member_hear_note(member, 2, first) == 0);
     cr_assert(not(status_of(member).floor.known));
     must(member_hear_note(member, 3, second) == 0);

@@ -67,11 +67,12 @@ struct machine {
     struct fake_disk disk;
     struct fake_disk *disk_past; /* a copy of it, or NULL; and of the store at that time: */
     struct fake_db disk_past_store;
-    uint64_t disk_past_start; /* the count of starts that it has */
-    uint32_t disk_us;         /* what a sync takes, about */
-    uint64_t disk_stall_us;   /* nothing is done before this time */
-    uint64_t disk_syncs;      /* when the call into the node began */
-    bool calling;             /* a call into the node is under way */
+    uint64_t disk_past_start;                /* the count of starts that it has, */
+    uint64_t disk_past_last, disk_past_term; /* the end of its log; 0: of a node that was down */
+    uint32_t disk_us;                        /* what a sync takes, about */
+    uint64_t disk_stall_us;                  /* nothing is done before this time */
+    uint64_t disk_syncs;                     /* when the call into the node began */
+    bool calling;                            /* a call into the node is under way */
     struct sim_runner runner;
 
     struct fake_store store;

@@ -72,7 +72,7 @@ static void hook_note(void *context, const char *fact, const char *text)
     struct machine *machine = context;
     TELL(machine->world, machine->id, fact);
     if (strcmp(fact, "log_rolled_back") == 0)
-        rollbacks_told(machine->world, machine->id);
+        rollbacks_told(machine->world, machine->id, text);
     RULE(machine->world,
          strcmp(fact, "state_diverged") != 0 || machine->world->may_diverge ||
              machine->world->hostile.lied,
@@ -435,6 +435,12 @@ void machine_copy(struct machine *machine)
     drop_copy(machine);
     TELL(machine->world, machine->id, "its disk and its store are copied");
     machine->disk_past_start = machine_hard_state(machine).start;
+    machine->disk_past_last = machine->disk_past_term = 0;
+    if (machine_up(machine)) {
+        struct raft_status status = replica_status(machine->replica).raft;
+        machine->disk_past_last = status.last.n;
+        machine->disk_past_term = raft_entry_term(replica_raft(machine->replica), status.last).n;
+    }
     machine->disk_past = malloc(sizeof(*machine->disk_past));
     assert(machine->disk_past != NULL);
     fake_disk_copy(machine->disk_past, &machine->disk);

@@ -16,13 +16,17 @@ static bool is_well(const struct machine *machine)
            machine->disk.room > UINT64_MAX / 4 && machine->disk_stall_us <= machine->world->now_us;
 }
 
-/* What this process remembers of the node is its last life: the copy is of an earlier one. */
+/* What this process remembers of the node is later than the copy: a start, or an acknowledgement.
+ */
 static bool remembers_later(const struct machine *witness, const struct machine *machine)
 {
     const struct replica *replica = witness->replica;
     for (uint32_t i = 0; i < replica->options.members; i++) {
+        const struct life_seen *seen = &replica->lives.seen[i];
         if (replica->options.member[i].n == machine->id)
-            return replica->lives.seen[i].start > machine->disk_past_start;
+            return seen->start > machine->disk_past_start ||
+                   (seen->last.term.n == machine->disk_past_term &&
+                    seen->last.index.n > machine->disk_past_last);
     }
     return false;
 }
@@ -32,16 +36,18 @@ static bool is_possible(const struct world *world, const struct machine *machine
     if (!world->rollbacks.wanted || world->faults.over || world->nodes < 3 ||
         machine->disk_past == NULL || !is_well(machine) || machine->store_down)
         return false;
+    bool remembered = false;
     for (uint32_t id = 1; id <= world->nodes; id++) {
         const struct machine *witness = &world->machine[id];
-        if (id != machine->id && (!is_well(witness) || !remembers_later(witness, machine)))
+        if (id != machine->id && !is_well(witness))
             return false;
+        remembered = remembered || (id != machine->id && remembers_later(witness, machine));
         for (uint32_t to = 1; to <= world->nodes; to++) {
             if (world->net.cut[id][to])
                 return false;
         }
     }
-    return true;
+    return remembered;
 }
 
 void rollbacks_down(struct world *world, uint32_t node)
@@ -71,8 +77,10 @@ static void begin(struct world *world, struct machine *machine)
     world->rollbacks.told = false;
 }
 
-void rollbacks_told(struct world *world, uint32_t node)
+void rollbacks_told(struct world *world, uint32_t node, const char *text)
 {
+    RULE(world, world->counts.rolled_back > 0 || world->hostile.lied,
+         "node %u says that a disk was put back, and none was: %s", node, text);
     if (world->rollbacks.node == node)
         world->rollbacks.told = true;
 }
@@ -87,7 +95,11 @@ bool rollbacks_hold(struct world *world)
 {
     struct rollbacks *rollbacks = &world->rollbacks;
     struct machine *machine = candidate(world);
-    if (rollbacks->node == 0 && !is_possible(world, machine))
+    bool possible = rollbacks->node == 0 && is_possible(world, machine);
+    if (rollbacks->node == 0 && !possible && rollbacks->wanted && is_well(machine) &&
+        world->now_us / 7 % COPIES_ANEW == 0)
+        machine_copy(machine); /* of a disk in use */
+    if (rollbacks->node == 0 && !possible)
         return false;
     if (rollbacks->node == 0)
         begin(world, machine);
