@@ -11,6 +11,7 @@
  *   a later start of its disk;
  *   the same start, of another process: its count is one of an earlier copy, plus one;
  *   its disk in a later term than the one it is in;
+ *   another disk of it since;
  *   an acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may
  * end earlier than it once did, after a truncation that nothing could follow: then the node waits
  * for an entry of the leader that had it truncated, and is sure by that.)
@@ -28,6 +29,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define TELL_AGAIN_MS 500u
 /* That it was put back is said so often at most. */
@@ -198,17 +200,69 @@ bool lives_may_vote(const struct replica *replica)
 
 /* --- what this node sees of others ------------------------------------------------------------ */
 
+static raft_term term_max(raft_term a, raft_term b)
+{
+    return term_less(a, b) ? b : a;
+}
+
+static struct raft_floor end_max(struct raft_floor a, struct raft_floor b)
+{
+    return log_end_later(b.index, b.term, a) ? b : a;
+}
+
+static bool had_before(const struct life_seen *seen, uint64_t disk)
+{
+    bool had = false;
+    for (uint32_t i = 0; i < LIFE_DISKS; i++)
+        had = had || seen->before[i] == disk;
+    return had;
+}
+
+/* Of a disk that comes back it promised all that it did on others since. */
+static void change_disk(struct life_seen *seen, uint64_t disk)
+{
+    struct life_seen next = {.disk = disk, .knows_us = seen->knows_us};
+    next.term_before = term_max(seen->term_before, seen->term);
+    next.last_before = end_max(seen->last_before, seen->last);
+    next.before[0] = seen->disk;
+    memcpy(next.before + 1, seen->before, (LIFE_DISKS - 1) * sizeof(seen->before[0]));
+    if (had_before(seen, disk)) {
+        next.term = next.term_before;
+        next.last = next.last_before;
+    }
+    *seen = next;
+}
+
 /* What is earlier than what was seen is not taken: its sender is told. */
 static void remember(struct life_seen *seen, const struct peer_life *life)
 {
     if (seen->disk != life->disk)
-        *seen = (struct life_seen){.disk = life->disk, .knows_us = seen->knows_us};
+        change_disk(seen, life->disk);
     if (life->start > seen->start) {
         seen->start = life->start;
         seen->number = life->number;
     }
-    if (life->term > seen->term.n)
-        seen->term.n = life->term;
+    seen->term = term_max(seen->term, (raft_term){life->term});
+}
+
+/* A disk that the member had before another one. It is told until it knows that it was put back. */
+static bool is_back(const struct life_seen *seen, const struct peer_life *life)
+{
+    return seen->disk != life->disk && had_before(seen, life->disk) && !life->rolled_back;
+}
+
+/* As if this start had been seen of another process. */
+static void tell_back(struct replica *replica, raft_node_id to, const struct life_seen *seen,
+                      const struct peer_life *life)
+{
+    const struct life_seen as_seen = {
+        .disk = life->disk,
+        .start = life->start,
+        .number = ~life->number,
+        .term = term_max(seen->term_before, seen->term),
+        .last = end_max(seen->last_before, seen->last),
+    };
+    say(replica, to, &as_seen, false);
 }
 
 int lives_heard(struct replica *replica, raft_node_id from, const struct peer_life *life)
@@ -221,12 +275,16 @@ int lives_heard(struct replica *replica, raft_node_id from, const struct peer_li
         return -EBADMSG;
     if (seen == NULL)
         return 0;
-    remember(seen, life);
+    bool back = is_back(seen, life);
+    if (!back)
+        remember(seen, life);
     compare(replica, from, seen, life);
     if (life->rolled_back)
         replica_step(replica, &(struct raft_event){.kind = RAFT_PEER_ROLLED_BACK,
                                                    .peer_rolled_back = {.peer = from}});
-    if (life->asks)
+    if (back)
+        tell_back(replica, from, seen, life);
+    else if (life->asks)
         say(replica, from, seen, false);
     return 0;
 }

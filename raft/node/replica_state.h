@@ -173,12 +173,18 @@ struct admission {
 
 /* --- replica_lives.c -------------------------------------------------------------------------- */
 
-/* The latest that was seen of a member; disk 0: nothing. */
+/* Disks that a member had before, the newest ones. */
+#define LIFE_DISKS 4u
+
+/* The latest that was seen of a member on its disk; disk 0: nothing. */
 struct life_seen {
     uint64_t disk, start, number;
     raft_term term;         /* durable there */
     struct raft_floor last; /* what it acknowledged to this node */
     bool knows_us;          /* the member has seen this process, and nothing that is later */
+    uint64_t before[LIFE_DISKS];
+    raft_term term_before; /* the same of all disks before */
+    struct raft_floor last_before;
 };
 
 struct lives {

@@ -279,6 +279,30 @@ Test(replica_lives, remembers_the_latest_of_a_member)
     member_free(member);
 }
 
+Test(replica_lives, tells_a_disk_that_comes_back_after_another)
+{
+    struct member_rig *member = member_sure();
+    struct peer_note note = life(member);
+    must(seen_after(member, 4, 40).seen_term == 3);
+    note.life.disk = 8;
+    note.life.asks = 1;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(member->life.seen_disk == 8 && member->life.seen_term == 0);
+    for (uint64_t start = 9; start <= 10; start++) { /* however often it starts */
+        struct peer_life told = seen_after(member, start, 90);
+        cr_assert(told.seen_disk == 7 && told.seen_start == start && told.seen_number != 90);
+        cr_assert(eq(u64, told.seen_term, 3));
+    }
+    note = life(member);
+    note.life.rolled_back = note.life.asks = 1;
+    note.life.start = 11;
+    note.life.number = 110;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(member->life.seen_disk == 7 && member->life.seen_start == 11);
+    cr_assert(eq(u64, member->life.seen_number, 110), "it knows");
+    member_free(member);
+}
+
 /* --- histories that differ -------------------------------------------------------------------- */
 
 Test(replica_lives, diverged_node_answers_no_stale_read)
