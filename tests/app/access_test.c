@@ -215,6 +215,9 @@ Test(access, without_tokens_is_for_loopback_alone)
         {"2001:db8::1", ACCESS_UNSET},
         {"::11", ACCESS_UNSET},
         {"12.7.0.0", ACCESS_UNSET},
+        {"127:0:0:1::1", ACCESS_UNSET},
+        {"1270::1", ACCESS_UNSET},
+        {"::ffff:12.7.0.1", ACCESS_UNSET},
         {"::ffff:127.0.0.1", ACCESS_GRANTED},
         {"", ACCESS_UNSET},
     };
@@ -349,6 +352,29 @@ Test(access, bad_new_file_is_refused_and_a_worker_that_starts_then_has_the_old_o
     kill(pids[0], SIGKILL);
     kill(pids[1], SIGKILL);
     WAIT_UNTIL(all_have_status(stage, "Bearer reader", 200), 5000);
+    stage_stop(stage);
+}
+
+static bool says_refused(const struct stage *stage, const char *value)
+{
+    struct reply *reply =
+        fcgi_ask(stage, &(struct fcgi_ask){.uri = "/metrics", .authorization = "Bearer admin"});
+    bool said = strstr(reply->body, value) != NULL;
+    free(reply);
+    return said;
+}
+
+/* Whether a parent has told it or not. */
+Test(access, bad_new_file_is_counted_by_a_worker_that_reads_it)
+{
+    struct stage *stage = stage_start((struct stage_options){.tokens = file_of_three});
+    cr_assert(says_refused(stage, "\nrollcall_tokens_refused 0\n"));
+    stage_write_tokens(stage, "nonsense\n");
+    kill(stage->app, SIGHUP);
+    WAIT_UNTIL(says_refused(stage, "\nrollcall_tokens_refused 1\n"), 5000);
+    stage_write_tokens(stage, file_of_three);
+    kill(stage->app, SIGHUP);
+    WAIT_UNTIL(says_refused(stage, "\nrollcall_tokens_refused 0\n"), 5000);
     stage_stop(stage);
 }
 

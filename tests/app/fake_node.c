@@ -274,6 +274,8 @@ static void on_list(struct run *run, struct link *link, const struct call_list *
         refuse(link, ask->call, run->script->refuse);
         return;
     }
+    if (run->script->hold_ahead && ask->min_index > 0)
+        return;
     struct fake_record *record = &run->node->record;
     record->last_list = *ask;
     assert(ask->text.len <= sizeof(record->text));

@@ -17,6 +17,7 @@
 struct fake_script {
     bool mute;                  /* takes everything in, answers no call */
     bool hold_writes;           /* … no write */
+    bool hold_ahead;            /* … no list of a `min_index` */
     unsigned break_writes;      /* so many writes are executed, then answered by closing */
     unsigned lose_writes;       /* so many writes close the connection before they are executed */
     uint8_t refuse;             /* enum call_reason: refuse every write and list so */

@@ -47,6 +47,23 @@ Test(health, a_node_that_knows_a_leader_and_is_behind_is_not_ready)
     stage_stop(stage);
 }
 
+/* It answers reads, and others may take the writes. */
+Test(health, a_node_with_a_full_disk_or_without_redis_is_ready)
+{
+    struct stage *stage = stage_start((struct stage_options){0});
+    struct fake_script script = fake_node_script(&stage->node);
+    script.status.wal_full = 1;
+    fake_node_play(&stage->node, script);
+    expect_ready(stage, "/readyz", 200, "ok\n");
+    expect_ready(stage, "/readyz?verbose", 200, "[-]disk failed: full");
+    script.status.wal_full = 0;
+    script.status.snapshot_state = CALL_SNAPSHOT_DOWN;
+    fake_node_play(&stage->node, script);
+    expect_ready(stage, "/readyz", 200, "ok\n");
+    expect_ready(stage, "/readyz?verbose", 200, "[-]snapshots failed: redis-down\n");
+    stage_stop(stage);
+}
+
 Test(health, refuses_to_exclude_what_it_does_not_check)
 {
     struct stage *stage = stage_start((struct stage_options){0});

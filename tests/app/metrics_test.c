@@ -167,6 +167,33 @@ Test(metrics_page, counts_requests_that_nobody_waits_for_any_more)
     stage_stop(stage);
 }
 
+/* What a killed worker was answering is answered by nobody. */
+Test(metrics_page, forgets_what_a_killed_worker_was_answering)
+{
+    struct stage *stage = stage_start((struct stage_options){.workers = 1});
+    fake_node_play(&stage->node, (struct fake_script){.hold_writes = true});
+    int fd = fcgi_connect(stage);
+    fcgi_send(fd, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text(ALICE)});
+    WAIT_UNTIL(fake_node_record(&stage->node).writes == 1, 2000);
+    kill(stage_worker(stage), SIGKILL);
+    free(fcgi_receive(fd, 5000));
+    cr_expect(eq(long, value_of(stage, "rollcall_http_requests_in_flight"), 1));
+    cr_expect(eq(long, value_of(stage, "rollcall_worker_starts_total"), 2));
+    close(fd);
+    stage_stop(stage);
+}
+
+Test(metrics_page, is_asked_for_by_head_without_its_body)
+{
+    struct stage *stage = stage_start((struct stage_options){0});
+    struct reply *reply = fcgi_ask(stage, &(struct fcgi_ask){.method = "HEAD", .uri = "/metrics"});
+    cr_expect(eq(int, reply->status, 200));
+    cr_expect(eq(sz, reply->body_len, 0));
+    cr_expect(atol(reply_header(reply, "Content-Length")) > 1000);
+    free(reply);
+    stage_stop(stage);
+}
+
 /* Over what is written at a time: nginx takes it in pieces. */
 Test(metrics_page, comes_whole_when_it_is_long)
 {

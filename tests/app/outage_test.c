@@ -362,6 +362,58 @@ Test(outage, by_an_election_lets_the_queue_grow)
     stage_stop(stage);
 }
 
+/* The node answers all the time, so that NODE_BUSY holds. */
+static void expect_served(const struct stage *stage)
+{
+    for (int i = 0; i < 20; i++) {
+        free(fcgi_get(stage, "/cluster"));
+        cr_expect(eq(int, status_of(fcgi_get(stage, "/users/1")), 404));
+    }
+}
+
+/* Of those who wait for an index there may be so many, and no others are refused for them. */
+Test(outage, by_waits_for_an_index_is_none_for_others)
+{
+    struct stage *stage = stage_start((struct stage_options){.deadline_ms = HANGS_AFTER_MS});
+    static int fds[NODE_AHEAD_MAX + 8];
+    fake_node_play(&stage->node, (struct fake_script){.hold_ahead = true});
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = fcgi_connect(stage);
+        fcgi_send(fds[i], &(struct fcgi_ask){.uri = "/users?min_index=1000"});
+    }
+    WAIT_UNTIL(fake_node_record(&stage->node).lists + answered(fds, ARRAY_LEN(fds)) ==
+                   ARRAY_LEN(fds),
+               5000);
+    cr_assert(eq(uint, answered(fds, ARRAY_LEN(fds)), 8));
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        if (answered(&fds[i], 1) == 1)
+            expect_unavailable(fcgi_receive(fds[i], 5000), "too many requests are waiting");
+    }
+    expect_served(stage);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    stage_stop(stage);
+}
+
+/* What is let wait by its own reader waits for nobody here. */
+Test(outage, by_slow_readers_is_none_for_others)
+{
+    struct stage *stage = stage_start((struct stage_options){.deadline_ms = HANGS_AFTER_MS});
+    static int fds[NODE_BUSY + 20];
+    fake_node_play(&stage->node,
+                   (struct fake_script){.users_made_up = 10000, .made_up_name_bytes = 1000});
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+        fds[i] = fcgi_connect(stage);
+        fcgi_send(fds[i], &(struct fcgi_ask){.uri = "/users"});
+        WAIT_UNTIL(answered(&fds[i], 1) == 1, 5000); /* it has begun */
+    }
+    fake_node_play(&stage->node, (struct fake_script){0});
+    expect_served(stage);
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    stage_stop(stage);
+}
+
 Test(outage, with_too_many_waiting_refuses_the_rest_at_once)
 {
     struct stage *stage =

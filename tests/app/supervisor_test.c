@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -183,6 +184,42 @@ Test(supervisor, takes_each_signal_on_purpose_and_so_do_its_workers)
     cr_assert(eq(int, kill(stage->app, SIGQUIT), 0));
     cr_assert(eq(int, stage_app_stop(stage), 0));
     cr_assert(stage_said(stage, "event=stopping signal=3 "));
+    stage_stop(stage);
+}
+
+/* What a file of /proc says of a process behind this name. */
+static bool has_line(pid_t pid, const char *file, const char *name, const char *value)
+{
+    char path[64], line[256];
+    snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, file);
+    FILE *lines = fopen(path, "re");
+    cr_assert(lines != NULL);
+    bool found = false;
+    while (!found && fgets(line, sizeof(line), lines) != NULL) {
+        size_t len = strlen(name);
+        found = strncmp(line, name, len) == 0 &&
+                strncmp(line + len + strspn(line + len, " \t"), value, strlen(value)) == 0;
+    }
+    fclose(lines);
+    return found;
+}
+
+/* A core would hold users and tokens, a file is for its user alone, a connection is a descriptor.
+ */
+Test(supervisor, leaves_no_core_and_no_open_file_and_has_room_for_connections)
+{
+    struct stage *stage = stage_start((struct stage_options){.workers = 1});
+    const pid_t pids[] = {stage->app, stage_worker(stage)};
+    struct rlimit limit;
+    char wanted[32];
+    cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &limit), 0));
+    snprintf(wanted, sizeof(wanted), "%llu ",
+             (unsigned long long)(limit.rlim_max < 65536 ? limit.rlim_max : 65536));
+    for (size_t i = 0; i < ARRAY_LEN(pids); i++) {
+        cr_expect(has_line(pids[i], "limits", "Max core file size", "0  "));
+        cr_expect(has_line(pids[i], "limits", "Max open files", wanted) || limit.rlim_cur > 65536);
+        cr_expect(has_line(pids[i], "status", "Umask:", "0077"));
+    }
     stage_stop(stage);
 }
 

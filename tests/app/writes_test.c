@@ -104,6 +104,51 @@ Test(writes, take_no_part_of_a_user)
     stage_stop(stage);
 }
 
+/* Conditions and keys are for the state to judge, whatever the method. */
+Test(writes, bring_their_conditions_and_their_key_to_the_node)
+{
+    static const char *const methods[] = {"POST", "PUT", "PATCH", "DELETE"};
+    struct stage *stage = stage_start((struct stage_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        struct fcgi_ask ask = {
+            .method = methods[i],
+            .uri = i == 0 ? "/users" : "/users/1",
+            .content_type = i == 2 ? MERGE : NULL,
+            .body = i == 3 ? bytes_of(NULL, 0) : bytes_of_text(ALICE),
+            .headers = {"HTTP_IF_MATCH=\"4\"", "HTTP_IF_NONE_MATCH=*", "HTTP_IDEMPOTENCY_KEY=k"}};
+        free(fcgi_ask(stage, &ask));
+        struct fake_record record = fake_node_record(&stage->node);
+        struct users_command command;
+        cr_assert(eq(uint, record.writes, i + 1));
+        cr_assert(eq(
+            int, users_command_decode(bytes_of(record.command, record.command_len), &command), 0));
+        cr_expect(command.keyed, "%s", methods[i]);
+        cr_expect(condition_matches(&command.if_match, 4), "%s", methods[i]);
+        cr_expect(eq(int, command.if_match.kind, CONDITION_LIST), "%s", methods[i]);
+        cr_expect(eq(int, command.if_none_match.kind, CONDITION_ANY), "%s", methods[i]);
+    }
+    stage_stop(stage);
+}
+
+/* Also where no body is read, one has its limit. */
+Test(writes, and_reads_have_no_longer_body_than_all)
+{
+    static uint8_t big[200 << 10];
+    static const char *const methods[] = {"DELETE", "GET", "PUT", "PATCH"};
+    struct stage *stage = stage_start((struct stage_options){0});
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        struct reply *reply =
+            fcgi_ask(stage, &(struct fcgi_ask){.method = methods[i],
+                                               .uri = "/users/1",
+                                               .content_type = i == 3 ? MERGE : NULL,
+                                               .body = bytes_of(big, sizeof(big))});
+        cr_expect(eq(int, reply->status, 413), "%s: %s", methods[i], reply->body);
+        free(reply);
+    }
+    cr_assert(eq(uint, fake_node_record(&stage->node).frames, 0));
+    stage_stop(stage);
+}
+
 /* It is about that request alone: others wait for theirs on the same connection. */
 Test(writes, that_are_answered_as_another_leave_the_node_alone)
 {
