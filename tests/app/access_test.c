@@ -321,6 +321,7 @@ Test(access, sighup_has_all_workers_read_the_tokens_again)
 {
     struct stage *stage =
         stage_start((struct stage_options){.tokens = file_of_three, .workers = 2});
+    cr_assert(stage_said(stage, " event=tokens-loaded file=") && stage_said(stage, " count=3"));
     for (int round = 0; round < 3; round++) {
         stage_write_tokens(stage, ADMIN " admin anna\n");
         cr_assert(eq(int, kill(stage->app, SIGHUP), 0));
@@ -332,6 +333,7 @@ Test(access, sighup_has_all_workers_read_the_tokens_again)
     stage_write_tokens(stage, "");
     cr_assert(eq(int, kill(stage->app, SIGHUP), 0));
     WAIT_UNTIL(all_have_status(stage, "Bearer reader", 401), 5000);
+    cr_expect(stage_said(stage, " count=1") && stage_said(stage, " count=0"));
     pid_t pids[2];
     cr_expect(eq(uint, stage_pids(stage, pids, 2), 2));
     cr_expect(not(stage_said(stage, "event=worker-died")));

@@ -223,10 +223,26 @@ Test(edge, no_header_of_a_clients_makes_two_requests_one, .timeout = 60)
     stack_stop(&stack);
 }
 
-/* What a front does when it tries again: the same id, at the node's door for fronts. */
+/* The same request from an address, and the id of the user whom it names in its answer. */
+static void expect_id_from(const char *address, int port, int id)
+{
+    static const char post[] = "POST /users HTTP/1.1\r\n" H J C "Content-Length: 14\r\n"
+                               "Rollcall-Request-Id: 0123456789abcdef0123456789abcdef\r\n\r\n"
+                               "{\"name\":\"Ann\"}";
+    struct answer answer = http_raw_from(address, port, bytes_of_text(post));
+    char body[32];
+
+    snprintf(body, sizeof body, "{\"id\":%d,\"name\":\"Ann\"}", id);
+    cr_expect_eq(answer.status, 201, "%s: %ld", address, answer.status);
+    cr_expect_not_null(strstr(answer.body, body), "%s: %s", address, answer.body);
+    answer_done(&answer);
+}
+
+/* What a front does when it tries again: the same id, at the node's door for fronts, or from where
+ * one stands. */
 Test(edge, one_request_id_tried_twice_is_carried_out_once_and_answered_alike, .timeout = 60)
 {
-    struct stack stack = stack_start();
+    struct stack stack;
     char door[96];
     struct request request = {.socket = door,
                               .method = "POST",
@@ -235,6 +251,8 @@ Test(edge, one_request_id_tried_twice_is_carried_out_once_and_answered_alike, .t
                                           "Rollcall-Request-Id: 0123456789abcdef0123456789abcdef"},
                               .body = bytes_of_text("{\"name\":\"Ann\"}")};
 
+    setenv("ROLLCALL_FRONTS", "2001:db8::5 127.0.0.9", 1);
+    stack = stack_start();
     snprintf(door, sizeof door, "%s/front.sock", stack.node_dir);
     for (int i = 0; i < 3; i++) {
         struct answer answer = http_send(stack.port + 1, &request);
@@ -243,5 +261,8 @@ Test(edge, one_request_id_tried_twice_is_carried_out_once_and_answered_alike, .t
         cr_expect_str_eq(answer.body, "{\"id\":1,\"name\":\"Ann\"}");
         answer_done(&answer);
     }
+    expect_id_from("127.0.0.9", stack.port + 1, 1);
+    for (int id = 2; id < 4; id++)
+        expect_id_from("127.0.0.8", stack.port + 1, id); /* is none */
     stack_stop(&stack);
 }
