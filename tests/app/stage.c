@@ -44,6 +44,7 @@ static pid_t spawn(const char *stderr_path, char *const *argv)
     if (pid > 0)
         return pid;
     prctl(PR_SET_PDEATHSIG, SIGTERM);
+    signal(SIGPIPE, SIG_DFL); /* as a shell leaves it; ours is ignored */
     int fd = open(stderr_path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     int null = open("/dev/null", O_RDWR);
     if (fd < 0 || null < 0 || getppid() != parent)

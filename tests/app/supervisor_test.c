@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -208,10 +209,14 @@ static bool has_line(pid_t pid, const char *file, const char *name, const char *
  */
 Test(supervisor, leaves_no_core_and_no_open_file_and_has_room_for_connections)
 {
-    struct stage *stage = stage_start((struct stage_options){.workers = 1});
-    const pid_t pids[] = {stage->app, stage_worker(stage)};
     struct rlimit limit;
     char wanted[32];
+    cr_assert(eq(int, getrlimit(RLIMIT_CORE, &limit), 0));
+    limit.rlim_cur = limit.rlim_max; /* as whoever starts it might have it */
+    cr_assert(eq(int, setrlimit(RLIMIT_CORE, &limit), 0));
+    (void)umask(0);
+    struct stage *stage = stage_start((struct stage_options){.workers = 1});
+    const pid_t pids[] = {stage->app, stage_worker(stage)};
     cr_assert(eq(int, getrlimit(RLIMIT_NOFILE, &limit), 0));
     snprintf(wanted, sizeof(wanted), "%llu ",
              (unsigned long long)(limit.rlim_max < 65536 ? limit.rlim_max : 65536));

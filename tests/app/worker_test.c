@@ -548,9 +548,11 @@ Test(worker, told_to_stop_answers_what_runs_and_ends)
     /* At its deadline each is answered, and the process ends well. */
     for (size_t i = 0; i < ARRAY_LEN(runs); i++) {
         cr_expect(eq(int, status_of(fcgi_receive(runs[i], 5000)), 504));
-        close(runs[i]);
     }
     cr_expect(eq(int, stage_app_stop(stage), 0));
+    cr_expect(not(stage_said(stage, "event=stop-overtime")), "it closes what it has answered");
+    for (size_t i = 0; i < ARRAY_LEN(runs); i++)
+        close(runs[i]);
     char path[96];
     snprintf(path, sizeof(path), "%s/app.pid", stage->dir);
     cr_expect(eq(int, access(path, F_OK), -1));
