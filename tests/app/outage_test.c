@@ -177,13 +177,14 @@ Test(outage, that_lasts_tells_sent_writes_from_those_that_never_left)
 Test(outage, after_a_write_leaves_it_in_doubt_though_it_is_refused_then)
 {
     struct stage *stage = stage_start((struct stage_options){0});
+    WAIT_UNTIL(fake_node_record(&stage->node).connections == 1, 5000);
     for (uint8_t reason = CALL_NO_LEADER; reason <= CALL_INVALID; reason++) {
         fake_node_play(&stage->node, (struct fake_script){.lose_writes = 1, .refuse = reason});
         unsigned before = fake_node_record(&stage->node).connections;
         expect_unknown(fcgi_post(stage, ALICE)); /* after CALL_STOPPING at its deadline */
         /* Its connection was lost with the write; a node that stops is left for another, too. */
         unsigned after = before + (reason == CALL_STOPPING ? 2 : 1);
-        WAIT_UNTIL(fake_node_record(&stage->node).connections == after, 5000);
+        WAIT_UNTIL(fake_node_record(&stage->node).connections >= after, 5000);
     }
     stage_stop(stage);
 }
