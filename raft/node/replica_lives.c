@@ -9,12 +9,11 @@
  * too. A node was put back if anybody saw
  *
  *   a later start of its disk;
- *   the same start, of another process: its count is one of an earlier copy, plus one;
- *   its disk in a later term than the one it is in;
- *   another disk of it since;
- *   an acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may
- * end earlier than it once did, after a truncation that nothing could follow: then the node waits
- * for an entry of the leader that had it truncated, and is sure by that.)
+ *   the same start, or one of the last few, of another process: its count is one of an earlier
+ * copy; its disk in a later term than the one it is in; another disk of it since; an
+ * acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may end
+ * earlier than it once did, after a truncation that nothing could follow: then the node waits for
+ * an entry of the leader that had it truncated, and is sure by that.)
  *
  * It says so, goes on as a start that nobody has seen, and is unsure. How far its log must reach is
  * what it acknowledged to those who remember, if that was in the last term in which it was seen.
@@ -179,7 +178,8 @@ static void compare(struct replica *replica, raft_node_id from, struct life_seen
     if (life->seen_disk != wal_identity(replica->wal).disk)
         return; /* nothing, or one before it */
     bool us = life->seen_number == own_number(replica);
-    bool later_life = !us && life->seen_start >= replica->lives.start;
+    bool later_life = !us && (life->seen_start >= replica->lives.start ||
+                              wal_start_differs(replica->wal, life->seen_start, life->seen_number));
     bool later_term = raft_status(replica->raft).term.n < life->seen_term;
     if (later_life || later_term || has_acknowledged(replica, life))
         take_word(replica, from, life);

@@ -217,13 +217,36 @@ void wal_identify(struct wal *wal, const struct record_identity *identity)
 
 uint64_t wal_start(const struct wal *wal)
 {
-    return wal->start;
+    return wal->starts.count;
+}
+
+static uint32_t number_kept(uint64_t number)
+{
+    return (uint32_t)number | 1u; /* 0 is any */
+}
+
+void wal_next_start(struct record_starts *starts, uint64_t start, uint64_t number)
+{
+    assert(start > starts->count);
+    for (uint32_t i = 0; i < RECORD_STARTS && ++starts->count < start; i++)
+        starts->number[starts->count % RECORD_STARTS] = 0;
+    starts->count = start;
+    starts->number[start % RECORD_STARTS] = number_kept(number);
 }
 
 void wal_count_start(struct wal *wal, uint64_t start)
 {
-    assert(start >= wal->start);
-    wal->start = wal->gathered->start = start;
+    wal_next_start(&wal->starts, start, wal->options.generation);
+    wal->gathered->count = true;
+    wal->gathered->starts = wal->starts;
+}
+
+bool wal_start_differs(const struct wal *wal, uint64_t start, uint64_t number)
+{
+    const struct record_starts *starts = &wal->starts;
+    bool kept = start > 0 && start <= starts->count && starts->count - start < RECORD_STARTS;
+    uint32_t known = kept ? starts->number[start % RECORD_STARTS] : 0;
+    return known != 0 && known != number_kept(number);
 }
 
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
@@ -269,7 +292,7 @@ void wal_mark(struct wal *wal, struct raft_mark mark)
 
 static bool has_hard_state(const struct wal_batch *batch)
 {
-    return batch->hard_state || batch->identify || batch->start != 0;
+    return batch->hard_state || batch->identify || batch->count;
 }
 
 static void begin_batch(struct wal_batch *batch)
@@ -317,8 +340,8 @@ static void flush_run(struct job *job)
             state.hard = batch->hard;
         if (batch->identify)
             state.identity = batch->identity;
-        if (batch->start != 0)
-            state.start = batch->start;
+        if (batch->count)
+            state.starts = batch->starts;
         flush->what = "writing term and vote";
         flush->error = hard_state_write(&wal->hard_state, &state);
     }

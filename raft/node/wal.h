@@ -133,10 +133,15 @@ void wal_hard_state(struct wal *wal, const struct raft_hard_state *hard);
 void wal_identify(struct wal *wal, const struct record_identity *identity);
 /* The newest, durable or not. */
 struct record_identity wal_identity(const struct wal *wal);
-/* Which start on this directory this is, counted from 1: durable when wal_open returns. */
+/*
+ * Which start on this directory this is, counted from 1: durable when wal_open returns. Each has a
+ * number: options.generation.
+ */
 uint64_t wal_start(const struct wal *wal);
 /* It is known to be a later one: durable before, or with, what is gathered after it. */
 void wal_count_start(struct wal *wal, uint64_t start);
+/* An earlier start, of which this copy of the directory knows that it had another number. */
+bool wal_start_differs(const struct wal *wal, uint64_t start, uint64_t number);
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
                 struct bytes payload);
 /* Entries from `first_gone` on go; the one before them has `term_before`. */

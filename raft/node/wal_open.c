@@ -282,7 +282,9 @@ static int write_hard_state(struct opening *opening)
 {
     struct hard_state_file *file = &opening->wal->hard_state;
     opening->hard.node = opening->wal->options.node;
-    opening->wal->start = ++opening->hard.start;
+    wal_next_start(&opening->hard.starts, opening->hard.starts.count + 1,
+                   opening->wal->options.generation);
+    opening->wal->starts = opening->hard.starts;
     if (!hard_state_is_open(file))
         return hard_state_make(opening->wal->disk, &opening->hard, file);
     int result = hard_state_write(file, &opening->hard);

@@ -71,7 +71,8 @@ struct wal_batch {
     struct raft_hard_state hard;
     bool identify;
     struct record_identity identity;
-    uint64_t start; /* the count of starts is to be this one; 0: it is as it was */
+    bool count;
+    struct record_starts starts;
     uint32_t parts;
     struct wal_part part[2];
     uint8_t *buffer; /* WAL_BATCH_BYTES_MAX */
@@ -112,7 +113,7 @@ struct wal {
     struct hard_state_file hard_state;
     struct record_identity identity; /* as it is to be: the file's, or newer */
     struct raft_cluster_id owner;    /* of the file: what new segments say */
-    uint64_t start;                  /* as it is to be, as `identity` is */
+    struct record_starts starts;     /* as they are to be, as `identity` is */
 
     /* Where the next record goes, after all that was gathered. */
     int file;
@@ -208,6 +209,8 @@ void wal_note_truncation(struct wal *wal, uint64_t sequence, raft_index first_go
 uint64_t wal_segment_end(const struct wal *wal, uint32_t i);
 
 /* wal_open.c */
+/* Counts on to this start, of a process with this number. */
+void wal_next_start(struct record_starts *starts, uint64_t start, uint64_t number);
 void wal_complain(struct wal_recovered *recovered, const char *format, ...) PRINTF_LIKE(2, 3);
 
 #endif

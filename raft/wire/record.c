@@ -198,7 +198,9 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u64(&w, state->hard.floor.term.n);
     put_u64(&w, state->segment);
     put_u64(&w, state->cut);
-    put_u64(&w, state->start);
+    put_u64(&w, state->starts.count);
+    for (uint32_t i = 0; i < RECORD_STARTS; i++)
+        put_u32(&w, state->starts.number[i]);
     put_identity(&w, &state->identity);
     struct writer crc = writer_of(block, 4);
     put_u32(&crc, crc32c(0, bytes_of(block + 4, sizeof(block) - 4)));
@@ -236,7 +238,9 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     state.hard.floor.term.n = get_u64(&in);
     state.segment = get_u64(&in);
     state.cut = get_u64(&in);
-    state.start = get_u64(&in);
+    state.starts.count = get_u64(&in);
+    for (uint32_t i = 0; i < RECORD_STARTS; i++)
+        state.starts.number[i] = get_u32(&in);
     state.identity = get_identity(&in);
     if (in.bad)
         return -EBADMSG;

@@ -125,13 +125,24 @@ void record_cluster_id_print(struct raft_cluster_id id, char ret_text[CLUSTER_ID
 /* -EBADMSG: it is no such text. */
 NODISCARD int record_cluster_id_read(struct bytes text, struct raft_cluster_id *ret_id);
 
+/*
+ * The starts of a node on this directory: how many, and a part of the number that each of the last
+ * ones drew, by start % RECORD_STARTS. 0: any, the process was not one of this copy of the
+ * directory.
+ */
+#define RECORD_STARTS 16u
+struct record_starts {
+    uint64_t count;
+    uint32_t number[RECORD_STARTS];
+};
+
 struct record_hard_state {
     uint64_t sequence; /* counts writes; the highest that can be read counts */
     uint64_t node;
     struct raft_hard_state hard;
     uint64_t segment; /* the newest one with records that were called durable; 0: none yet */
     uint64_t cut;     /* the log ends before the record of this sequence; 0: as it is found */
-    uint64_t start;   /* counts the starts of this node on this directory */
+    struct record_starts starts;
     struct record_identity identity;
 };
 

@@ -147,6 +147,42 @@ Test(replica_lives, says_it_once_whoever_says_it_how_often)
     member_free(member);
 }
 
+/* A start that nobody heard makes the count of an earlier copy as high as what others saw. */
+Test(replica_lives, knows_the_numbers_of_its_last_starts)
+{
+    struct member_rig *member = member_sure();
+    uint64_t start = wal_start(member->replica->wal), number = member->random;
+    for (int i = 0; i < 3; i++) {
+        member_close(member);
+        member_start(member);
+    }
+    struct peer_note note = life(member);
+    note.life.seen_start = start;
+    note.life.seen_number = number;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(not(status_of(member).unsure), "its own");
+    note.life.seen_start = 0;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(not(status_of(member).unsure), "nothing");
+    note.life.seen_start = start;
+    note.life.seen_number = number + 2;
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(status_of(member).rolled_back);
+    member_free(member);
+    member = member_sure();
+    note = life(member);
+    note.life.seen_start = start;
+    note.life.seen_number = 99; /* so long ago that it is forgotten */
+    for (uint32_t i = 0; i < RECORD_STARTS; i++) {
+        member_close(member);
+        member_start(member);
+    }
+    note.life.seen_disk = disk_of(member);
+    must(member_hear_note(member, 2, note) == 0);
+    cr_assert(not(status_of(member).unsure));
+    member_free(member);
+}
+
 static void must_be_rolled_back(struct member_rig *member, struct peer_note note, const char *what)
 {
     uint64_t start = wal_start(member->replica->wal);

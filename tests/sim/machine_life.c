@@ -434,7 +434,7 @@ void machine_copy(struct machine *machine)
 {
     drop_copy(machine);
     TELL(machine->world, machine->id, "its disk and its store are copied");
-    machine->disk_past_start = machine_hard_state(machine).start;
+    machine->disk_past_start = machine_hard_state(machine).starts.count;
     machine->disk_past_last = machine->disk_past_term = 0;
     if (machine_up(machine)) {
         struct raft_status status = replica_status(machine->replica).raft;

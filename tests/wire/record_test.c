@@ -213,7 +213,7 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
                                                .vote = {2},
                                                .unsure = true,
                                                .floor = {true, {9}, {7}}},
-                                      .start = 4,
+                                      .starts = {.count = 4, .number = {[3] = 33, [4] = 44}},
                                       .identity = {.cluster = {11, 12},
                                                    .disk = 13,
                                                    .members = 2,
@@ -230,7 +230,8 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
     cr_assert(back.hard.floor.known);
     cr_assert(eq(u64, back.hard.floor.index.n, 9));
     cr_assert(eq(u64, back.hard.floor.term.n, 7));
-    cr_assert(eq(u64, back.start, 4));
+    cr_assert(eq(u64, back.starts.count, 4));
+    cr_assert(back.starts.number[3] == 33 && back.starts.number[4] == 44);
     cr_assert(cluster_id_equal(back.identity.cluster, state.identity.cluster));
     cr_assert(eq(u64, back.identity.disk, 13));
     cr_assert(eq(u32, back.identity.members, 2));
