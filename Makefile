@@ -215,7 +215,7 @@ check: ## both compilers without a warning, the rules of the house, format, ngin
 	@deploy/packages build run test check
 	@$(MAKE) all tests
 	@$(MAKE) VARIANT=debug all
-	@$(MAKE) check-clang check-tree check-format check-install
+	@$(MAKE) check-clang check-tree check-format check-mutants check-install
 
 check-tree: ## ladder of includes, purity, headers, sizes, banned calls
 	@tests/check build/debug
@@ -231,6 +231,9 @@ check-syntax:
 
 check-format:
 	@clang-format --dry-run -Werror $(C_FILES) && echo "  OK    format"
+
+check-mutants: # each still fits the tree
+	@tests/mutants/run --check && echo "  OK    mutants fit the tree"
 
 check-install: # nginx judges its configuration as it is when installed
 	@rm -rf build/check && $(MAKE) install DESTDIR=build/check PREFIX=/usr >/dev/null
