@@ -31,6 +31,7 @@
 #include <string.h>
 
 #define TELL_AGAIN_MS 500u
+#define TELL_PACE_MS  50u
 /* That it was put back is said so often at most. */
 #define NOTE_AGAIN_MS 10000u
 /* So long it waits at least before it votes, and not less than an election timeout: connections to
@@ -130,9 +131,7 @@ static void note_put_back(struct replica *replica, raft_node_id by, const struct
 /* From now on this is a start that nobody has seen. */
 static void count_on(struct replica *replica, uint64_t seen)
 {
-    if (seen < wal_start(replica->wal))
-        return;
-    wal_count_start(replica->wal, seen + 1);
+    wal_count_start(replica->wal, seen);
     for (uint32_t i = 0; i < replica->options.members; i++)
         replica->lives.seen[i].knows_us = false;
 }
@@ -161,7 +160,9 @@ static void take_word(struct replica *replica, raft_node_id from, const struct p
         lives->noted_ms = now_ms;
         note_put_back(replica, from, life);
     }
-    tell(replica, now_ms);
+    if (lives->word_ms == 0 || now_ms - lives->word_ms >= TELL_PACE_MS)
+        tell(replica, now_ms);
+    lives->word_ms = now_ms;
 }
 
 static bool has_acknowledged(const struct replica *replica, const struct peer_life *life)
@@ -245,26 +246,6 @@ static void remember(struct life_seen *seen, const struct peer_life *life)
     seen->term = term_max(seen->term, (raft_term){life->term});
 }
 
-/* A disk that the member had before another one. It is told until it knows that it was put back. */
-static bool is_back(const struct life_seen *seen, const struct peer_life *life)
-{
-    return seen->disk != life->disk && had_before(seen, life->disk) && !life->rolled_back;
-}
-
-/* As if this start had been seen of another process. */
-static void tell_back(struct replica *replica, raft_node_id to, const struct life_seen *seen,
-                      const struct peer_life *life)
-{
-    const struct life_seen as_seen = {
-        .disk = life->disk,
-        .start = life->start,
-        .number = ~life->number,
-        .term = term_max(seen->term_before, seen->term),
-        .last = end_max(seen->last_before, seen->last),
-    };
-    say(replica, to, &as_seen, false);
-}
-
 int lives_heard(struct replica *replica, raft_node_id from, const struct peer_life *life)
 {
     struct life_seen *seen = seen_of(replica, from);
@@ -275,17 +256,17 @@ int lives_heard(struct replica *replica, raft_node_id from, const struct peer_li
         return -EBADMSG;
     if (seen == NULL)
         return 0;
-    bool back = is_back(seen, life);
-    if (!back)
-        remember(seen, life);
+    bool back = seen->disk != life->disk && had_before(seen, life->disk);
+    remember(seen, life);
     compare(replica, from, seen, life);
     if (life->rolled_back)
         replica_step(replica, &(struct raft_event){.kind = RAFT_PEER_ROLLED_BACK,
                                                    .peer_rolled_back = {.peer = from}});
-    if (back)
-        tell_back(replica, from, seen, life);
-    else if (life->asks)
-        say(replica, from, seen, false);
+    struct life_seen told = *seen;
+    if (back) /* it had another one since: as if this start had been seen of another process */
+        told.number = ~told.number;
+    if (back || life->asks)
+        say(replica, from, &told, false);
     return 0;
 }
 

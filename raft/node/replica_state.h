@@ -193,7 +193,7 @@ struct lives {
     uint64_t told_ms;
     raft_term told_term;
     uint64_t start; /* since the node was last sure: that others saw it, or later ones, is news */
-    uint64_t noted_ms;
+    uint64_t noted_ms, word_ms;
     bool taking_word; /* others' word is being taken: what comes of it is said here */
 };
 

@@ -234,9 +234,13 @@ void wal_next_start(struct record_starts *starts, uint64_t start, uint64_t numbe
     starts->number[start % RECORD_STARTS] = number_kept(number);
 }
 
-void wal_count_start(struct wal *wal, uint64_t start)
+void wal_count_start(struct wal *wal, uint64_t seen)
 {
-    wal_next_start(&wal->starts, start, wal->options.generation);
+    struct record_starts *starts = &wal->starts;
+    if (seen <= starts->count && starts->count - seen < RECORD_STARTS)
+        starts->number[seen % RECORD_STARTS] = 0;
+    if (seen >= starts->count)
+        wal_next_start(starts, seen + 1, wal->options.generation);
     wal->gathered->count = true;
     wal->gathered->starts = wal->starts;
 }

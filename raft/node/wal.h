@@ -138,8 +138,11 @@ struct record_identity wal_identity(const struct wal *wal);
  * number: options.generation.
  */
 uint64_t wal_start(const struct wal *wal);
-/* It is known to be a later one: durable before, or with, what is gathered after it. */
-void wal_count_start(struct wal *wal, uint64_t start);
+/*
+ * Others saw this start, and of what number no longer matters: this one is a later one. Durable
+ * before, or with, what is gathered after it.
+ */
+void wal_count_start(struct wal *wal, uint64_t seen);
 /* An earlier start, of which this copy of the directory knows that it had another number. */
 bool wal_start_differs(const struct wal *wal, uint64_t start, uint64_t number);
 void wal_append(struct wal *wal, raft_index index, raft_term term, enum raft_entry_kind kind,
