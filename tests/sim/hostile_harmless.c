@@ -170,12 +170,15 @@ static bool about_snapshots(void)
     return lie_note(false);
 }
 
-/* Of a state that there is not: what comes of it does not fit the digest. */
+/*
+ * Of a state that there is not: what comes of it does not fit the digest. Nor is there another one
+ * of that index: what its holder sends would not fit what was offered in its name.
+ */
 static bool false_offer(void)
 {
     static uint8_t at[MEMBERS_BYTES_MAX];
     uint64_t index = l.status.commit.n + 1 +
-                     (lie_below(2) == 0 ? lie_below(50) : lie_any() % RAFT_INDEX_MAX / 2);
+                     (lie_below(2) == 0 ? 100000 + lie_below(50) : lie_any() % RAFT_INDEX_MAX / 2);
     uint64_t ids = lie_below(3) == 0 ? index : lie_below(index < 100 ? index : 100);
     if (ids > USER_ID_MAX)
         ids = USER_ID_MAX;

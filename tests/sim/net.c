@@ -14,6 +14,8 @@
 #define RESEND_US 200000u
 /* A frame for which there is no room yet is handed in again. */
 #define AGAIN_US 500u
+/* So many frames no run needs: some ten thousand are usual. */
+#define FRAMES_MAX 2000000u
 /* Frames of one kind that a seed of the fuzzer's has. */
 #define HEARD_OF_A_KIND                    16u
 
@@ -111,6 +113,7 @@ static void send_frame(struct world *world, uint32_t from, uint32_t to, struct f
 {
     struct net *net = &world->net;
     world->counts.frames++;
+    RULE(world, world->counts.frames < FRAMES_MAX, "nodes answer one another without end");
     if (gets_lost(world, from, to, frame.kind)) {
         world->counts.frames_lost++;
         return;
