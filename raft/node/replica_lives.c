@@ -7,13 +7,13 @@
  * it has seen of the other: the latest start and its number, the latest term that was durable
  * there, and the last entry that the other acknowledged to it. Terms are said when they change,
  * too. A node was put back if anybody saw
- *
- *   a later start of its disk;
- *   the same start, or one of the last few, of another process: its count is one of an earlier
- * copy; its disk in a later term than the one it is in; another disk of it since; an
- * acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may end
- * earlier than it once did, after a truncation that nothing could follow: then the node waits for
- * an entry of the leader that had it truncated, and is sure by that.)
+ *   - a later start of its disk;
+ *   - the same start, or one of the last few, of another process: the count is an earlier copy's;
+ *   - its disk in a later term than the one it is in;
+ *   - another disk of it since;
+ *   - an acknowledgement of an entry behind the end of its log, by the order of §5.4.1. (A log may
+ *     end earlier than it once did, after a truncation that nothing could follow: then the node
+ *     waits for an entry of the leader that had it truncated, and is sure by that.)
  *
  * It says so, goes on as a start that nobody has seen, and is unsure. How far its log must reach is
  * what it acknowledged to those who remember, if that was in the last term in which it was seen.
@@ -188,15 +188,24 @@ static void compare(struct replica *replica, raft_node_id from, struct life_seen
         seen->knows_us = us && life->seen_start == wal_start(replica->wal);
 }
 
-bool lives_may_vote(const struct replica *replica)
+static bool has_waited(const struct replica *replica)
+{
+    uint64_t began_ms = replica->lives.began_ms, election_ms = replica->options.election_ms;
+    uint64_t wait_ms = election_ms > VOTE_AFTER_MS ? election_ms : VOTE_AFTER_MS;
+    return began_ms > 0 && replica_now_ms(replica) - began_ms >= wait_ms;
+}
+
+bool lives_may_vote(struct replica *replica)
 {
     const struct replica_options *options = &replica->options;
-    uint64_t wait_ms = options->election_ms > VOTE_AFTER_MS ? options->election_ms : VOTE_AFTER_MS;
+    struct lives *lives = &replica->lives;
+    if (lives->may_vote) /* asked for each message */
+        return true;
     bool known = true;
     for (uint32_t i = 0; i < options->members; i++)
-        known = known && (options->member[i].n == options->node || replica->lives.seen[i].knows_us);
-    uint64_t began_ms = replica->lives.began_ms;
-    return known || (began_ms > 0 && replica_now_ms(replica) - began_ms >= wait_ms);
+        known = known && (options->member[i].n == options->node || lives->seen[i].knows_us);
+    lives->may_vote = known || has_waited(replica);
+    return lives->may_vote;
 }
 
 /* --- what this node sees of others ------------------------------------------------------------ */

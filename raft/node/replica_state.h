@@ -194,6 +194,7 @@ struct lives {
     raft_term told_term;
     uint64_t start; /* since the node was last sure: that others saw it, or later ones, is news */
     uint64_t noted_ms, word_ms;
+    bool may_vote;    /* from now on, for the life of the process */
     bool taking_word; /* others' word is being taken: what comes of it is said here */
 };
 
@@ -388,7 +389,7 @@ NODISCARD int lives_heard(struct replica *replica, raft_node_id from, const stru
 /* A member that is sure acknowledged something to this leader. */
 void lives_acknowledged(struct replica *replica, raft_node_id from);
 /* All others have said what they saw of this node, or it has waited for long enough. */
-bool lives_may_vote(const struct replica *replica);
+bool lives_may_vote(struct replica *replica);
 void lives_look(struct replica *replica, uint64_t now_ms);
 
 /* --- replica_flush.c -------------------------------------------------------------------------- */
