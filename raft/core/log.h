@@ -47,13 +47,6 @@ void log_reset(struct raft_log *log, raft_index start, raft_term start_term);
 /* The last index ≤ `index` whose term is ≤ `term`; `start` when there is none above it. */
 raft_index log_find_term(const struct raft_log *log, raft_index index, raft_term term);
 
-/* Whether a log that ends with (a, a_term) is less up to date than one with (b, b_term) (§5.4.1).
- */
-static inline bool log_end_less(raft_index a, raft_term a_term, raft_index b, raft_term b_term)
-{
-    return term_less(a_term, b_term) || (term_equal(a_term, b_term) && index_less(a, b));
-}
-
 /* Whether (index, term) is at least as new as the end of this log (§5.4.1). */
 bool log_is_up_to_date(const struct raft_log *log, raft_index index, raft_term term);
 

@@ -83,7 +83,14 @@ static inline bool node_id_equal(raft_node_id a, raft_node_id b)
     return a.n == b.n;
 }
 
-/* The end of a log, by the order of §5.4.1: first the term, then the index. */
+/* Whether a log that ends with (a, a_term) is less up to date than one with (b, b_term) (§5.4.1).
+ */
+static inline bool log_end_less(raft_index a, raft_term a_term, raft_index b, raft_term b_term)
+{
+    return term_less(a_term, b_term) || (term_equal(a_term, b_term) && index_less(a, b));
+}
+
+/* The end of a log, by that order. */
 struct raft_floor {
     bool known;
     raft_index index;

@@ -28,6 +28,14 @@ bool replica_alone(const struct replica *replica)
     return replica->options.members <= 1;
 }
 
+uint32_t replica_place_of(const struct replica *replica, raft_node_id id)
+{
+    uint32_t place = 0;
+    while (place < replica->options.members && !node_id_equal(replica->options.member[place], id))
+        place++;
+    return place;
+}
+
 bool replica_lacks_state(const struct replica *replica)
 {
     return replica->applied < replica->log_start;

@@ -18,14 +18,6 @@
 #define ROUNDS       2u
 #define PATIENCE     4u /* election timeouts without a leader, before all are asked anew */
 
-static uint32_t place_of(const struct replica *replica, raft_node_id id)
-{
-    uint32_t place = 0;
-    while (place < replica->options.members && !node_id_equal(replica->options.member[place], id))
-        place++;
-    return place;
-}
-
 static bool wants_floor(const struct replica *replica)
 {
     struct raft_status status = raft_status(replica->raft);
@@ -68,7 +60,7 @@ static void ask(struct replica *replica, uint64_t now_ms)
 
 void admit_peer_up(struct replica *replica, raft_node_id peer)
 {
-    uint32_t place = place_of(replica, peer);
+    uint32_t place = replica_place_of(replica, peer);
     if (wants_floor(replica) && place < replica->options.members &&
         !replica->admission.heard[place])
         say_standing(replica, peer, true, question(replica));
@@ -124,8 +116,7 @@ static void take(struct admission *admission, const struct peer_standing *standi
     raft_term last_term = {standing->last_term};
     if (term_less(admission->highest, (raft_term){standing->term}))
         admission->highest.n = standing->term;
-    if (term_less(admission->last_term, last_term) ||
-        (term_equal(admission->last_term, last_term) && index_less(admission->last, last))) {
+    if (log_end_less(admission->last, admission->last_term, last, last_term)) {
         admission->last = last;
         admission->last_term = last_term;
     }
@@ -135,7 +126,7 @@ int admit_heard(struct replica *replica, raft_node_id from, const struct peer_st
 {
     struct admission *admission = &replica->admission;
     struct raft_cluster_id theirs = {standing->cluster_high, standing->cluster_low};
-    uint32_t place = place_of(replica, from);
+    uint32_t place = replica_place_of(replica, from);
     uint64_t term = raft_status(replica->raft).term.n;
     if (term > 0 && standing->term > term + RAFT_TERM_LEAP)
         return -EBADMSG;

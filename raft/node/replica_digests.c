@@ -56,15 +56,12 @@ static void compare(struct replica *replica, uint32_t who)
 
 void digests_heard(struct replica *replica, raft_node_id from, const struct peer_digest *digest)
 {
-    const struct replica_options *options = &replica->options;
-    for (uint32_t i = 0; i < options->members; i++) {
-        struct digest_heard *heard = &replica->digests.heard[i];
-        if (!node_id_equal(options->member[i], from))
-            continue;
-        heard->index = digest->index;
-        heard->digest = digest->digest;
-        compare(replica, i);
-    }
+    uint32_t place = replica_place_of(replica, from);
+    if (place == replica->options.members)
+        return;
+    replica->digests.heard[place].index = digest->index;
+    replica->digests.heard[place].digest = digest->digest;
+    compare(replica, place);
 }
 
 static void say(struct replica *replica)

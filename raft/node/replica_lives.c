@@ -45,20 +45,15 @@ static uint64_t own_number(const struct replica *replica)
     return replica->options.random;
 }
 
-/* By the order of §5.4.1. */
-static bool log_end_later(raft_index index, raft_term term, struct raft_floor than)
+static bool ends_later(raft_index index, raft_term term, struct raft_floor than)
 {
-    return term_less(than.term, term) ||
-           (term_equal(than.term, term) && index_less(than.index, index));
+    return log_end_less(than.index, than.term, index, term);
 }
 
 static struct life_seen *seen_of(struct replica *replica, raft_node_id id)
 {
-    for (uint32_t i = 0; i < replica->options.members; i++) {
-        if (node_id_equal(replica->options.member[i], id))
-            return &replica->lives.seen[i];
-    }
-    return NULL;
+    uint32_t place = replica_place_of(replica, id);
+    return place < replica->options.members ? &replica->lives.seen[place] : NULL;
 }
 
 static void say(struct replica *replica, raft_node_id to, const struct life_seen *seen, bool asks)
@@ -170,7 +165,7 @@ static bool has_acknowledged(const struct replica *replica, const struct peer_li
     struct raft_status status = raft_status(replica->raft);
     struct raft_floor end = {true, status.last, raft_entry_term(replica->raft, status.last)};
     return !status.unsure &&
-           log_end_later((raft_index){life->seen_last}, (raft_term){life->seen_last_term}, end);
+           ends_later((raft_index){life->seen_last}, (raft_term){life->seen_last_term}, end);
 }
 
 static void compare(struct replica *replica, raft_node_id from, struct life_seen *seen,
@@ -217,7 +212,7 @@ static raft_term term_max(raft_term a, raft_term b)
 
 static struct raft_floor end_max(struct raft_floor a, struct raft_floor b)
 {
-    return log_end_later(b.index, b.term, a) ? b : a;
+    return ends_later(b.index, b.term, a) ? b : a;
 }
 
 static bool had_before(const struct life_seen *seen, uint64_t disk)
@@ -285,11 +280,10 @@ void lives_acknowledged(struct replica *replica, raft_node_id from)
     struct life_seen *seen = seen_of(replica, from);
     struct raft_peer_status peer;
     if (seen == NULL || seen->disk == 0 || !raft_peer_status(replica->raft, from, &peer) ||
-        peer.match_term.n == 0 || !log_end_later(peer.match, peer.match_term, seen->last))
+        peer.match_term.n == 0 || !ends_later(peer.match, peer.match_term, seen->last))
         return;
     seen->last = (struct raft_floor){true, peer.match, peer.match_term};
-    if (term_less(seen->term, peer.match_term))
-        seen->term = peer.match_term;
+    seen->term = term_max(seen->term, peer.match_term);
 }
 
 void lives_look(struct replica *replica, uint64_t now_ms)

@@ -286,6 +286,8 @@ void replica_step(struct replica *replica, const struct raft_event *event);
 uint64_t replica_now_ms(const struct replica *replica);
 uint64_t replica_measure_ns(const struct replica *replica);
 bool replica_alone(const struct replica *replica);
+/* Among the members; options.members when it is none. */
+uint32_t replica_place_of(const struct replica *replica, raft_node_id id);
 /* Bytes of records that entries from outside may take. */
 size_t replica_room(const struct replica *replica);
 /* The state does not reach the log: it is to come from another node. */
