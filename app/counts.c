@@ -85,6 +85,18 @@ bool counts_are_tokens_refused(const struct counts *counts)
     return atomic_load_explicit(&counts->tokens_refused, memory_order_relaxed);
 }
 
+void counts_starting(struct counts *counts, unsigned place)
+{
+    assert(place < counts->slots);
+    add(&counts->slot[place].starts, 1);
+}
+
+void counts_not_started(struct counts *counts, unsigned place)
+{
+    assert(place < counts->slots);
+    add(&counts->slot[place].starts, UINT64_MAX); /* one less */
+}
+
 void counts_free(struct counts *counts)
 {
     (void)munmap(counts, counts->bytes);
@@ -96,7 +108,6 @@ struct counts_slot *counts_start(struct counts *counts, unsigned place)
 {
     assert(place < counts->slots);
     struct counts_slot *slot = &counts->slot[place];
-    add(&slot->starts, 1);
     atomic_store_explicit(&slot->running, 0, memory_order_relaxed);
     return slot;
 }

@@ -31,6 +31,13 @@ NODISCARD int counts_new(unsigned slots, struct counts **ret_counts);
 /* Nobody needs them any more: for tests. */
 void counts_free(struct counts *counts);
 
+/* --- the parent's ---------------------------------------------------------------------------- */
+
+/* A worker is about to be started in this slot, and so counted however early it dies; or was not.
+ */
+void counts_starting(struct counts *counts, unsigned place);
+void counts_not_started(struct counts *counts, unsigned place);
+
 /* --- a worker's ------------------------------------------------------------------------------- */
 
 /* A worker begins to count in this slot: nothing that the one before it had begun runs any more. */

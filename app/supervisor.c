@@ -130,6 +130,8 @@ static int be_worker(struct supervisor *s, const struct slot *slot, pid_t parent
 static bool start(struct supervisor *s, struct slot *slot, int *ret_status)
 {
     pid_t parent = getpid();
+    unsigned place = (unsigned)(slot - s->slots);
+    counts_starting(s->counts, place);
     pid_t pid = fork();
     if (pid == 0) {
         *ret_status = be_worker(s, slot, parent);
@@ -137,6 +139,7 @@ static bool start(struct supervisor *s, struct slot *slot, int *ret_status)
     }
     int64_t now = now_ms();
     if (pid < 0) {
+        counts_not_started(s->counts, place);
         note("worker-not-started", "text=\"%s\"", strerror(errno));
         *slot = (struct slot){
             .kind = SLOT_PAUSED, .start_ms = now + PAUSE_MS_MAX, .pause_ms = PAUSE_MS_MAX};
@@ -324,6 +327,7 @@ static int run_alone(const struct options *options, struct counts *counts,
     pid_t self = getpid();
     if (write_pids(options->pid_file, &self, 1) != 0)
         return 1;
+    counts_starting(counts, 0);
     int status = worker->run(options, counts, 0);
     remove_pid_file(options);
     return status;
