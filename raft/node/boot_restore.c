@@ -11,11 +11,13 @@
  *
  * The state's index and next id move far up first (users_begin_life): the old cluster may have gone
  * on after the backup, and its clients hold ids, ETags and indexes that must never mean something
- * else.
+ * else. How far depends on the file's head, which names the new cluster: all its nodes move alike,
+ * and a cluster of another name that begins with the same file moves elsewhere.
  *
  * It is no licence to forget: a node of more than one is unsure (core/raft.h) until it has heard
  * from every other that its log, too, ends where the backup does, or never began.
  */
+#include "raft/base/siphash.h"
 #include "raft/node/backup.h"
 #include "raft/node/diag.h"
 #include "raft/node/node.h"
@@ -57,6 +59,15 @@ static int complain(const struct node *node, int error, const char *why)
     return error;
 }
 
+static uint64_t seed_of(const struct backup_head *head)
+{
+    static const struct siphash_key key = {.low = 0x726f6c6c63616c6c, .high = 0x6c696665};
+    uint8_t at[BACKUP_HEAD_BYTES_MAX];
+    struct writer out = writer_of(at, sizeof(at));
+    backup_head_encode(&out, head);
+    return siphash(key, writer_bytes(&out));
+}
+
 int boot_restore_find(struct node *node)
 {
     struct restore *restore = &node->restore;
@@ -73,7 +84,7 @@ int boot_restore_find(struct node *node)
                  names.cluster);
         result = -EBADMSG;
     }
-    if (result == 0 && !users_begin_life(users)) {
+    if (result == 0 && !users_begin_life(users, seed_of(&head))) {
         snprintf(why, sizeof(why), "no ids are left for another life of this directory");
         result = -EBADMSG;
     }

@@ -399,12 +399,13 @@ int users_load_answer(struct users *users, const struct users_past *past)
     return 0;
 }
 
-bool users_begin_life(struct users *users)
+bool users_begin_life(struct users *users, uint64_t seed)
 {
-    if (users->next_id > USER_ID_MAX - USERS_LIFE || users->index > USER_ID_MAX - USERS_LIFE)
+    uint64_t gap = USERS_LIFE + seed % USERS_LIFE_SPREAD;
+    if (users->next_id > USER_ID_MAX - gap || users->index > USER_ID_MAX - gap)
         return false;
-    users->next_id += USERS_LIFE;
-    users->index += USERS_LIFE;
+    users->next_id += gap;
+    users->index += gap;
     return true;
 }
 

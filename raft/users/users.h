@@ -156,11 +156,14 @@ NODISCARD int users_load_done(struct users *users, const struct users_meta *meta
 
 /*
  * Moves index and next id so far up that nothing this state's past life may have handed out after
- * it was saved is handed out again: USERS_LIFE entries and ids are left out. For a state that
- * begins another cluster. False: the ids do not suffice; nothing is changed.
+ * it was saved is handed out again: USERS_LIFE entries and ids are left out, and up to
+ * USERS_LIFE_SPREAD more, as `seed` says, so that two lives that begin with the same state hand out
+ * different ones. For a state that begins another cluster. False: the ids do not suffice; nothing
+ * is changed.
  */
-#define USERS_LIFE (UINT64_C(1) << 40)
-NODISCARD bool users_begin_life(struct users *users);
+#define USERS_LIFE        (UINT64_C(1) << 40)
+#define USERS_LIFE_SPREAD (UINT64_C(1) << 46)
+NODISCARD bool users_begin_life(struct users *users, uint64_t seed);
 
 /* Asserts every invariant, at the cost of a walk over everything: for tests. Not while loading. */
 void users_check(const struct users *users);

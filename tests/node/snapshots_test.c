@@ -80,10 +80,10 @@ Test(snapshots, take_out_what_is_gone)
 Test(snapshots, load_at_the_cost_of_what_they_hold, .timeout = 60)
 {
     struct snapshots_rig *rig = rig_of(100);
-    must(users_begin_life(rig->users) && users_begin_life(rig->users));
+    must(users_begin_life(rig->users, 0) && users_begin_life(rig->users, UINT64_MAX));
     rig->index = users_meta(rig->users).index;
     snapshots_rig_create(rig, 100);
-    cr_assert(gt(u64, users_meta(rig->users).next_id, 2 * USERS_LIFE));
+    cr_assert(gt(u64, users_meta(rig->users).next_id, USERS_LIFE_SPREAD));
     must(snapshots_rig_save(rig) && rig->full);
     must(snapshots_rig_holds(rig, users_meta(rig->users)));
     snapshots_rig_create(rig, 100);
