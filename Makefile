@@ -34,8 +34,13 @@ ifeq ($(COMPILER),clang)
 WARNINGS += -Wcovered-switch-default -Wno-gnu-zero-variadic-macro-arguments
 endif
 SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
-CFLAGS_release := -O2 -g -flto=auto -D_FORTIFY_SOURCE=3 -fstack-protector-strong \
-                  -fstack-clash-protection -fPIE
+CFLAGS_release := -O2 -g -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection -fPIE
+# Programs are optimised across files. Tests are not, linking them would take longer than running
+# most of them: objects hold both.
+ifeq ($(VARIANT)-$(COMPILER),release-gcc)
+CFLAGS_release += -flto=auto -ffat-lto-objects
+NO_LTO := -fno-lto
+endif
 LDFLAGS_release := -pie -Wl,-z,relro,-z,now
 CFLAGS_debug   := -O0 -g3
 CFLAGS_asan    := -O1 -g $(SANITIZE)
@@ -56,9 +61,6 @@ Q := $(if $(V),,@)
 
 src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
-# Tests are not optimised across files: linking them would take longer than running most of them.
-TEST_OBJ := $(B)/$(if $(findstring -flto,$(CFLAGS_VARIANT)),test-obj,obj)
-test_obj = $(patsubst %.c,$(TEST_OBJ)/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c email.c user_json.c) \
@@ -83,7 +85,7 @@ C_FILES     = $(shell find app raft tests -name '*.[ch]')
 NODE_LIBS := -luv -lhiredis -lpthread
 APP_LIBS  := -luv -lfcgi -ljson-c -lcrypto -lpthread
 PROGRAMS  := $(addprefix $(B)/,rollcall-node rollcall-app rollcallctl)
-LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) -o $@ $^
+LINK       = @echo "  LD    $@" && $(if $(V),set -x;) $(CC) $(LDFLAGS_ALL) $(if $(filter-out $(PROGRAMS),$@),$(NO_LTO)) -o $@ $^
 
 .DEFAULT_GOAL := all
 .PHONY: all
@@ -98,33 +100,33 @@ $(B)/rollcallctl: $(call obj,raft/ctl/main.c $(CTL) $(PURE) $(NODE))
 $(B)/rollcall-app: $(call obj,app/main.c $(CALL) $(APP))
 	$(LINK) $(APP_LIBS)
 
-$(B)/test-unit: $(call test_obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(CTL) $(APP))
+$(B)/test-unit: $(call obj,tests/runner.c $(UNIT_TESTS) $(PURE) $(NODE) $(CTL) $(APP))
 	$(LINK) $(sort $(NODE_LIBS) $(APP_LIBS)) -lcriterion
 
-$(B)/test-e2e: $(call test_obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
+$(B)/test-e2e: $(call obj,tests/runner.c $(E2E_TESTS) raft/base/bytes.c)
 	$(LINK) -lcurl -ljson-c -lcriterion
 
 # Runs a test program, and ends what it leaves behind.
-$(B)/reap: $(call test_obj,tests/reap.c)
+$(B)/reap: $(call obj,tests/reap.c)
 	$(LINK)
 
-$(B)/test-core: $(call test_obj,tests/runner.c $(filter tests/core/%,$(UNIT_TESTS)) $(call src,raft/base raft/core))
+$(B)/test-core: $(call obj,tests/runner.c $(filter tests/core/%,$(UNIT_TESTS)) $(call src,raft/base raft/core))
 	$(LINK) -lcriterion
 
-$(B)/seeds: $(call test_obj,tests/core/seeds_main.c $(CLUSTER) $(call src,raft/base raft/core))
+$(B)/seeds: $(call obj,tests/core/seeds_main.c $(CLUSTER) $(call src,raft/base raft/core))
 	$(LINK)
 
 # The simulator looks on at every apply of every state (tests/sim/rules.c). --wrap does not reach into
 # what was optimised across files.
-$(B)/sim: $(call test_obj,$(SIM) $(PURE) $(DRIVER))
+$(B)/sim: $(call obj,$(SIM) $(PURE) $(DRIVER))
 	$(LINK) -Wl,--wrap=users_apply,--wrap=users_skip
 
 # The same with its own main: the simulator's nodes, and every damage to their files.
 ROT := $(filter-out tests/sim/main.c tests/sim/run.c tests/sim/scenario%,$(SIM)) $(call src,tests/rot)
-$(B)/rot: $(call test_obj,$(ROT) $(PURE) $(DRIVER))
+$(B)/rot: $(call obj,$(ROT) $(PURE) $(DRIVER))
 	$(LINK) -Wl,--wrap=users_apply,--wrap=users_skip
 
-$(B)/crash: $(call test_obj,$(CRASH) $(PURE) $(filter raft/node/wal% raft/node/hard_state.c,$(NODE)))
+$(B)/crash: $(call obj,$(CRASH) $(PURE) $(filter raft/node/wal% raft/node/hard_state.c,$(NODE)))
 	$(LINK)
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))
@@ -140,18 +142,13 @@ $(B)/obj/%.o: %.c $(B)/flags
 	@echo "  CC    $<"
 	$(Q)$(CC) $(CFLAGS_ALL) $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
 
-$(B)/test-obj/%.o: %.c $(B)/flags
-	@mkdir -p $(@D)
-	@echo "  CC    $< (for tests)"
-	$(Q)$(CC) $(CFLAGS_ALL) -fno-lto $(CFLAGS_FILE) -MMD -MP -c -o $@ $<
-
 # The compiler does not see that this one takes in a file, nor the optimiser across files its names.
-$(B)/obj/app/documents.o $(TEST_OBJ)/app/documents.o: app/openapi.json
+$(B)/obj/app/documents.o: app/openapi.json
 $(B)/obj/app/documents.o: CFLAGS_FILE := -fno-lto
 
 # Criterion's macros convert and shadow as they like.
 NOT_CRITERIONS := -Wno-conversion -Wno-shadow -Wno-pedantic -Wno-missing-prototypes -Wno-write-strings
-$(TEST_OBJ)/tests/%.o $(B)/obj/tests/%.o: CFLAGS_FILE := $(NOT_CRITERIONS)
+$(B)/obj/tests/%.o: CFLAGS_FILE := $(NOT_CRITERIONS) $(NO_LTO)
 
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
@@ -214,11 +211,10 @@ fuzz: ## each fuzzer for SECONDS=60, from its seeds
 check: ## both compilers without a warning, the rules of the house, format, nginx.conf
 	@deploy/packages build run test check
 	@$(MAKE) all tests
-	@$(MAKE) VARIANT=debug all
 	@$(MAKE) check-clang check-tree check-format check-mutants check-install
 
 check-tree: ## ladder of includes, purity, headers, sizes, banned calls
-	@tests/check build/debug
+	@tests/check build/release
 
 # What the other compiler warns of; that what it makes works is no question of this project's.
 check-clang:
@@ -260,7 +256,7 @@ NOT_CPPCHECK := uninitvar legacyUninitvar zerodivcond
 
 lint: ## clang-tidy and cppcheck
 	@deploy/packages build check
-	@$(MAKE) VARIANT=debug tidy
+	@$(MAKE) all tidy
 	@cppcheck -j$(shell nproc) --quiet --error-exitcode=1 --inline-suppr $(NOT_CPPCHECK:%=--suppress=%) \
 	  --enable=warning,performance,portability --std=c11 -I. -D_GNU_SOURCE $(OURS)
 	@echo "  OK    clang-tidy, cppcheck"
@@ -268,7 +264,7 @@ lint: ## clang-tidy and cppcheck
 # A file is judged again when its object had to be made again.
 tidy: $(OURS:%.c=build/lint/%) ; @:
 
-build/lint/%: build/debug/obj/%.o
+build/lint/%: $(B)/obj/%.o
 	@mkdir -p $(@D)
 	@echo "  TIDY  $*.c"
 	$(Q)clang-tidy --quiet --warnings-as-errors='*' --checks='$(TIDY)' $*.c -- -std=c17 $(CPPFLAGS_OWN) \
