@@ -263,6 +263,12 @@ static void think(struct world *world, uint32_t id)
     timer(world, id, world_below(world, 2 * world->clients.think_us + 1));
 }
 
+/* A stale read of what is another node's says what that one has. */
+static bool is_strange(const struct world *world, uint64_t op, uint32_t node)
+{
+    return world->clients.op[op].kind == OP_READ_STALE && folders_strange(&world->machine[node]);
+}
+
 /* A node that takes requests, the one it talks to if it may be; 0: there is none. */
 static uint32_t pick_node(struct world *world, struct client *client)
 {
@@ -331,12 +337,12 @@ void clients_event(struct world *world, const struct sim_event *event)
     uint64_t op = client->op;
     timer(world, id, clients->patience_us);
     uint32_t node = pick_node(world, client);
-    if (node == 0)
+    if (node == 0 || is_strange(world, op, node))
         return;
     (void)clients_ask(world, op, node);
     if (world_chance(world, clients->twice)) {
         uint32_t also = 1 + (uint32_t)world_below(world, world->nodes);
-        if (machine_up(&world->machine[also]))
+        if (machine_up(&world->machine[also]) && !is_strange(world, op, also))
             (void)clients_ask(world, op, also);
     }
 }

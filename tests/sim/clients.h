@@ -52,6 +52,9 @@ struct client {
     uint64_t timer;    /* events of an older one do not count */
 };
 
+/* A run ends after so many requests, and a few. */
+#define OPS_MAX 4000u
+
 struct clients {
     uint32_t count;
     struct client client[SIM_CLIENTS + 1]; /* from 1; 0 is the scenario's own */

@@ -256,6 +256,8 @@ static void wipe(struct world *world, struct machine *machine)
         return;
     if (machine->phase != MACHINE_REFUSED && machine->phase != MACHINE_DOWN)
         machine_die(machine, MACHINE_POWER_LOST);
+    if (machine->not_own != 0)
+        folders_own(machine);
     note_damage(world, machine);
     machine->disk_unsound = false; /* a new one */
     machine_wipe(machine, world_below(world, 2) == 0);
@@ -287,7 +289,7 @@ static void node_fault(struct world *world, struct machine *machine, enum fault_
         machine_stop(machine);
     } else if (kind == FAULT_PAUSE) {
         machine_pause(machine, long_time(world));
-    } else if (kind == FAULT_WIPE) {
+    } else if (kind == FAULT_WIPE && machine->not_own == 0) {
         wipe(world, machine);
     } else if (kind == FAULT_SNAPSHOT && machine_up(machine) && !machine_frozen(machine)) {
         replica_want_snapshot(machine->replica);
@@ -310,7 +312,8 @@ static void happen_to(struct world *world, struct machine *machine, enum fault_k
     case FAULT_DISK_FULL:
     case FAULT_ROT:
     case FAULT_MISDIRECT:
-        disk_fault(world, machine, kind);
+        if (machine->not_own == 0)
+            disk_fault(world, machine, kind);
         return;
     case FAULT_CLOCK:
         clock_fault(world, machine);
@@ -322,7 +325,7 @@ static void happen_to(struct world *world, struct machine *machine, enum fault_k
     case FAULT_STORE_BACK:
     case FAULT_STORE_REFUSE:
     case FAULT_STORE_TEAR:
-        if (!machine_frozen(machine))
+        if (!machine_frozen(machine) && machine->not_own == 0)
             store_fault(world, machine, kind);
         return;
     case FAULT_POWER:

@@ -106,6 +106,9 @@ struct machine {
 
     /* The atlas: what this node may have lost, see faults.h. */
     bool disk_damaged, store_damaged;
+    unsigned not_own; /* parts of its folder are another node's, see folders.h; its own: */
+    struct fake_disk *own_disk;
+    struct fake_db own_store;
     bool store_edited; /* somebody changed single fields: nothing less can damage a snapshot */
     uint64_t store_refuses_until_us; /* 0: it does not refuse */
     bool disk_unsound;               /* it holds rot, */

@@ -119,7 +119,7 @@ static void refuse_start(struct machine *machine, const char *text)
     TELL(machine->world, machine->id, "refuses to start");
     hostile_process_ends(machine, text);
     RULE(machine->world,
-         machine->disk_damaged || machine->store_damaged ||
+         machine->disk_damaged || machine->store_damaged || machine->not_own != 0 ||
              machine->disk.room < machine->settings.segment_bytes * 4,
          "node %u refuses to start, and nothing it had was lost: %s", machine->id, text);
     machine->failed = true;
@@ -155,8 +155,8 @@ static void on_loaded(void *context, enum snapshots_found found, const char *tex
         return;
     switch (found) {
     case SNAPSHOTS_DAMAGED:
-        RULE(machine->world, machine->store_edited, "node %u finds its snapshot damaged: %s",
-             machine->id, text);
+        RULE(machine->world, machine->store_edited || machine->not_own != 0,
+             "node %u finds its snapshot damaged: %s", machine->id, text);
         new_state(machine);
         start_replica(machine);
         return;
@@ -184,7 +184,7 @@ static void on_saved(void *context, const struct snapshots_saved *saved)
         return;
     TELL(world, machine->id, saved->durable ? "has saved the state at %" : "could not save at %",
          saved->index);
-    if (saved->durable) {
+    if (saved->durable && machine->not_own == 0) {
         world->counts.snapshots++;
         machine->saved_index = saved->index;
         machine->saved_after_damage = true;
@@ -373,6 +373,7 @@ void machine_die(struct machine *machine, enum machine_death death)
     net_machine_down(world, machine->id, death != MACHINE_POWER_LOST);
     clients_node_gone(world, machine->id);
     rollbacks_down(world, machine->id);
+    folders_down(world, machine->id);
     faults_restart_later(world, machine->id);
 }
 
@@ -481,6 +482,8 @@ void machine_done(struct machine *machine)
         return;
     machine->world->faults.over = true;
     machine_die(machine, MACHINE_KILLED);
+    if (machine->not_own != 0)
+        folders_own(machine);
     machine_drop_waiting(machine);
     free(machine->waiting_event);
     fake_disk_done(&machine->disk);

@@ -262,8 +262,10 @@ static void call_later(struct world *world, uint32_t from, uint32_t to, uint64_t
 /* What the greeting compares (peers.c). */
 static bool is_of_one_cluster(const struct machine *caller, const struct machine *called)
 {
-    return !cluster_id_differ(replica_identity(caller->replica).cluster,
-                              replica_identity(called->replica).cluster);
+    bool differ = cluster_id_differ(replica_identity(caller->replica).cluster,
+                                    replica_identity(called->replica).cluster);
+    caller->world->folders.turned_away += differ;
+    return !differ;
 }
 
 void net_connect(struct world *world, const struct sim_event *event)

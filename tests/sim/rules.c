@@ -80,7 +80,7 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
 {
     struct rules_node *known = &world->rules.node[node];
     const struct machine *machine = &world->machine[node];
-    if (world->hostile.lied)
+    if (world->hostile.lied || folders_strange(machine))
         return;
     uint64_t last = recovered->last.n; /* or in a durable snapshot, which the log then follows */
     if (last < machine->saved_index)
@@ -226,7 +226,7 @@ uint64_t rules_last_change(const struct world *world, uint64_t index)
 
 void rules_state(struct world *world, uint32_t node, struct users_meta meta)
 {
-    if (meta.index == 0 || world->hostile.lied)
+    if (meta.index == 0 || world->hostile.lied || folders_strange(&world->machine[node]))
         return;
     struct rules_entry *entry = entry_at(&world->rules, meta.index);
     RULE(world, entry->applied, "node %u has the state after entry %llu, which nobody has applied",
@@ -305,7 +305,7 @@ void rules_acknowledged(struct world *world, uint64_t index)
             have++;
             continue;
         }
-        if (!machine_up(machine)) {
+        if (!machine_up(machine) || folders_strange(machine)) {
             have += machine->durable >= index || machine->saved_index >= index;
             continue;
         }
@@ -330,6 +330,10 @@ void rules_step(struct world *world, uint32_t node)
     hostile_look(machine);
     if (world->hostile.lied)
         return;
+    if (folders_strange(machine)) {
+        folders_step(machine);
+        return;
+    }
     RULE(world, raft->term.n >= known->term, "node %u goes from term %llu back to %llu", node,
          LLU(known->term), LLU(raft->term.n));
     RULE(world, raft->commit.n >= known->commit, "node %u takes back commits, from %llu to %llu",

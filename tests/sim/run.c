@@ -4,7 +4,6 @@
 #include <string.h>
 
 /* Enough for one run; and all their answers are remembered. */
-#define OPS_MAX     4000u
 #define ANSWERS_MAX (1u << 14)
 
 /* --- drawing ---------------------------------------------------------------------------------- */
@@ -47,6 +46,7 @@ static void draw_faults(struct world *world)
     faults->with_wipes = FAULTS_WITH_WIPES;
     world->lies = world->seed % 4 == 3;
     world->rollbacks.wanted = world->net.reliable;
+    world->folders.wanted = world->seed % 8 == 5 && !world->net.reliable;
     faults->forgetful = FAULTS_FORGETFUL && world_below(world, 2) == 0;
 }
 
@@ -128,6 +128,10 @@ static uint32_t choose_core(struct world *world)
 static void heal_machine(struct world *world, uint32_t id)
 {
     struct machine *machine = &world->machine[id];
+    if (machine->not_own != 0)
+        machine_die(machine, MACHINE_KILLED);
+    if (machine->not_own != 0)
+        folders_own(machine);
     machine->disk.crash_at = machine->disk.fail_at = 0;
     machine->disk.room = UINT64_MAX / 2;
     machine->disk_us = machine->store_us = 200;

@@ -460,6 +460,7 @@ static const struct {
     {"redis", scenario_redis},
     {"clock", scenario_clock},
     {"options", scenario_options},
+    {"folder", scenario_folder},
     {"memory", scenario_memory},
     {"snapshot", do_snapshot},
     {"write", do_write},

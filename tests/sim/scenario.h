@@ -35,6 +35,10 @@
  *     clock N jump MS | drift PERCENT
  *     options N true | alone | fewer | more | reversed    what they say of the members, from the
  *                                   next start on, where the directory knows them already
+ *     folder N strange              while it is down, its disk and its store are those of node N
+ *                                   of another cluster; `strange disk`, `strange redis`: one is
+ *     folder N of M                 are those of node M of this cluster; one of them, likewise
+ *     folder N own                  are its own again
  *     memory N flips                its state is not what the log made of it
  *     snapshot NODES                a snapshot is asked for
  *
@@ -70,6 +74,7 @@
  *     expect log NODES >= N | < N          the last entry of the log
  *     expect start NODES >= N | < N        the entry that it begins after
  *     expect snapshot NODES >= N | < N     the entry of the last snapshot that counts
+ *     expect strange NODES          they run, know another cluster, and were turned away
  *     expect down NODES
  *     expect up NODES
  *     expect whole NODES            nothing is missing in their logs, the members neither, and

@@ -61,7 +61,7 @@ bool scenario_settled(const struct scenario *scenario)
     for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
         const struct machine *machine = &scenario->world->machine[id];
         if (machine->phase == MACHINE_DOWN || machine->phase == MACHINE_REFUSED ||
-            machine->paused_until_us > scenario->world->now_us)
+            machine->paused_until_us > scenario->world->now_us || machine->not_own != 0)
             continue;
         if (!machine_up(machine) ||
             users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed ||
@@ -195,6 +195,27 @@ static bool all_whole(const struct scenario *scenario, uint32_t nodes)
     return true;
 }
 
+/* They run, know another cluster, and somebody was turned away for it. */
+static bool all_strange(const struct scenario *scenario, uint32_t nodes)
+{
+    for (uint32_t id = 1; id <= scenario->world->nodes; id++) {
+        const struct machine *machine = &scenario->world->machine[id];
+        if (!HAS_NODE(nodes, id))
+            continue;
+        if (!machine_up(machine) || machine->not_own == 0 ||
+            !cluster_id_known(replica_identity(machine->replica).cluster))
+            return false;
+        for (uint32_t other = 1; other <= scenario->world->nodes; other++) {
+            if (!HAS_NODE(nodes, other) && machine_up(&scenario->world->machine[other]) &&
+                !cluster_id_differ(
+                    replica_identity(machine->replica).cluster,
+                    replica_identity(scenario->world->machine[other].replica).cluster))
+                return false;
+        }
+    }
+    return scenario->world->folders.turned_away > 0;
+}
+
 enum noticed { NOTICED_ROLLED_BACK, NOTICED_DIVERGED, NOTICED_DIFFERING };
 
 static uint64_t noticed(const struct replica_measures *measures, enum noticed what)
@@ -295,6 +316,8 @@ static bool is_so(struct scenario *scenario, struct words words)
         return all_up(scenario, &words, true);
     if (words_take(&words, "gone"))
         return all_gone(scenario, &words);
+    if (words_take(&words, "strange"))
+        return all_strange(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "whole"))
         return all_whole(scenario, scenario_nodes(scenario, &words));
     if (words_take(&words, "down"))

@@ -170,6 +170,36 @@ void scenario_options(struct scenario *scenario, struct words *words)
     scenario_fail(scenario, "options that say what?");
 }
 
+void scenario_folder(struct scenario *scenario, struct words *words)
+{
+    struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];
+    const struct machine *from = NULL;
+    if (machine->phase != MACHINE_DOWN) {
+        scenario_fail(scenario, "the node runs");
+        return;
+    }
+    if (words_take(words, "own")) {
+        if (machine->not_own != 0)
+            folders_own(machine);
+        else
+            scenario_fail(scenario, "it has its own");
+        return;
+    }
+    if (words_take(words, "of"))
+        from = &scenario->world->machine[scenario_node(scenario, words)];
+    else if (!words_take(words, "strange"))
+        scenario_fail(scenario, "whose folder?");
+    unsigned parts = words_take(words, "disk")    ? FOLDERS_DISK
+                     : words_take(words, "redis") ? FOLDERS_STORE
+                                                  : FOLDERS_DISK | FOLDERS_STORE;
+    if (scenario->failed || machine->not_own != 0)
+        scenario_fail(scenario, "it has another one's already");
+    else if (from != NULL)
+        folders_swap(machine, from, parts);
+    else
+        folders_swap_strange(machine, parts);
+}
+
 void scenario_memory(struct scenario *scenario, struct words *words)
 {
     struct machine *machine = &scenario->world->machine[scenario_node(scenario, words)];

@@ -57,6 +57,7 @@ void scenario_rot(struct scenario *scenario, struct words *words);
 void scenario_redis(struct scenario *scenario, struct words *words);
 void scenario_clock(struct scenario *scenario, struct words *words);
 void scenario_options(struct scenario *scenario, struct words *words);
+void scenario_folder(struct scenario *scenario, struct words *words);
 void scenario_memory(struct scenario *scenario, struct words *words);
 
 /* One `expect`, whose word is taken already. */

@@ -44,6 +44,7 @@ struct world *world_new(uint64_t seed, uint32_t nodes)
 
 void world_free(struct world *world)
 {
+    folders_done(&world->folders);
     world_now = NULL;
     for (uint32_t id = 1; id <= world->nodes; id++)
         machine_done(&world->machine[id]);

@@ -9,6 +9,7 @@
 
 #include "tests/sim/clients.h"
 #include "tests/sim/faults.h"
+#include "tests/sim/folders.h"
 #include "tests/sim/hostile.h"
 #include "tests/sim/machine.h"
 #include "tests/sim/net.h"
@@ -44,6 +45,7 @@ struct world {
     struct rules rules;
     struct faults faults;
     struct rollbacks rollbacks;
+    struct folders folders;
     struct hostile hostile;
     struct story story;
     struct world_counts counts;
