@@ -160,6 +160,23 @@ bool snapshots_rig_holds(struct snapshots_rig *rig, struct users_meta meta)
     return same;
 }
 
+bool snapshots_rig_load_emptied(struct snapshots_rig *rig, int steps)
+{
+    struct users *users = users_new(ANSWERS_MAX);
+    struct snapshots *reader = new_snapshots(rig);
+    rig->ended = false;
+    snapshots_load(reader, users);
+    while (steps-- > 0 && fake_store_step(&rig->store))
+        ;
+    bool reached = !rig->ended;
+    fake_store_empty(&rig->store);
+    fake_store_drain(&rig->store);
+    must(rig->ended);
+    snapshots_free(reader);
+    users_free(users);
+    return reached;
+}
+
 struct other {
     enum snapshots_found found;
     bool ended;

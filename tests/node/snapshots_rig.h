@@ -61,6 +61,9 @@ struct users *snapshots_rig_load(struct snapshots_rig *rig);
 /* Loads, and compares to what `meta` says: nothing but a state that is whole is ever loaded. */
 bool snapshots_rig_holds(struct snapshots_rig *rig, struct users_meta meta);
 
+/* A load while somebody empties the store after so many of its steps; false: it ended before. */
+bool snapshots_rig_load_emptied(struct snapshots_rig *rig, int steps);
+
 /* What another process would find that starts in the midst of what goes on: nothing is disturbed.
  */
 enum snapshots_found snapshots_rig_next_process(struct snapshots_rig *rig);

@@ -321,6 +321,23 @@ Test(snapshots, load_all_or_nothing_whatever_happens_at_any_command)
 }
 
 /* A process that died in the middle of a save: the next one finds a whole state, and goes on. */
+/* What a load finds half gone is no damage: it is read again, and then there is none. */
+Test(snapshots, call_a_store_that_is_emptied_under_a_load_no_damage)
+{
+    bool reached = true;
+    int refused = 0;
+    for (int steps = 0; reached; steps++) {
+        struct scene scene = set_scene(&settings[0], false);
+        must(snapshots_rig_save(scene.rig));
+        reached = snapshots_rig_load_emptied(scene.rig, steps);
+        must(scene.rig->found != SNAPSHOTS_DAMAGED);
+        refused += scene.rig->found == SNAPSHOTS_REFUSED;
+        must(snapshots_rig_load(scene.rig) == NULL && scene.rig->found == SNAPSHOTS_NONE);
+        snapshots_rig_free(scene.rig);
+    }
+    must(refused > 3);
+}
+
 Test(snapshots, are_whole_when_the_process_dies_at_any_step_of_a_save)
 {
     for (int full = 0; full < 2; full++) {
