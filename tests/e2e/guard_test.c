@@ -260,6 +260,7 @@ Test(guard, thousands_of_heads_that_do_not_end_shut_out_nobody_else, .timeout = 
         answer_done(&answer);
         let_go(fds, ARRAY_LEN(fds));
     }
+    operator_does(&stack, 0, NULL, "! grep -r 'worker_connections are not' $D --include='*.log'");
     stack_stop(&stack);
 }
 
