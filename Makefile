@@ -66,19 +66,20 @@ PURE := $(call src,$(addprefix raft/,base core users wire))
 CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c email.c user_json.c) \
         raft/wire/frame.c raft/wire/call.c
 PROCESS := $(addprefix raft/node/,main.c boot.c boot_members.c boot_restore.c)
-NODE := $(filter-out $(PROCESS),$(call src,raft/node))
+WAL  := $(call src,raft/wal)
+# The driver and what it stands on: all of a node that knows no libuv and no sockets.
+DRIVER := $(filter-out raft/wal/disk_posix.c,$(WAL)) $(call src,raft/snapshots raft/replica)
+NODE := $(sort $(WAL) $(DRIVER) $(filter-out $(PROCESS),$(call src,raft/node)))
 CTL  := $(filter-out raft/ctl/main.c,$(call src,raft/ctl))
-# The driver and what it stands on: all of the node that knows no libuv and no sockets.
-DRIVER := $(filter $(addprefix raft/node/,replica% wal% snapshots% entries.c hard_state.c),$(NODE))
 APP  := $(filter-out app/main.c,$(call src,app))
-OURS := $(PURE) $(call src,raft/node raft/ctl app)
+OURS := $(PURE) $(call src,$(addprefix raft/,wal snapshots replica node ctl) app)
 
-UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire node ctl app)))
+UNIT_TESTS := $(filter-out tests/core/seeds_main.c,$(call src,$(addprefix tests/,base core users wire wal snapshots replica node ctl app)))
 CLUSTER    := $(filter-out %_test.c,$(wildcard tests/core/cluster*.c))
 E2E_TESTS  := $(call src,tests/e2e)
-SIM        := $(call src,tests/sim) $(addprefix tests/node/,fake_disk.c fake_store.c fake_db.c) \
+SIM        := $(call src,tests/sim) tests/wal/fake_disk.c tests/snapshots/fake_store.c tests/snapshots/fake_db.c \
               tests/users/model.c
-CRASH      := $(call src,tests/crash) tests/node/fake_disk.c
+CRASH      := $(call src,tests/crash) tests/wal/fake_disk.c
 FUZZERS    := $(patsubst tests/fuzz/%_fuzz.c,%,$(wildcard tests/fuzz/*_fuzz.c))
 C_FILES     = $(shell find app raft tests -name '*.[ch]')
 
@@ -126,7 +127,7 @@ ROT := $(filter-out tests/sim/main.c tests/sim/run.c tests/sim/scenario%,$(SIM))
 $(B)/rot: $(call obj,$(ROT) $(PURE) $(DRIVER))
 	$(LINK) -Wl,--wrap=users_apply,--wrap=users_skip
 
-$(B)/crash: $(call obj,$(CRASH) $(PURE) $(filter raft/node/wal% raft/node/hard_state.c,$(NODE)))
+$(B)/crash: $(call obj,$(CRASH) $(PURE) $(filter-out raft/wal/disk_posix.c,$(WAL)))
 	$(LINK)
 
 $(B)/%-fuzz: $(B)/obj/tests/fuzz/%_fuzz.o $(call obj,$(PURE) $(NODE))

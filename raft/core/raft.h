@@ -28,7 +28,7 @@
  * How far its log must reach is its `floor`: the end of a log that surely has all it acknowledged.
  *   - Where votes are remembered and the log's last entry is known by its header, that is it.
  *   - Else the driver asks every other member where its log ends, and when all have answered asks
- *     them all again (raft/node/replica_admit.c); it is the furthest of all these answers, and the
+ *     them all again (raft/replica/admit.c); it is the furthest of all these answers, and the
  *     driver steps FLOOR_KNOWN. An acknowledgement that was forgotten was to a leader; either that
  *     still led when it was first asked, and its log had the entry; or nothing was counted any more
  *     after it was asked, and whoever else had the entry says so when asked again.
@@ -57,7 +57,7 @@
  * back node alone are not held up by an election.
  *
  * And the driver can know it: nodes remember of one another which start of which disk they saw, in
- * which term, and what it acknowledged to them (raft/node/replica_lives.c). SELF_ROLLED_BACK makes
+ * which term, and what it acknowledged to them (raft/replica/lives.c). SELF_ROLLED_BACK makes
  * the node unsure before it votes. Its floor is what it acknowledged to whoever remembers that.
  * Else it gets one as every unsure node does, or from a leader, to whom the driver says
  * PEER_ROLLED_BACK: what was committed with the help of what the node forgot is in the log with

@@ -1,6 +1,6 @@
 #include "raft/ctl/log.h"
 
-#include "raft/node/hard_state.h"
+#include "raft/wal/hard_state.h"
 #include "raft/wire/record.h"
 
 #include <errno.h>

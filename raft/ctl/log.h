@@ -3,7 +3,7 @@
 #define ROLLCALL_CTL_LOG_H
 
 #include "raft/ctl/overlay.h"
-#include "raft/node/wal.h"
+#include "raft/wal/wal.h"
 
 struct ctl_log {
     struct overlay *overlay;

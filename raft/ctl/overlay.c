@@ -1,6 +1,6 @@
 #include "raft/ctl/overlay.h"
 
-#include "raft/node/hard_state.h"
+#include "raft/wal/hard_state.h"
 
 #include <dirent.h>
 #include <errno.h>

@@ -8,7 +8,7 @@
 #ifndef ROLLCALL_CTL_OVERLAY_H
 #define ROLLCALL_CTL_OVERLAY_H
 
-#include "raft/node/disk.h"
+#include "raft/wal/disk.h"
 
 #include <sys/types.h>
 

@@ -8,7 +8,7 @@
 #include "raft/ctl/target.h"
 #include "raft/node/backup.h"
 #include "raft/node/diag.h"
-#include "raft/node/disk_posix.h"
+#include "raft/wal/disk_posix.h"
 
 #include <dirent.h>
 #include <errno.h>

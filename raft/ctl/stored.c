@@ -1,7 +1,7 @@
 #include "raft/ctl/stored.h"
 
 #include "raft/node/redis.h"
-#include "raft/node/snapshots.h"
+#include "raft/snapshots/snapshots.h"
 
 #include <errno.h>
 #include <stdio.h>

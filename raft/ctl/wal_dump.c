@@ -7,7 +7,7 @@
 
 #include "raft/ctl/overlay.h"
 #include "raft/node/diag.h"
-#include "raft/node/wal_state.h" /* where records are, for more eyes than wal*.c's */
+#include "raft/wal/state.h" /* where records are, for more eyes than wal*.c's */
 #include "raft/users/command.h"
 #include "raft/wire/peer.h"
 

@@ -1,7 +1,7 @@
 /*
  * The addresses of the members, remembered: the file "members" beside the log holds the list that
  * this node's cluster was founded with, as --members has it, and its checksum. Who votes is in the
- * hard state (replica_identity.c); this file only says where to call. A start that finds it takes
+ * hard state (replica/identity.c); this file only says where to call. A start that finds it takes
  * the list from it, whatever the options say.
  */
 #include "raft/base/crc32c.h"

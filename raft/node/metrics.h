@@ -6,7 +6,7 @@
 #ifndef ROLLCALL_NODE_METRICS_H
 #define ROLLCALL_NODE_METRICS_H
 
-#include "raft/node/replica.h"
+#include "raft/replica/replica.h"
 
 /* Snapshots to Redis since the process began. */
 struct metrics_saves {

@@ -13,7 +13,7 @@
 #ifndef ROLLCALL_NODE_PEERS_H
 #define ROLLCALL_NODE_PEERS_H
 
-#include "raft/node/network.h"
+#include "raft/replica/network.h"
 #include "raft/wire/record.h"
 #include "raft/wire/frame.h"
 

@@ -5,7 +5,7 @@
 #ifndef ROLLCALL_NODE_REDIS_H
 #define ROLLCALL_NODE_REDIS_H
 
-#include "raft/node/store.h"
+#include "raft/snapshots/store.h"
 
 #include <uv.h>
 

@@ -7,7 +7,7 @@
 #ifndef ROLLCALL_NODE_RUNNER_THREADS_H
 #define ROLLCALL_NODE_RUNNER_THREADS_H
 
-#include "raft/node/runner.h"
+#include "raft/wal/runner.h"
 
 #include <pthread.h>
 #include <uv.h>

@@ -9,7 +9,7 @@
 #ifndef ROLLCALL_NODE_WORKERS_H
 #define ROLLCALL_NODE_WORKERS_H
 
-#include "raft/node/replica.h"
+#include "raft/replica/replica.h"
 
 #include <uv.h>
 

@@ -110,7 +110,7 @@ struct users_answer {
 #define USERS_ANSWER_BYTES_MAX (USER_NAME_BYTES_MAX + USER_EMAIL_BYTES_MAX + 48u)
 
 /* The payload of a log entry. `time_ms` is the leader's wall clock, since 1970, where
- * that does not run ahead (replica_writes.c). */
+ * that does not run ahead (replica/writes.c). */
 struct users_request {
     struct request_id id;
     uint64_t time_ms;

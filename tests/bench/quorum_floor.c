@@ -13,7 +13,7 @@
  * --own says where the leader flushes: on a thread of its own, so that both followers may be
  * faster, or where it stands, which saves waking somebody up. The floor is the faster of the two.
  */
-#include "raft/node/disk.h"
+#include "raft/wal/disk.h"
 #include "tests/bench/samples.h"
 
 #include <arpa/inet.h>

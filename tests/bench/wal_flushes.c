@@ -7,7 +7,7 @@
  * Prints entries=… flushes=… entry_bytes=… of the entries in (after, upto] that are still in the
  * log.
  */
-#include "raft/node/disk.h"
+#include "raft/wal/disk.h"
 #include "raft/wire/record.h"
 #include "tests/bench/samples.h"
 

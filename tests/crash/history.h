@@ -10,7 +10,7 @@
 #ifndef ROLLCALL_TESTS_CRASH_HISTORY_H
 #define ROLLCALL_TESTS_CRASH_HISTORY_H
 
-#include "raft/node/wal.h"
+#include "raft/wal/wal.h"
 
 #define HISTORY_FACTS   1024u
 #define HISTORY_VOTES   128u

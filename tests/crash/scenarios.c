@@ -1,6 +1,6 @@
 #include "tests/crash/scenarios.h"
 
-#include "tests/node/fake_disk.h"
+#include "tests/wal/fake_disk.h"
 
 /* Bytes of payload with which an entry fills so many sectors, if a batch begins with it. */
 #define SECTORS(count) ((count)*512u - 64u)

@@ -1,6 +1,6 @@
 #include "tests/crash/states.h"
 
-#include "tests/node/fake_disk.h"
+#include "tests/wal/fake_disk.h"
 
 #include <inttypes.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
  * A disk that remembers, in order, all that was asked of it, and a runner whose jobs are part of
- * the story: raft/node/disk.h and runner.h over an image.
+ * the story: raft/wal/disk.h and runner.h over an image.
  *
  * A job runs when it is submitted, and is done when the test says so (trace_finish). What it asked
  * of the disk is marked as its own: until it is done, a crash may find any first part of it on its
@@ -12,8 +12,8 @@
 #ifndef ROLLCALL_TESTS_CRASH_TRACE_H
 #define ROLLCALL_TESTS_CRASH_TRACE_H
 
-#include "raft/node/disk.h"
-#include "raft/node/runner.h"
+#include "raft/wal/disk.h"
+#include "raft/wal/runner.h"
 #include "tests/crash/history.h"
 #include "tests/crash/image.h"
 

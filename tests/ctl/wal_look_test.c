@@ -1,8 +1,8 @@
 /* wal verify and wal dump: over logs that are good, torn and rotten; and nothing is written. */
 #include "raft/ctl/ctl.h"
 #include "raft/ctl/log.h"
-#include "raft/node/disk_posix.h"
-#include "raft/node/wal.h"
+#include "raft/wal/disk_posix.h"
+#include "raft/wal/wal.h"
 #include "tests/users/support.h"
 
 #include <dirent.h>

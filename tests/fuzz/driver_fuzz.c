@@ -16,13 +16,13 @@
  * are what nodes of the simulator heard: sim --heard FILE.
  */
 #include "raft/core/raft.h"
-#include "raft/node/replica_state.h"
+#include "raft/replica/state.h"
 
 #ifndef DRIVER_FUZZ_LINKED /* fuzzers are linked with what they test and nothing else */
-#include "tests/node/fake_disk.c"
+#include "tests/wal/fake_disk.c"
 #endif
 #include "tests/fuzz/driver_steps.h"
-#include "tests/node/fake_disk.h"
+#include "tests/wal/fake_disk.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -26,7 +26,7 @@ static void step(struct raft *raft, struct raft_event event)
         abort();
 }
 
-/* As replica_peers.c does it. */
+/* As replica/peers.c does it. */
 static void hear(struct raft *raft, struct frame frame)
 {
     static struct peer_message message;

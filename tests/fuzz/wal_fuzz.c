@@ -11,12 +11,12 @@
  * From 128 on the node is a member. After each opening that succeeds the holes are repaired where
  * it is known what they held, and the log is written to, closed and opened once more.
  */
-#include "raft/node/hard_state.h"
-#include "raft/node/wal.h"
+#include "raft/wal/hard_state.h"
+#include "raft/wal/wal.h"
 #include "raft/wire/record.h"
 
 /* One object: fuzzers are linked with what they test and nothing else. */
-#include "tests/node/fake_disk.c"
+#include "tests/wal/fake_disk.c"
 
 #include <stdio.h>
 

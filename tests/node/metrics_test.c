@@ -1,6 +1,6 @@
 #include "raft/node/metrics.h"
 
-#include "tests/node/rig.h"
+#include "tests/replica/rig.h"
 
 #include <stdio.h>
 #include <string.h>

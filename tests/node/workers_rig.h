@@ -6,7 +6,7 @@
 #ifndef ROLLCALL_TESTS_WORKERS_RIG_H
 #define ROLLCALL_TESTS_WORKERS_RIG_H
 
-#include "raft/node/disk_posix.h"
+#include "raft/wal/disk_posix.h"
 #include "raft/node/runner_threads.h"
 #include "raft/node/workers.h"
 #include "tests/users/support.h"

@@ -1,6 +1,6 @@
 #include "tests/rot/damage.h"
 
-#include "raft/node/hard_state.h"
+#include "raft/wal/hard_state.h"
 #include "raft/wire/record.h"
 
 #include <stdio.h>

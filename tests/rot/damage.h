@@ -5,7 +5,7 @@
 #ifndef ROLLCALL_TESTS_ROT_DAMAGE_H
 #define ROLLCALL_TESTS_ROT_DAMAGE_H
 
-#include "tests/node/fake_disk.h"
+#include "tests/wal/fake_disk.h"
 
 enum damage_kind {
     DAMAGE_HEADER_BIT,     /* every bit of every record's header, one at a time */

@@ -11,7 +11,7 @@
 #ifndef ROLLCALL_TESTS_SIM_CLIENTS_H
 #define ROLLCALL_TESTS_SIM_CLIENTS_H
 
-#include "raft/node/replica.h"
+#include "raft/replica/replica.h"
 #include "tests/sim/queue.h"
 
 #define SIM_CLIENTS 16u

@@ -1,6 +1,6 @@
 #include "tests/sim/world.h"
 
-#include "raft/node/hard_state.h"
+#include "raft/wal/hard_state.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 #include "tests/sim/hostile.h"
 
-#include "raft/node/replica_state.h"
+#include "raft/replica/state.h"
 #include "tests/sim/world.h"
 
 #include <errno.h>

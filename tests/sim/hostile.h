@@ -45,7 +45,7 @@
 #ifndef ROLLCALL_TESTS_SIM_HOSTILE_H
 #define ROLLCALL_TESTS_SIM_HOSTILE_H
 
-#include "raft/node/replica.h"
+#include "raft/replica/replica.h"
 #include "tests/sim/queue.h"
 
 enum hostile_kind { HOSTILE_NONE, HOSTILE_BOUNDS, HOSTILE_LIES };

@@ -6,7 +6,7 @@
 #define ROLLCALL_TESTS_SIM_HOSTILE_LIE_H
 
 #include "raft/core/state.h"
-#include "raft/node/replica_state.h"
+#include "raft/replica/state.h"
 #include "tests/sim/world.h"
 
 #define LIE_BYTES_MAX (PEER_MESSAGE_BYTES_MAX + (1u << 17))

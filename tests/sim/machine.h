@@ -8,10 +8,10 @@
 #ifndef ROLLCALL_TESTS_SIM_MACHINE_H
 #define ROLLCALL_TESTS_SIM_MACHINE_H
 
-#include "raft/node/replica.h"
-#include "raft/node/snapshots.h"
-#include "tests/node/fake_disk.h"
-#include "tests/node/fake_store.h"
+#include "raft/replica/replica.h"
+#include "raft/snapshots/snapshots.h"
+#include "tests/wal/fake_disk.h"
+#include "tests/snapshots/fake_store.h"
 #include "tests/sim/queue.h"
 
 enum machine_phase {

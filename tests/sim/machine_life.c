@@ -1,4 +1,4 @@
-#include "raft/node/hard_state.h"
+#include "raft/wal/hard_state.h"
 #include "tests/fuzz/driver_steps.h"
 #include "tests/sim/machine_state.h"
 

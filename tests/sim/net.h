@@ -6,7 +6,7 @@
 #ifndef ROLLCALL_TESTS_SIM_NET_H
 #define ROLLCALL_TESTS_SIM_NET_H
 
-#include "raft/node/network.h"
+#include "raft/replica/network.h"
 #include "raft/wire/frame.h"
 #include "tests/sim/queue.h"
 

@@ -1,6 +1,6 @@
 #include "tests/sim/rollbacks.h"
 
-#include "raft/node/replica_state.h"
+#include "raft/replica/state.h"
 #include "tests/sim/world.h"
 
 /* So long it may take until somebody has connected to it and told it. */

@@ -21,7 +21,7 @@
 #ifndef ROLLCALL_TESTS_SIM_RULES_H
 #define ROLLCALL_TESTS_SIM_RULES_H
 
-#include "raft/node/replica.h"
+#include "raft/replica/replica.h"
 #include "tests/sim/net.h"
 #include "tests/users/model.h"
 

@@ -1,6 +1,6 @@
 #include "tests/users/plays.h"
 
-#include "raft/node/snapshots_state.h"
+#include "raft/snapshots/state.h"
 #include "raft/users/packed.h"
 
 /* --- requests --------------------------------------------------------------------------------- */
