@@ -63,7 +63,7 @@ src = $(sort $(wildcard $(addsuffix /*.c,$(1))))
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 
 PURE := $(call src,$(addprefix raft/,base core users wire))
-CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c email.c user_json.c) \
+CALL := $(call src,raft/base) $(addprefix raft/users/,command.c condition.c email.c user.c user_json.c) \
         raft/wire/frame.c raft/wire/call.c
 PROCESS := $(addprefix raft/node/,main.c boot.c boot_members.c boot_restore.c)
 WAL  := $(call src,raft/wal)
@@ -155,7 +155,7 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := $(NOT_CRITERIONS) $(NO_LTO)
 
 # --- the two commands ----------------------------------------------------------------------------
 
-.PHONY: run test tests sim rot crash mutants soak failover bench bench-peers fuzz
+.PHONY: run test tests sim rot crash schema mutants soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run
 	@$(MAKE) all
@@ -196,6 +196,10 @@ bench-peers: ## three nodes side by side with three of Debian's etcd
 	@deploy/packages build run bench peers
 	@$(MAKE) all
 	@ROLLCALL_BIN=$(abspath $(B)) tests/bench/run peers
+
+schema: ## a user gets another text, by one row, and everything carries it
+	@deploy/packages build run test
+	@tests/schema/run
 
 mutants: ## put bugs back that others had: a test must notice each
 	@deploy/packages build run test
@@ -294,7 +298,7 @@ install: all ## into DESTDIR and PREFIX
 	  sed 's|/usr/local|$(PREFIX)|g' $$unit > $(UNITS)/$${unit##*/} || exit; done
 
 clean: ## remove what was built, and no users
-	rm -rf $(wildcard build/release* build/debug* build/asan* build/fuzz* build/bench* build/check* build/lint build/mutants)
+	rm -rf $(wildcard build/release* build/debug* build/asan* build/fuzz* build/bench* build/check* build/lint build/mutants build/schema)
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{printf "  make %-13s %s\n", $$1, $$2}'

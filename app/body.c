@@ -185,50 +185,43 @@ static int64_t string_text(struct bytes value, uint8_t *store, size_t capacity)
     return (int64_t)plain.len;
 }
 
-static int read_name(const struct body_member *member, struct body_text *store,
-                     struct bytes *ret_name, struct body_fault *ret_fault)
+/* A string; null is none where the text is optional. */
+static int read_text(const struct body_member *member, const struct user_text_row *row,
+                     struct writer *store, struct bytes *ret_text, struct body_fault *ret_fault)
 {
     uint8_t first = member->value.at[0];
-    if (first != '"')
-        return no_user(ret_fault, "name: invalid type: %s, expected a string",
-                       kind_of_value(first));
-    int64_t len = string_text(member->value, store->name, sizeof(store->name));
-    if (len == -EBADMSG)
-        return no_user(ret_fault, "name: not a string that can be read");
-    if (len < 0)
-        return no_user(ret_fault, "name: longer than %u bytes of UTF-8", USER_NAME_BYTES_MAX);
-    *ret_name = bytes_of(store->name, (size_t)len);
-    return 0;
-}
-
-/* null is none. */
-static int read_email(const struct body_member *member, struct body_text *store,
-                      struct bytes *ret_email, struct body_fault *ret_fault)
-{
-    uint8_t first = member->value.at[0];
-    *ret_email = bytes_of(store->email, 0);
-    if (first == 'n')
+    bool optional = row->need == USER_TEXT_OPTIONAL;
+    *ret_text = bytes_of(store->at, 0);
+    if (first == 'n' && optional)
         return 0;
     if (first != '"')
-        return no_user(ret_fault, "email: invalid type: %s, expected a string or null",
-                       kind_of_value(first));
-    int64_t len = string_text(member->value, store->email, sizeof(store->email));
+        return no_user(ret_fault, "%s: invalid type: %s, expected a string%s", row->name,
+                       kind_of_value(first), optional ? " or null" : "");
+    int64_t len = string_text(member->value, store->at, row->bytes_max);
     if (len == -EMSGSIZE)
-        return no_user(ret_fault, "email: longer than %u bytes of UTF-8", USER_EMAIL_BYTES_MAX);
-    struct bytes email = bytes_of(store->email, len > 0 ? (size_t)len : 0);
-    if (len < 0 || !user_email_valid(email))
-        return no_user(
-            ret_fault,
-            "email: must be an address as name@host: up to 64 bytes, one `@`, labels with "
-            "dots between; letters of any script, no blanks, controls or quotes");
-    *ret_email = email;
+        return no_user(ret_fault, "%s: longer than %u bytes of UTF-8", row->name, row->bytes_max);
+    struct bytes text = bytes_of(store->at, len > 0 ? (size_t)len : 0);
+    if (len < 0 || !row->valid(text))
+        return no_user(ret_fault, "%s: %s", row->name, row->demand);
+    store->at += text.len;
+    *ret_text = text;
     return 0;
 }
 
 /* The members that mean something here; a key of no length is one that is not there. */
 struct body_members {
-    struct body_member name, email, id;
+    struct body_member texts[USER_TEXTS_COUNT];
+    struct body_member id;
 };
+
+/* The text of this name; USER_TEXTS_COUNT: none. */
+static unsigned text_of(struct bytes key)
+{
+    unsigned i = 0;
+    while (i < USER_TEXTS_COUNT && !key_is(key, user_text_rows[i].name))
+        i++;
+    return i;
+}
 
 static int take_once(const struct body_member *member, const char *name,
                      struct body_member *ret_member, struct body_fault *ret_fault)
@@ -255,10 +248,9 @@ static int read_members(struct bytes text, struct body_members *ret_members,
     struct body_member member;
     int bad = 0;
     while (bad == 0 && next_member(&in, &member)) {
-        if (key_is(member.key, "name"))
-            bad = take_once(&member, "name", &ret_members->name, ret_fault);
-        else if (key_is(member.key, "email"))
-            bad = take_once(&member, "email", &ret_members->email, ret_fault);
+        unsigned i = text_of(member.key);
+        if (i < USER_TEXTS_COUNT)
+            bad = take_once(&member, user_text_rows[i].name, &ret_members->texts[i], ret_fault);
         else if (key_is(member.key, "id"))
             ret_members->id = member; /* the last counts, where any does */
         /* unknown members are ignored */
@@ -269,18 +261,17 @@ static int read_members(struct bytes text, struct body_members *ret_members,
 int body_read_patch(struct bytes text, struct body_text *store, struct body_user *ret_user,
                     struct body_fault *ret_fault)
 {
-    struct body_members members = {.name = {.key = {.len = 0}}};
+    struct body_members members = {.id = {.key = {.len = 0}}};
     struct body_user user = {.sets = 0};
+    struct writer out = writer_of(store->at, sizeof(store->at));
     int bad = read_members(text, &members, ret_fault);
     if (bad == 0)
         user.id = members.id.value;
-    if (bad == 0 && members.name.key.len != 0) {
-        user.sets |= USERS_SETS_NAME;
-        bad = read_name(&members.name, store, &user.name, ret_fault);
-    }
-    if (bad == 0 && members.email.key.len != 0) {
-        user.sets |= USERS_SETS_EMAIL;
-        bad = read_email(&members.email, store, &user.email, ret_fault);
+    for (unsigned i = 0; bad == 0 && i < USER_TEXTS_COUNT; i++) {
+        if (members.texts[i].key.len == 0)
+            continue;
+        user.sets |= USERS_SETS(i);
+        bad = read_text(&members.texts[i], &user_text_rows[i], &out, &user.texts.at[i], ret_fault);
     }
     if (bad == 0)
         *ret_user = user;
@@ -292,8 +283,10 @@ int body_read_user(struct bytes text, struct body_text *store, struct body_user 
 {
     struct body_user user;
     int bad = body_read_patch(text, store, &user, ret_fault);
-    if (bad == 0 && (user.sets & USERS_SETS_NAME) == 0)
-        return no_user(ret_fault, "missing field `name`");
+    for (unsigned i = 0; bad == 0 && i < USER_TEXTS_COUNT; i++) {
+        if (user_text_rows[i].need == USER_TEXT_REQUIRED && (user.sets & USERS_SETS(i)) == 0)
+            return no_user(ret_fault, "missing field `%s`", user_text_rows[i].name);
+    }
     if (bad == 0)
         *ret_user = user;
     return bad;

@@ -20,30 +20,28 @@ struct body_fault {
     char what[BODY_FAULT_BYTES_MAX];
 };
 
-/* Where the texts of a user go. */
+/* Where the texts of a user go, one after the other. */
 struct body_text {
-    uint8_t name[USER_NAME_BYTES_MAX];
-    uint8_t email[USER_EMAIL_BYTES_MAX];
+    uint8_t at[USER_TEXTS_BYTES_MAX];
 };
 
 /* Borrowed from a struct body_text. */
 struct body_user {
-    uint8_t sets; /* of a patch: enum users_sets */
-    struct bytes name;
-    struct bytes email; /* empty for none */
+    uint8_t sets; /* those that are there: USERS_SETS */
+    struct user_texts texts;
     struct bytes id; /* what `id` is, as JSON, borrowed from the body; empty when it is not there */
 };
 
 /*
- * {"name":"Alice","email":"alice@example.org"}, the email may be missing or null. Unknown members
- * are ignored. -EBADMSG and *ret_fault when the text is no JSON, or is not a user.
+ * {"name":"Alice","email":"alice@example.org"}, what is optional may be missing or null. Unknown
+ * members are ignored. -EBADMSG and *ret_fault when the text is no JSON, or is not a user.
  */
 NODISCARD int body_read_user(struct bytes text, struct body_text *store, struct body_user *ret_user,
                              struct body_fault *ret_fault);
 
 /*
- * A merge patch (RFC 7396) for a user: what it has is set, an email of null is taken away. -EBADMSG
- * and *ret_fault likewise, also for one that would leave no user behind.
+ * A merge patch (RFC 7396) for a user: what it has is set, an optional text of null is taken away.
+ * -EBADMSG and *ret_fault likewise, also for one that would leave no user behind.
  */
 NODISCARD int body_read_patch(struct bytes text, struct body_text *store,
                               struct body_user *ret_user, struct body_fault *ret_fault);

@@ -11,8 +11,7 @@ static void answer_item(struct exchange *x, const struct call_users *users)
     struct user user = {.id = 0};
     if (reader_left(&in) > 0)
         user = user_get(&in);
-    if (!reader_done(&in) || user.name.len > USER_NAME_BYTES_MAX ||
-        user.email.len > USER_EMAIL_BYTES_MAX) {
+    if (!reader_done(&in) || !user_texts_fit(&user.texts)) {
         node_client_distrust(x->service->node, "its users cannot be read");
         respond_refused(x, "the node's answer could not be read");
         return;

@@ -67,8 +67,7 @@ static void put_users(struct writer *out, struct reader *in, bool *comma)
 {
     while (reader_left(in) > 0 && writer_room(out) >= JSON_USER_BYTES_MAX) {
         struct user user = user_get(in);
-        if (in->bad || user.name.len > USER_NAME_BYTES_MAX ||
-            user.email.len > USER_EMAIL_BYTES_MAX) {
+        if (in->bad || !user_texts_fit(&user.texts)) {
             in->bad = true;
             return;
         }

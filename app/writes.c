@@ -22,17 +22,18 @@ static struct response answer_at(const struct users_answer *answer, unsigned sta
 
 /* The user as it is after the write. */
 static void answer_user(struct exchange *x, const struct users_answer *answer, unsigned status,
-                        const struct user *user)
+                        uint64_t id, uint64_t etag, const struct user_texts *texts)
 {
+    struct user user = {.id = id, .index = etag, .texts = *texts};
     uint8_t body[USER_JSON_BYTES_MAX];
     struct writer out = writer_of(body, sizeof(body));
-    user_json_put(&out, user);
+    user_json_put(&out, &user);
     assert(!out.bad);
     struct response response = answer_at(answer, status);
     response.content_type = "application/json";
-    response.location_id = status == 201 ? user->id : 0;
+    response.location_id = status == 201 ? id : 0;
     response.etagged = true;
-    response.etag = user->index;
+    response.etag = etag;
     response.body = writer_bytes(&out);
     respond(x, &response);
 }
@@ -79,22 +80,18 @@ static struct users_command command_of(const struct exchange *x)
 static void answer_write(struct exchange *x, const struct users_answer *answer)
 {
     struct users_command command = command_of(x);
-    struct user user;
     switch (answer->kind) {
     case USERS_CREATED:
-        user = (struct user){answer->created.id, answer->created.etag, command.create.name,
-                             command.create.email};
-        answer_user(x, answer, 201, &user);
+        answer_user(x, answer, 201, answer->created.id, answer->created.etag,
+                    &command.create.texts);
         return;
     case USERS_REPLACED:
-        user = (struct user){answer->replaced.id, answer->replaced.etag, command.replace.name,
-                             command.replace.email};
-        answer_user(x, answer, 200, &user);
+        answer_user(x, answer, 200, answer->replaced.id, answer->replaced.etag,
+                    &command.replace.texts);
         return;
     case USERS_PATCHED:
-        user = (struct user){answer->patched.id, answer->patched.etag, answer->patched.name,
-                             answer->patched.email};
-        answer_user(x, answer, 200, &user);
+        answer_user(x, answer, 200, answer->patched.id, answer->patched.etag,
+                    &answer->patched.texts);
         return;
     case USERS_DELETED:
         answer_deleted(x, answer);
@@ -278,7 +275,7 @@ void handle_create(struct exchange *x)
     struct body_user user;
     if (!read_body(x, false, &text, &user))
         return;
-    command.create = (struct users_create){user.name, user.email};
+    command.create.texts = user.texts;
     submit(x, &command);
 }
 
@@ -289,7 +286,7 @@ void handle_replace(struct exchange *x)
     struct body_user user;
     if (!read_body(x, false, &text, &user) || !is_of_path(x, user.id))
         return;
-    command.replace = (struct users_replace){x->request.user_id, user.name, user.email};
+    command.replace = (struct users_replace){x->request.user_id, user.texts};
     submit(x, &command);
 }
 
@@ -300,7 +297,7 @@ void handle_patch(struct exchange *x)
     struct body_user user;
     if (!read_body(x, true, &text, &user) || !is_of_path(x, user.id))
         return;
-    command.patch = (struct users_patch){x->request.user_id, user.sets, user.name, user.email};
+    command.patch = (struct users_patch){x->request.user_id, user.sets, user.texts};
     submit(x, &command);
 }
 

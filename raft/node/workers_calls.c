@@ -52,11 +52,11 @@ static uint64_t next_users(const struct list *list, struct writer *out, bool *re
     case CALL_BY_ID:
         return users_view_list(list->view, list->after, list->left, out, ret_last);
     case CALL_BY_NAME:
-        return users_view_find(list->view, USERS_BY_NAME, list->text, list->after, list->left, out,
+        return users_view_find(list->view, USER_TEXT_name, list->text, list->after, list->left, out,
                                ret_last);
     case CALL_BY_EMAIL:
-        return users_view_find(list->view, USERS_BY_EMAIL, list->text, list->after, list->left, out,
-                               ret_last);
+        return users_view_find(list->view, USER_TEXT_email, list->text, list->after, list->left,
+                               out, ret_last);
     }
     UNREACHABLE();
 }

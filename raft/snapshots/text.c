@@ -122,7 +122,7 @@ static void put_answer(struct writer *out, struct users_answer answer)
         put_decimal(out, *number_of(&answer, place, i));
     }
     if (answer.kind == USERS_PATCHED) {
-        struct user user = {answer.patched.id, 0, answer.patched.name, answer.patched.email};
+        struct user user = {.id = answer.patched.id, .texts = answer.patched.texts};
         put_text(out, " ");
         user_json_put(out, &user);
     }
@@ -160,8 +160,7 @@ static struct users_answer get_answer(struct reader *in, struct writer *texts)
         json_get_literal(in, " ");
         struct user user = user_json_get(in, texts);
         answer.patched.id = user.id;
-        answer.patched.name = user.name;
-        answer.patched.email = user.email;
+        answer.patched.texts = user.texts;
     }
     answer.replayed = take_word(in, " replayed");
     return answer;

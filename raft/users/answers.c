@@ -167,7 +167,7 @@ static struct users_answer unpacked(const struct remembered *remembered)
         return answer;
     case USERS_PATCHED:
         user = record_user(remembered->record, id);
-        answer.patched = (struct users_patched){id, user.index, user.name, user.email};
+        answer.patched = (struct users_patched){id, user.index, user.texts};
         return answer;
     case USERS_DELETED:
         answer.deleted.id = id;
@@ -220,9 +220,7 @@ static bool is_possible(const struct users_answer *answer)
     case USERS_REPLACED:
         return numbers.id > 0 && numbers.other > 0;
     case USERS_PATCHED:
-        return numbers.id > 0 && numbers.other > 0 &&
-               answer->patched.name.len <= USER_NAME_BYTES_MAX &&
-               answer->patched.email.len <= USER_EMAIL_BYTES_MAX;
+        return numbers.id > 0 && numbers.other > 0 && user_texts_fit(&answer->patched.texts);
     case USERS_DELETED:
     case USERS_EMAIL_TAKEN:
         return numbers.id > 0;
@@ -240,7 +238,7 @@ static bool is_possible(const struct users_answer *answer)
 
 static uint64_t text_bytes(const struct users_answer *answer)
 {
-    return answer->kind == USERS_PATCHED ? answer->patched.name.len + answer->patched.email.len : 0;
+    return answer->kind == USERS_PATCHED ? user_texts_bytes(&answer->patched.texts) : 0;
 }
 
 /* --- tables ----------------------------------------------------------------------------------- */
@@ -352,7 +350,7 @@ bool answers_find(const struct answers *answers, const struct request_id *id,
 /* What a PATCHED says of the user: a record of its own. */
 static struct record *record_of(const struct users_patched *patched)
 {
-    struct user user = {patched->id, patched->etag, patched->name, patched->email};
+    struct user user = {.id = patched->id, .index = patched->etag, .texts = patched->texts};
     return record_new(&user);
 }
 

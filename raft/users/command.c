@@ -241,15 +241,20 @@ int users_request_decode(struct bytes bytes, struct users_request *ret_request)
 
 /* --- users ------------------------------------------------------------------------------------ */
 
-bool user_text_valid(struct bytes name, struct bytes email)
-{
-    return name.len <= USER_NAME_BYTES_MAX && json_utf8_valid(name) &&
-           (email.len == 0 || user_email_valid(email));
-}
-
 static bool is_user(uint64_t id)
 {
     return id >= 1 && id <= USER_ID_MAX;
+}
+
+static bool is_patch(const struct users_patch *patch)
+{
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        struct bytes text = patch->texts.at[i];
+        bool sets = (patch->sets & USERS_SETS(i)) != 0;
+        if ((sets || text.len > 0) && !user_text_valid((enum user_text)i, text))
+            return false;
+    }
+    return true;
 }
 
 bool users_command_valid(const struct users_command *command)
@@ -257,33 +262,14 @@ bool users_command_valid(const struct users_command *command)
     const struct users_patch *patch = &command->patch;
     switch (command->kind) {
     case USERS_CREATE:
-        return user_text_valid(command->create.name, command->create.email);
+        return user_texts_valid(&command->create.texts);
     case USERS_REPLACE:
-        return is_user(command->replace.id) &&
-               user_text_valid(command->replace.name, command->replace.email);
+        return is_user(command->replace.id) && user_texts_valid(&command->replace.texts);
     case USERS_PATCH:
         return is_user(patch->id) && (patch->sets & ~(unsigned)USERS_SETS_ALL) == 0 &&
-               user_text_valid(patch->name, patch->email);
+               is_patch(patch);
     case USERS_DELETE:
         return is_user(command->delete.id);
     }
     UNREACHABLE();
-}
-
-void user_put(struct writer *out, const struct user *user)
-{
-    put_u64(out, user->id);
-    put_u64(out, user->index);
-    put_bytes(out, user->name);
-    put_bytes(out, user->email);
-}
-
-struct user user_get(struct reader *in)
-{
-    struct user user;
-    user.id = get_u64(in);
-    user.index = get_u64(in);
-    user.name = get_bytes(in);
-    user.email = get_bytes(in);
-    return user;
 }

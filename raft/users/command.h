@@ -7,23 +7,17 @@
 #ifndef ROLLCALL_USERS_COMMAND_H
 #define ROLLCALL_USERS_COMMAND_H
 
-#include "raft/base/schema.h"
 #include "raft/users/condition.h"
+#include "raft/users/user.h"
 
-#define USER_NAME_BYTES_MAX 1024u
-/* RFC 5321 §4.5.3.1.3: a path of 256 octets, less its angle brackets. */
-#define USER_EMAIL_BYTES_MAX 254u
-/* Largest id: what every JSON reader keeps exactly (RFC 8259 §6). */
-#define USER_ID_MAX ((UINT64_C(1) << 53) - 1)
 /* Largest encoded command, and largest request: the command, its id and time. */
-#define USERS_COMMAND_BYTES_MAX \
-    (USER_NAME_BYTES_MAX + USER_EMAIL_BYTES_MAX + 2 * CONDITION_BYTES_MAX + 96u)
+#define USERS_COMMAND_BYTES_MAX (USER_TEXTS_PUT_BYTES_MAX + 2 * CONDITION_BYTES_MAX + 88u)
 #define USERS_REQUEST_BYTES_MAX (USERS_COMMAND_BYTES_MAX + 32u)
 
 /* clang-format off */
 /*
- * CREATE: a new user; `email` is empty for none. REPLACE: PUT. PATCH: what `sets` says, one or more
- * of enum users_sets; the rest stays. Tag 1 was CREATE before users had an email.
+ * CREATE: a new user. REPLACE: PUT. PATCH: the texts that `sets` says, a bit 1 << enum user_text
+ * each; the others stay. Tag 1 was CREATE before users had an email.
  */
 #define USERS_COMMANDS(M) \
     M(USERS_CREATE,  users_create,  create,  2) \
@@ -31,12 +25,13 @@
     M(USERS_PATCH,   users_patch,   patch,   4) \
     M(USERS_DELETE,  users_delete,  delete,  5)
 
-#define USERS_CREATE_FIELDS(F)  F(bytes, name) F(bytes, email)
-#define USERS_REPLACE_FIELDS(F) F(u64, id) F(bytes, name) F(bytes, email)
-#define USERS_PATCH_FIELDS(F)   F(u64, id) F(u8, sets) F(bytes, name) F(bytes, email)
+#define USERS_CREATE_FIELDS(F)  F(texts, texts)
+#define USERS_REPLACE_FIELDS(F) F(u64, id) F(texts, texts)
+#define USERS_PATCH_FIELDS(F)   F(u64, id) F(u8, sets) F(texts, texts)
 #define USERS_DELETE_FIELDS(F)  F(u64, id)
 
-enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2, USERS_SETS_ALL = 3 };
+#define USERS_SETS(text) ((uint8_t)(1u << (text)))
+#define USERS_SETS_ALL   ((1u << USER_TEXTS_COUNT) - 1)
 
 /*
  * `etag` is the index of the last change of what the answer speaks of. CREATED, REPLACED, PATCHED,
@@ -62,7 +57,7 @@ enum users_sets { USERS_SETS_NAME = 1, USERS_SETS_EMAIL = 2, USERS_SETS_ALL = 3 
 #define USERS_CREATED_FIELDS(F)          F(u64, id) F(u64, etag)
 #define USERS_REJECTED_FIELDS(F)         F(u64, id)
 #define USERS_REPLACED_FIELDS(F)         F(u64, id) F(u64, etag)
-#define USERS_PATCHED_FIELDS(F)          F(u64, id) F(u64, etag) F(bytes, name) F(bytes, email)
+#define USERS_PATCHED_FIELDS(F)          F(u64, id) F(u64, etag) F(texts, texts)
 #define USERS_DELETED_FIELDS(F)          F(u64, id)
 #define USERS_NOT_FOUND_FIELDS(F)        F(u64, id)
 #define USERS_CONDITION_FAILED_FIELDS(F) F(u64, id) F(u64, etag)
@@ -107,7 +102,7 @@ struct users_answer {
 };
 
 /* Largest encoded answer. */
-#define USERS_ANSWER_BYTES_MAX (USER_NAME_BYTES_MAX + USER_EMAIL_BYTES_MAX + 48u)
+#define USERS_ANSWER_BYTES_MAX (USER_TEXTS_PUT_BYTES_MAX + 40u)
 
 /* The payload of a log entry. `time_ms` is the leader's wall clock, since 1970, where
  * that does not run ahead (replica/writes.c). */
@@ -146,14 +141,6 @@ struct users_meta {
     USERS_META_FIELDS(SCHEMA_MEMBER)
 };
 
-/* A user as the outside sees it: a borrowed view, valid while the state it came from is. */
-struct user {
-    uint64_t id;
-    uint64_t index; /* raft index of the last change: the ETag */
-    struct bytes name;
-    struct bytes email; /* empty for none */
-};
-
 void users_command_put(struct writer *out, const struct users_command *value);
 void users_answer_put(struct writer *out, const struct users_answer *value);
 void users_request_put(struct writer *out, const struct users_request *value);
@@ -171,30 +158,9 @@ void users_command_print(struct writer *out, const struct users_command *value);
 void users_answer_print(struct writer *out, const struct users_answer *value);
 
 /*
- * True for what may be an email: HTML's rule for addresses (a valid e-mail address), extended to
- * letters beyond ASCII (RFC 6531). 64 bytes before the '@', labels of 1 to 63 bytes after it, 254
- * bytes in all. Beyond ASCII whatever is surely no letter is refused: controls, blanks, what has no
- * width or turns the direction of writing, punctuation, symbols, what is private or unassigned for
- * ever. By a table, so that every node of every version judges alike.
- */
-bool user_email_valid(struct bytes email);
-
-/* May a user be so? The name is UTF-8 and not too long, the email empty or valid. */
-bool user_text_valid(struct bytes name, struct bytes email);
-
-/*
  * May this be proposed? What it sets is valid, and it is about a possible user. Who takes commands
  * from others asks; applying refuses the same with REJECTED.
  */
 bool users_command_valid(const struct users_command *command);
-
-/* A user in a packed list: id, index, name, email. What wire/call's USERS carries. */
-#define USER_PACKED_BYTES(name_len, email_len) (24u + (name_len) + (email_len))
-/* clang-format off */
-#define USER_PACKED_BYTES_MAX \
-    USER_PACKED_BYTES(USER_NAME_BYTES_MAX, USER_EMAIL_BYTES_MAX)
-/* clang-format on */
-void user_put(struct writer *out, const struct user *user);
-struct user user_get(struct reader *in);
 
 #endif

@@ -5,13 +5,16 @@
 #include "raft/base/siphash.h"
 #include "raft/users/allocate.h"
 
-/* Small, as there is one for each user: 15 bytes, the name and the email. */
+/* A length takes one byte, or two where the limit needs them, the lower first. */
+#define LENGTH_BYTES(name, limit, need, by, check, demand) +((limit) > UINT8_MAX ? 2 : 1)
+enum { LENGTHS_BYTES = 0 USER_TEXTS(LENGTH_BYTES) };
+
+/* Small, as there is one for each user: 15 bytes and the texts, one after the other. */
 struct record {
     uint64_t index;
     uint32_t refs; /* pages that point here, and answers that speak of it */
-    uint16_t name_len;
-    uint8_t email_len;
-    uint8_t text[]; /* name, then email */
+    uint8_t lengths[LENGTHS_BYTES];
+    uint8_t text[];
 };
 
 struct records_page {
@@ -21,27 +24,36 @@ struct records_page {
 };
 
 _Static_assert(USERS_PAGE == TREE_FANOUT, "a page of users is a page of the tree");
-_Static_assert(USER_NAME_BYTES_MAX <= UINT16_MAX, "a name's length fits a record");
-_Static_assert(USER_EMAIL_BYTES_MAX <= UINT8_MAX, "an email's too");
+#define LENGTH_FITS(name, limit, need, by, check, demand) \
+    _Static_assert((limit) <= UINT16_MAX, #name ": its length fits a record");
+USER_TEXTS(LENGTH_FITS)
 
 /* Not secret: a digest finds what went wrong, not who wished it. */
 static const struct siphash_key digest_key = {.low = 1, .high = 0};
 
 /* --- records ---------------------------------------------------------------------------------- */
 
+/* Its length takes two bytes. */
+#define IS_LONG(name, limit, need, by, check, demand) (limit) > UINT8_MAX,
+static const bool is_long[] = {USER_TEXTS(IS_LONG)};
+
 struct record *record_new(const struct user *user)
 {
-    assert(user->name.len <= USER_NAME_BYTES_MAX && user->email.len <= USER_EMAIL_BYTES_MAX);
-    size_t size = offsetof(struct record, text) + user->name.len + user->email.len;
+    assert(user_texts_fit(&user->texts));
+    size_t size = offsetof(struct record, text) + user_texts_bytes(&user->texts);
     struct record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
     record->index = user->index;
     record->refs = 1;
-    record->name_len = (uint16_t)user->name.len;
-    record->email_len = (uint8_t)user->email.len;
-    if (user->name.len > 0)
-        memcpy(record->text, user->name.at, user->name.len);
-    if (user->email.len > 0)
-        memcpy(record->text + user->name.len, user->email.at, user->email.len);
+    uint8_t *length = record->lengths, *at = record->text;
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        struct bytes text = user->texts.at[i];
+        *length++ = (uint8_t)text.len;
+        if (is_long[i])
+            *length++ = (uint8_t)(text.len >> 8);
+        if (text.len > 0)
+            memcpy(at, text.at, text.len);
+        at += text.len;
+    }
     return record;
 }
 
@@ -60,12 +72,16 @@ void record_drop(struct record *record)
 
 struct user record_user(const struct record *record, uint64_t id)
 {
-    return (struct user){
-        .id = id,
-        .index = record->index,
-        .name = bytes_of(record->text, record->name_len),
-        .email = bytes_of(record->text + record->name_len, record->email_len),
-    };
+    struct user user = {.id = id, .index = record->index};
+    const uint8_t *length = record->lengths, *at = record->text;
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        size_t len = *length++;
+        if (is_long[i])
+            len |= (size_t)*length++ << 8;
+        user.texts.at[i] = bytes_of(at, len);
+        at += len;
+    }
+    return user;
 }
 
 /* --- pages ------------------------------------------------------------------------------------ */
@@ -213,8 +229,7 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
             if (page->at[i] == NULL)
                 continue;
             struct user user = user_at(page, number, i);
-            if ((limit > 0 && count == limit) ||
-                writer_room(out) < USER_PACKED_BYTES(user.name.len, user.email.len)) {
+            if ((limit > 0 && count == limit) || writer_room(out) < user_packed_bytes(&user)) {
                 *ret_last = false;
                 return after;
             }
@@ -228,9 +243,10 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
 
 static bool same_record(const struct record *a, const struct record *b)
 {
-    return a == b || (a != NULL && b != NULL && a->index == b->index &&
-                      a->name_len == b->name_len && a->email_len == b->email_len &&
-                      memcmp(a->text, b->text, (size_t)a->name_len + a->email_len) == 0);
+    if (a == b || a == NULL || b == NULL || a->index != b->index)
+        return a == b;
+    struct user x = record_user(a, 0), y = record_user(b, 0);
+    return user_texts_equal(&x.texts, &y.texts);
 }
 
 bool records_diff(const struct tree *old, const struct tree *now, uint64_t from,
@@ -267,8 +283,8 @@ static uint32_t check_page(const struct records_page *page)
         if (record == NULL)
             continue;
         assert(record->refs >= 1);
-        assert(record->name_len <= USER_NAME_BYTES_MAX);
-        assert(record->email_len <= USER_EMAIL_BYTES_MAX);
+        struct user user = record_user(record, 0);
+        assert(user_texts_fit(&user.texts));
         count++;
     }
     assert(count == page->count && count > 0);

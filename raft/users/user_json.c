@@ -6,11 +6,12 @@ void user_json_put(struct writer *out, const struct user *user)
 {
     put_text(out, "{\"id\":");
     put_decimal(out, user->id);
-    put_text(out, ",\"name\":");
-    json_put_string(out, user->name);
-    if (user->email.len > 0) {
-        put_text(out, ",\"email\":");
-        json_put_string(out, user->email);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        const struct user_text_row *row = &user_text_rows[i];
+        if (row->need == USER_TEXT_OPTIONAL && user->texts.at[i].len == 0)
+            continue;
+        put_raw(out, row->json);
+        json_put_string(out, user->texts.at[i]);
     }
     put_text(out, "}");
 }
@@ -22,17 +23,30 @@ static struct bytes get_string(struct reader *in, struct writer *texts)
     return bytes_of(at, (size_t)(texts->at - at));
 }
 
+/* Reads these bytes if they come next. */
+static bool take(struct reader *in, struct bytes wanted)
+{
+    struct reader ahead = *in;
+    if (!bytes_equal(get_raw(&ahead, wanted.len), wanted))
+        return false;
+    *in = ahead;
+    return true;
+}
+
 struct user user_json_get(struct reader *in, struct writer *texts)
 {
     struct user user = {.index = 0};
     json_get_literal(in, "{\"id\":");
     user.id = json_get_u64(in);
-    json_get_literal(in, ",\"name\":");
-    user.name = get_string(in, texts);
-    if (reader_left(in) > 0 && *in->at == ',') {
-        json_get_literal(in, ",\"email\":");
-        user.email = get_string(in, texts);
-        if (user.email.len == 0)
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        const struct user_text_row *row = &user_text_rows[i];
+        if (!take(in, row->json)) {
+            if (row->need == USER_TEXT_REQUIRED)
+                in->bad = true;
+            continue;
+        }
+        user.texts.at[i] = get_string(in, texts);
+        if (row->need == USER_TEXT_OPTIONAL && user.texts.at[i].len == 0)
             in->bad = true;
     }
     json_get_literal(in, "}");

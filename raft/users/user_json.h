@@ -1,6 +1,6 @@
 /*
- * A user as JSON, the form in answers and in snapshots: {"id":7,"name":"Alice"}, and where there is
- * one ,"email":"alice@example.org"}.
+ * A user as JSON, the form in answers and in snapshots: {"id":7,"name":"Alice"}, and where there
+ * are such, the optional texts in the order of user.h: ,"email":"alice@example.org"}.
  */
 #ifndef ROLLCALL_USERS_USER_JSON_H
 #define ROLLCALL_USERS_USER_JSON_H
@@ -9,8 +9,9 @@
 #include "raft/users/command.h"
 
 /* The most bytes that user_json_put writes. */
-#define USER_JSON_BYTES_MAX \
-    (JSON_STRING_BYTES_MAX(USER_NAME_BYTES_MAX) + JSON_STRING_BYTES_MAX(USER_EMAIL_BYTES_MAX) + 64u)
+#define USER_JSON_TEXT_BYTES(name, limit, need, by, check, demand) \
+    +JSON_STRING_BYTES_MAX(limit) + sizeof(",\"" #name "\":")
+#define USER_JSON_BYTES_MAX (40u USER_TEXTS(USER_JSON_TEXT_BYTES))
 
 void user_json_put(struct writer *out, const struct user *user);
 

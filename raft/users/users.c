@@ -9,8 +9,8 @@ struct users *users_new(uint64_t answers_max)
 {
     struct users *users = allocate_zeroed(1, sizeof(*users));
     records_init(&users->records);
-    index_init(&users->names);
-    index_init(&users->emails);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        index_init(&users->by[i]);
     answers_init(&users->recent, answers_max, false);
     answers_init(&users->keys, answers_max < USERS_KEYS_MAX ? answers_max : USERS_KEYS_MAX, true);
     users->next_id = 1;
@@ -30,8 +30,8 @@ void users_free(struct users *users)
         return;
     assert(!users->freed);
     records_done(&users->records);
-    index_drop(&users->names);
-    index_drop(&users->emails);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        index_drop(&users->by[i]);
     answers_done(&users->recent);
     answers_done(&users->keys);
     users->freed = true;
@@ -46,54 +46,64 @@ static void raise_to(uint64_t *number, uint64_t at_least)
 
 /* --- users and their indexes ------------------------------------------------------------------ */
 
-static void index_user(struct users *users, const struct user *user)
+static void index_text(struct users *users, unsigned i, const struct user *user)
 {
-    index_add(&users->names, users_hash(user->name), user->id);
-    if (user->email.len > 0)
-        index_add(&users->emails, users_hash_ignoring_case(user->email), user->id);
+    struct bytes value = user->texts.at[i];
+    if (users_is_indexed((enum user_text)i, value))
+        index_add(&users->by[i], users_text_hash((enum user_text)i, value), user->id);
 }
 
-static void unindex_user(struct users *users, const struct user *user)
+static void unindex_text(struct users *users, unsigned i, const struct user *user)
 {
-    index_remove(&users->names, users_hash(user->name), user->id);
-    if (user->email.len > 0)
-        index_remove(&users->emails, users_hash_ignoring_case(user->email), user->id);
+    struct bytes value = user->texts.at[i];
+    if (users_is_indexed((enum user_text)i, value))
+        index_remove(&users->by[i], users_text_hash((enum user_text)i, value), user->id);
 }
 
 static void add_user(struct users *users, const struct user *user)
 {
     records_add(&users->records, user);
-    index_user(users, user);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        index_text(users, i, user);
     users->changed = user->index;
 }
 
 /* `was` may be borrowed from the state. */
 static void replace_user(struct users *users, const struct user *was, const struct user *user)
 {
-    if (!bytes_equal(was->name, user->name)) {
-        index_remove(&users->names, users_hash(was->name), user->id);
-        index_add(&users->names, users_hash(user->name), user->id);
-    }
-    if (!users_equal_ignoring_case(was->email, user->email)) {
-        if (was->email.len > 0)
-            index_remove(&users->emails, users_hash_ignoring_case(was->email), user->id);
-        if (user->email.len > 0)
-            index_add(&users->emails, users_hash_ignoring_case(user->email), user->id);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        if (users_texts_same((enum user_text)i, was->texts.at[i], user->texts.at[i]))
+            continue;
+        unindex_text(users, i, was);
+        index_text(users, i, user);
     }
     records_replace(&users->records, user);
     users->changed = user->index;
 }
 
-/* Who has this email; 0 for nobody. */
-static uint64_t email_holder(const struct users *users, struct bytes email)
+/* The user that has this text; 0 for nobody. */
+static uint64_t holder_of(const struct users *users, enum user_text text, struct bytes value)
 {
-    uint64_t hash = users_hash_ignoring_case(email), id = 0;
+    uint64_t hash = users_text_hash(text, value), id = 0;
     struct user user;
-    while ((id = index_find(&users->emails, hash, id)) != 0) {
+    while ((id = index_find(&users->by[text], hash, id)) != 0) {
         bool found = records_get(&users->records.tree, id, &user);
         assert(found);
-        if (users_is_match(&user, USERS_BY_EMAIL, email))
+        if (users_texts_same(text, user.texts.at[text], value))
             return id;
+    }
+    return 0;
+}
+
+/* The other user that has a text of these that nobody shares; 0 for nobody. */
+static uint64_t taken_by(const struct users *users, const struct user_texts *texts, uint64_t id)
+{
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        if (user_text_rows[i].by != USER_TEXT_BY_UNIQUE || texts->at[i].len == 0)
+            continue;
+        uint64_t holder = holder_of(users, (enum user_text)i, texts->at[i]);
+        if (holder != 0 && holder != id)
+            return holder;
     }
     return 0;
 }
@@ -121,12 +131,14 @@ static struct users_answer condition_failed(uint64_t id, uint64_t etag)
     };
 }
 
-/* Is the email another user's? Then the answer says whose. */
-static bool is_taken(const struct users *users, struct bytes email, uint64_t id,
+/* Is a text that nobody shares another user's? Then the answer says whose. Only emails are so. */
+#define IS_UNIQUE(name, limit, need, by, check, demand) +(USER_TEXT_BY_##by == USER_TEXT_BY_UNIQUE)
+_Static_assert(0 USER_TEXTS(IS_UNIQUE) == 1, "EMAIL_TAKEN says which text is taken");
+static bool is_taken(const struct users *users, const struct user_texts *texts, uint64_t id,
                      struct users_answer *ret_answer)
 {
-    uint64_t holder = email.len > 0 ? email_holder(users, email) : 0;
-    if (holder == 0 || holder == id)
+    uint64_t holder = taken_by(users, texts, id);
+    if (holder == 0)
         return false;
     *ret_answer = (struct users_answer){.kind = USERS_EMAIL_TAKEN, .email_taken = {.id = holder}};
     return true;
@@ -135,15 +147,15 @@ static bool is_taken(const struct users *users, struct bytes email, uint64_t id,
 static struct users_answer create(struct users *users, uint64_t index,
                                   const struct users_command *command)
 {
-    const struct users_create *wish = &command->create;
+    const struct user_texts *texts = &command->create.texts;
     struct users_answer answer;
-    if (!user_text_valid(wish->name, wish->email) || users->next_id > USER_ID_MAX)
+    if (!user_texts_valid(texts) || users->next_id > USER_ID_MAX)
         return rejected(0);
     if (!conditions_of(command, users->changed))
         return condition_failed(0, users->changed);
-    if (is_taken(users, wish->email, 0, &answer))
+    if (is_taken(users, texts, 0, &answer))
         return answer;
-    struct user user = {users->next_id++, index, wish->name, wish->email};
+    struct user user = {.id = users->next_id++, .index = index, .texts = *texts};
     add_user(users, &user);
     return (struct users_answer){
         .kind = USERS_CREATED,
@@ -170,19 +182,19 @@ static bool find_user(const struct users *users, const struct users_command *com
     return true;
 }
 
-/* The user becomes what is wished; its etag then. 0: `answer` says why not. */
+/* The user gets these texts; its etag then. 0: `answer` says why not. */
 static uint64_t change(struct users *users, uint64_t index, const struct user *was,
-                       const struct user *wish, struct users_answer *ret_answer)
+                       const struct user_texts *texts, struct users_answer *ret_answer)
 {
-    if (!user_text_valid(wish->name, wish->email)) {
+    if (!user_texts_valid(texts)) {
         *ret_answer = rejected(was->id);
         return 0;
     }
-    if (is_taken(users, wish->email, was->id, ret_answer))
+    if (is_taken(users, texts, was->id, ret_answer))
         return 0;
-    if (bytes_equal(was->name, wish->name) && bytes_equal(was->email, wish->email))
+    if (user_texts_equal(&was->texts, texts))
         return was->index;
-    struct user user = {was->id, index, wish->name, wish->email};
+    struct user user = {.id = was->id, .index = index, .texts = *texts};
     replace_user(users, was, &user);
     return index;
 }
@@ -191,11 +203,11 @@ static struct users_answer replace(struct users *users, uint64_t index,
                                    const struct users_command *command)
 {
     const struct users_replace *replace = &command->replace;
-    struct user was, wish = {.name = replace->name, .email = replace->email};
+    struct user was;
     struct users_answer answer;
     if (!find_user(users, command, replace->id, &was, &answer))
         return answer;
-    uint64_t etag = change(users, index, &was, &wish, &answer);
+    uint64_t etag = change(users, index, &was, &replace->texts, &answer);
     if (etag == 0)
         return answer;
     return (struct users_answer){
@@ -210,21 +222,22 @@ static struct users_answer patch(struct users *users, uint64_t index,
     const struct users_patch *patch = &command->patch;
     struct user was, now;
     struct users_answer answer;
-    if ((patch->sets & ~(unsigned)(USERS_SETS_NAME | USERS_SETS_EMAIL)) != 0)
+    if ((patch->sets & ~USERS_SETS_ALL) != 0)
         return rejected(patch->id);
     if (!find_user(users, command, patch->id, &was, &answer))
         return answer;
-    struct user wish = {
-        .name = (patch->sets & USERS_SETS_NAME) != 0 ? patch->name : was.name,
-        .email = (patch->sets & USERS_SETS_EMAIL) != 0 ? patch->email : was.email,
-    };
-    if (change(users, index, &was, &wish, &answer) == 0)
+    struct user_texts texts = was.texts;
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++) {
+        if ((patch->sets & USERS_SETS(i)) != 0)
+            texts.at[i] = patch->texts.at[i];
+    }
+    if (change(users, index, &was, &texts, &answer) == 0)
         return answer;
     bool found = records_get(&users->records.tree, patch->id, &now);
     assert(found);
     return (struct users_answer){
         .kind = USERS_PATCHED,
-        .patched = {.id = now.id, .etag = now.index, .name = now.name, .email = now.email},
+        .patched = {.id = now.id, .etag = now.index, .texts = now.texts},
     };
 }
 
@@ -236,7 +249,8 @@ static struct users_answer delete (struct users *users, uint64_t index,
     uint64_t id = command->delete.id;
     if (!find_user(users, command, id, &was, &answer))
         return answer;
-    unindex_user(users, &was);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        unindex_text(users, i, &was);
     records_remove(&users->records, id);
     users->changed = index;
     return (struct users_answer){.kind = USERS_DELETED, .deleted = {.id = id}};
@@ -376,8 +390,7 @@ int users_load_user(struct users *users, const struct user *user)
 {
     load_begin(users);
     if (user->id <= users->load_after || user->id > USER_ID_MAX || user->index == 0 ||
-        !user_text_valid(user->name, user->email) ||
-        (user->email.len > 0 && email_holder(users, user->email) != 0))
+        !user_texts_valid(&user->texts) || taken_by(users, &user->texts, 0) != 0)
         return -EBADMSG;
     uint64_t changed = users->changed;
     add_user(users, user);
@@ -431,25 +444,26 @@ int users_load_done(struct users *users, const struct users_meta *meta)
     return 0;
 }
 
-/* Every user is once where its name says, and where its email does; no email is there twice. */
-static void check_indexes(const struct users *users, uint32_t versions)
+/* Every user is once where each text says; what nobody shares is not there twice. */
+static void check_index(const struct users *users, enum user_text text, uint32_t versions)
 {
     static struct users_page page;
-    uint64_t names = 0, emails = 0;
+    const struct index *index = &users->by[text];
+    uint64_t count = 0;
     for (uint64_t from = 0; records_diff(NULL, &users->records.tree, from, &page);
          from = page.number + 1) {
         for (uint32_t i = 0; i < page.count; i++) {
             const struct user *user = &page.at[i];
-            names++;
-            assert(index_find(&users->names, users_hash(user->name), user->id - 1) == user->id);
-            if (user->email.len > 0) {
-                emails++;
-                assert(email_holder(users, user->email) == user->id);
-            }
+            struct bytes value = user->texts.at[text];
+            if (!users_is_indexed(text, value))
+                continue;
+            count++;
+            assert(index_find(index, users_text_hash(text, value), user->id - 1) == user->id);
+            assert(user_text_rows[text].by != USER_TEXT_BY_UNIQUE ||
+                   holder_of(users, text, value) == user->id);
         }
     }
-    assert(names == index_check(&users->names, versions));
-    assert(emails == index_check(&users->emails, versions));
+    assert(count == index_check(index, versions));
 }
 
 void users_check(const struct users *users)
@@ -463,5 +477,6 @@ void users_check(const struct users *users)
     records_check(&users->records, versions, users->next_id, users->index);
     answers_check(&users->recent, versions, users->next_id, users->index);
     answers_check(&users->keys, versions, users->next_id, users->index);
-    check_indexes(users, versions);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        check_index(users, (enum user_text)i, versions);
 }

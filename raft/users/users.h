@@ -95,8 +95,7 @@ uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t
  * The same for those users only whose name, byte by byte, or whose email, but for ASCII case, is
  * `text`. Of an indexed view.
  */
-enum users_by { USERS_BY_NAME = 1, USERS_BY_EMAIL = 2 };
-uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
+uint64_t users_view_find(const struct users_view *view, enum user_text by, struct bytes text,
                          uint64_t after, uint32_t limit, struct writer *out, bool *ret_last);
 
 /* --- snapshots -----------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ enum users_phase {
 
 struct users {
     struct records records;
-    struct index names, emails; /* indexes of the records; emails only of those that have one */
+    struct index by[USER_TEXTS_COUNT]; /* of texts that are found by, where a user has one */
     struct answers recent, keys;
     uint64_t index;      /* of the last entry; while loading, the largest seen */
     uint64_t changed;    /* of the last change to any user; likewise */
@@ -30,7 +30,7 @@ struct users {
 struct users_view {
     struct users *users;
     struct tree records, recent, keys;
-    struct index names, emails; /* empty unless `indexed` */
+    struct index by[USER_TEXTS_COUNT]; /* empty unless `indexed` */
     bool indexed;
     struct users_meta meta;
 };
@@ -40,7 +40,9 @@ struct users_view {
 void users_free_when_unused(struct users *users);
 
 /* --- users_view.c */
-/* Has the user what is looked for? */
-bool users_is_match(const struct user *user, enum users_by by, struct bytes text);
+/* Of a text that users are found by: is it in the index? */
+bool users_is_indexed(enum user_text text, struct bytes value);
+uint64_t users_text_hash(enum user_text text, struct bytes value);
+bool users_texts_same(enum user_text text, struct bytes a, struct bytes b);
 
 #endif

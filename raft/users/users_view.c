@@ -4,15 +4,22 @@
 #include "raft/users/allocate.h"
 #include "raft/users/hash.h"
 
-bool users_is_match(const struct user *user, enum users_by by, struct bytes text)
+bool users_is_indexed(enum user_text text, struct bytes value)
 {
-    switch (by) {
-    case USERS_BY_NAME:
-        return bytes_equal(user->name, text);
-    case USERS_BY_EMAIL:
-        return users_equal_ignoring_case(user->email, text);
-    }
-    UNREACHABLE();
+    const struct user_text_row *row = &user_text_rows[text];
+    return row->by != USER_TEXT_BY_NOTHING && (row->need == USER_TEXT_REQUIRED || value.len > 0);
+}
+
+uint64_t users_text_hash(enum user_text text, struct bytes value)
+{
+    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_hash_ignoring_case(value)
+                                                          : users_hash(value);
+}
+
+bool users_texts_same(enum user_text text, struct bytes a, struct bytes b)
+{
+    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_equal_ignoring_case(a, b)
+                                                          : bytes_equal(a, b);
 }
 
 struct users_view *users_pin(struct users *users)
@@ -33,8 +40,8 @@ struct users_view *users_pin(struct users *users)
 struct users_view *users_pin_indexed(struct users *users)
 {
     struct users_view *view = users_pin(users);
-    view->names = index_hold(&users->names);
-    view->emails = index_hold(&users->emails);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        view->by[i] = index_hold(&users->by[i]);
     view->indexed = true;
     return view;
 }
@@ -45,8 +52,8 @@ void users_unpin(struct users_view *view)
         return;
     assert(view->users->views > 0);
     tree_drop(&view->records);
-    index_drop(&view->names);
-    index_drop(&view->emails);
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        index_drop(&view->by[i]);
     tree_drop(&view->recent);
     tree_drop(&view->keys);
     view->users->views--;
@@ -70,24 +77,22 @@ uint64_t users_view_list(const struct users_view *view, uint64_t after, uint32_t
     return records_list(&view->records, after, limit, out, ret_last);
 }
 
-uint64_t users_view_find(const struct users_view *view, enum users_by by, struct bytes text,
+uint64_t users_view_find(const struct users_view *view, enum user_text by, struct bytes text,
                          uint64_t after, uint32_t limit, struct writer *out, bool *ret_last)
 {
-    assert(view->indexed);
+    assert(view->indexed && user_text_rows[by].by != USER_TEXT_BY_NOTHING);
     *ret_last = true;
-    if ((by == USERS_BY_EMAIL && text.len > USER_EMAIL_BYTES_MAX) || after >= USER_ID_MAX)
+    if (text.len > user_text_rows[by].bytes_max || after >= USER_ID_MAX)
         return after;
-    const struct index *index = by == USERS_BY_NAME ? &view->names : &view->emails;
-    uint64_t hash = by == USERS_BY_NAME ? users_hash(text) : users_hash_ignoring_case(text);
+    uint64_t hash = users_text_hash(by, text);
     uint32_t count = 0;
-    for (uint64_t id = after; (id = index_find(index, hash, id)) != 0;) {
+    for (uint64_t id = after; (id = index_find(&view->by[by], hash, id)) != 0;) {
         struct user user;
         bool found = records_get(&view->records, id, &user);
         assert(found);
-        if (!users_is_match(&user, by, text))
+        if (!users_texts_same(by, user.texts.at[by], text))
             continue;
-        if ((limit > 0 && count == limit) ||
-            writer_room(out) < USER_PACKED_BYTES(user.name.len, user.email.len)) {
+        if ((limit > 0 && count == limit) || writer_room(out) < user_packed_bytes(&user)) {
             *ret_last = false;
             return after;
         }

@@ -34,8 +34,8 @@ static void check(const struct row *row)
     if (row->status == 0) {
         cr_expect(eq(int, bad, 0), "%s: %s", row->body, bad != 0 ? fault.what : "");
         if (bad == 0)
-            cr_expect(bytes_equal(user.name, bytes_of(row->text, row->text_len)), "%s gave %.*s",
-                      row->body, (int)user.name.len, user.name.at);
+            cr_expect(bytes_equal(user.texts.name, bytes_of(row->text, row->text_len)),
+                      "%s gave %.*s", row->body, (int)user.texts.name.len, user.texts.name.at);
         return;
     }
     cr_expect(eq(int, bad, -EBADMSG), "took %s", row->body);
@@ -197,7 +197,7 @@ static void check_long(size_t characters, const char *character, unsigned status
     int bad = body_read_user(bytes_of(body, len), &store, &user, &fault);
     if (status == 0) {
         cr_assert(eq(int, bad, 0), "%s", bad != 0 ? fault.what : "");
-        cr_assert(eq(sz, user.name.len, USER_NAME_BYTES_MAX));
+        cr_assert(eq(sz, user.texts.name.len, USER_NAME_BYTES_MAX));
     } else {
         cr_assert(eq(int, bad, -EBADMSG));
         cr_assert(not(fault.malformed));
@@ -243,11 +243,11 @@ Test(body, takes_an_email_or_none)
 {
     struct body_user user;
     cr_assert(eq(str, (char *)read_user("{\"email\":\"a@b\",\"name\":\"A\"}", false, &user), ""));
-    cr_assert(bytes_equal(user.email, bytes_of_text("a@b")));
+    cr_assert(bytes_equal(user.texts.email, bytes_of_text("a@b")));
     static const char *const none[] = {"{\"name\":\"A\"}", "{\"name\":\"A\",\"email\":null}"};
     for (size_t i = 0; i < ARRAY_LEN(none); i++) {
         cr_assert(eq(str, (char *)read_user(none[i], false, &user), ""));
-        cr_assert(eq(sz, user.email.len, 0));
+        cr_assert(eq(sz, user.texts.email.len, 0));
     }
 }
 
@@ -287,17 +287,18 @@ Test(body, a_patch_sets_what_it_has)
     } rows[] = {
         {"{}", 0, "", ""},
         {"{\"x\":1}", 0, "", ""},
-        {"{\"name\":\"B\"}", USERS_SETS_NAME, "B", ""},
-        {"{\"email\":\"c@d\"}", USERS_SETS_EMAIL, "", "c@d"},
-        {"{\"email\":null}", USERS_SETS_EMAIL, "", ""},
-        {"{\"email\":null,\"name\":\"\"}", USERS_SETS_NAME | USERS_SETS_EMAIL, "", ""},
+        {"{\"name\":\"B\"}", USERS_SETS(USER_TEXT_name), "B", ""},
+        {"{\"email\":\"c@d\"}", USERS_SETS(USER_TEXT_email), "", "c@d"},
+        {"{\"email\":null}", USERS_SETS(USER_TEXT_email), "", ""},
+        {"{\"email\":null,\"name\":\"\"}", USERS_SETS(USER_TEXT_name) | USERS_SETS(USER_TEXT_email),
+         "", ""},
     };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         struct body_user user;
         cr_assert(eq(str, (char *)read_user(rows[i].body, true, &user), ""), "%s", rows[i].body);
         cr_expect(eq(u8, user.sets, rows[i].sets));
-        cr_expect(bytes_equal(user.name, bytes_of_text(rows[i].name)));
-        cr_expect(bytes_equal(user.email, bytes_of_text(rows[i].email)));
+        cr_expect(bytes_equal(user.texts.name, bytes_of_text(rows[i].name)));
+        cr_expect(bytes_equal(user.texts.email, bytes_of_text(rows[i].email)));
     }
 }
 

@@ -117,7 +117,8 @@ Test(conditions, and_keys_of_a_write_are_what_the_node_is_asked_on)
     int bad = users_command_decode(bytes_of(record.command, record.command_len), &command);
     cr_assert(zero(int, bad));
     cr_assert(command.kind == USERS_PATCH && command.patch.id == 3);
-    cr_assert(command.patch.sets == USERS_SETS_EMAIL && command.patch.email.len == 0);
+    cr_assert(command.patch.sets == USERS_SETS(USER_TEXT_email) &&
+              command.patch.texts.email.len == 0);
     cr_assert(command.if_match.kind == CONDITION_LIST && command.if_match.tags.len == 8);
     cr_assert(condition_matches(&command.if_match, 4));
     cr_assert(command.if_none_match.kind == CONDITION_ANY && command.keyed);

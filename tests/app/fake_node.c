@@ -159,7 +159,7 @@ static struct users_answer answer_to(struct fake_node *node, const struct call_w
     uint64_t id;
     switch (command.kind) {
     case USERS_CREATE:
-        id = execute(node, write, command.create.name);
+        id = execute(node, write, command.create.texts.name);
         answer = (struct users_answer){
             .kind = USERS_CREATED, .index = id + 1, .created = {.id = id, .etag = id + 1}};
         return answer;
@@ -169,8 +169,8 @@ static struct users_answer answer_to(struct fake_node *node, const struct call_w
         return answer;
     case USERS_PATCH:
         answer.kind = USERS_PATCHED;
-        answer.patched = (struct users_patched){command.patch.id, answer.index, command.patch.name,
-                                                command.patch.email};
+        answer.patched =
+            (struct users_patched){command.patch.id, answer.index, command.patch.texts};
         return answer;
     case USERS_DELETE:
         answer.kind = USERS_DELETED;
@@ -242,7 +242,7 @@ static void send_chunk(struct run *run, struct link *link, struct list *list)
     struct writer out = writer_of(packed, sizeof(packed));
     while (list->left > 0) {
         struct user user = user_at(node, list->next_id, made_up);
-        if (writer_room(&out) < USER_PACKED_BYTES(user.name.len, user.email.len))
+        if (writer_room(&out) < user_packed_bytes(&user))
             break;
         user_put(&out, &user);
         list->next_id++;

@@ -163,7 +163,7 @@ void node_put_create(struct node_client *client, uint64_t call, size_t name_byte
     uint8_t encoded[USERS_COMMAND_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
     struct users_command command = {.kind = USERS_CREATE,
-                                    .create = {.name = bytes_of(name, name_bytes)}};
+                                    .create = {{.name = bytes_of(name, name_bytes)}}};
     users_command_put(&out, &command);
     struct call write = {.kind = CALL_WRITE,
                          .write = {.call = call, .command = writer_bytes(&out)}};

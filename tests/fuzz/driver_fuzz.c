@@ -234,7 +234,7 @@ static void ask(struct bench *b, bool writes)
 {
     uint8_t at[USERS_COMMAND_BYTES_MAX];
     struct writer out = writer_of(at, sizeof(at));
-    struct users_command command = {.kind = USERS_CREATE, .create = {.name = bytes_of_text("x")}};
+    struct users_command command = {.kind = USERS_CREATE, .create = {{.name = bytes_of_text("x")}}};
     struct request_id id = {{(uint8_t)++b->requests}};
     users_command_put(&out, &command);
     if (writes)

@@ -256,7 +256,8 @@ void worker_write(struct worker *worker, uint64_t call, uint64_t request, const 
 {
     uint8_t encoded[USERS_COMMAND_BYTES_MAX];
     struct writer out = writer_of(encoded, sizeof(encoded));
-    struct users_command command = {.kind = USERS_CREATE, .create = {.name = bytes_of_text(name)}};
+    struct users_command command = {.kind = USERS_CREATE,
+                                    .create = {{.name = bytes_of_text(name)}}};
     users_command_put(&out, &command);
     worker_send(worker, (struct call){.kind = CALL_WRITE,
                                       .write = {.call = call,

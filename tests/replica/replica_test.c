@@ -220,7 +220,7 @@ Test(replica, refuses_a_name_that_could_not_be_loaded_again)
         uint8_t encoded[USERS_COMMAND_BYTES_MAX];
         struct writer out = writer_of(encoded, sizeof(encoded));
         struct users_command command = {.kind = USERS_CREATE,
-                                        .create = {.name = bytes_of_text(names[i])}};
+                                        .create = {{.name = bytes_of_text(names[i])}}};
         users_command_put(&out, &command);
         replica_write(rig->replica, client, &id, writer_bytes(&out));
         rig_settle(rig);

@@ -279,7 +279,7 @@ void rig_write_under(struct rig *rig, uint64_t number, uint64_t id_number)
     char text[64];
     struct writer out = writer_of(encoded, sizeof(encoded));
     struct users_command command = {.kind = USERS_CREATE,
-                                    .create = {.name = rig_name(number, text)}};
+                                    .create = {{.name = rig_name(number, text)}}};
     struct request_id id = request_id_of(id_number);
     users_command_put(&out, &command);
     replica_write(rig->replica, (struct replica_client){.connection = 1, .call = number}, &id,

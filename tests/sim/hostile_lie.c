@@ -112,7 +112,7 @@ struct bytes lie_command(uint8_t at[USERS_REQUEST_BYTES_MAX])
     memcpy(request.id.at, words, sizeof(request.id.at));
     request.command.kind = lie_below(2) == 0 ? USERS_CREATE : USERS_DELETE;
     if (request.command.kind == USERS_CREATE)
-        request.command.create.name = bytes_of_text(names[lie_below(ARRAY_LEN(names))]);
+        request.command.create.texts.name = bytes_of_text(names[lie_below(ARRAY_LEN(names))]);
     else
         request.command.delete.id = lie_near(users_meta(replica_users(l.victim->replica)).next_id);
     struct writer out = writer_of(at, USERS_REQUEST_BYTES_MAX);

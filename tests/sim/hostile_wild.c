@@ -204,7 +204,7 @@ static struct users *false_state(void)
     for (uint64_t index = 1; index <= 20; index++) {
         struct users_request request = {
             .id = {{(uint8_t)index}},
-            .command = {.kind = USERS_CREATE, .create = {.name = bytes_of_text("Mallory")}}};
+            .command = {.kind = USERS_CREATE, .create = {{.name = bytes_of_text("Mallory")}}}};
         (void)users_apply(users, index, &request);
     }
     return users;

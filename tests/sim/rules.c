@@ -211,7 +211,7 @@ void rules_model(struct world *world, uint32_t node, const struct users_view *vi
         struct writer out = writer_of(at, sizeof(at));
         bool last;
         if (there && user.email.len > 0)
-            RULE(world, users_view_find(view, USERS_BY_EMAIL, user.email, 0, 1, &out, &last) == id,
+            RULE(world, users_view_find(view, USER_TEXT_email, user.email, 0, 1, &out, &last) == id,
                  "node %u does not find user %llu by email", node, LLU(id));
     }
 }

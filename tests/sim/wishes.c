@@ -58,19 +58,19 @@ static struct condition any_condition(struct draw *draw, const struct model *mod
     return (struct condition){.kind = CONDITION_LIST, .tags = writer_bytes(&out)};
 }
 
-static void set_command(struct draw *draw, uint64_t id, struct bytes name, struct bytes email,
+static void set_command(struct draw *draw, uint64_t id, const struct user_texts *texts,
                         struct users_command *command)
 {
     uint64_t dice = below(draw, 20);
     if (dice < 9) {
         command->kind = USERS_CREATE;
-        command->create = (struct users_create){name, email};
+        command->create = (struct users_create){*texts};
     } else if (dice < 13) {
         command->kind = USERS_REPLACE;
-        command->replace = (struct users_replace){id, name, email};
+        command->replace = (struct users_replace){id, *texts};
     } else if (dice < 17) {
         command->kind = USERS_PATCH;
-        command->patch = (struct users_patch){id, (uint8_t)below(draw, 4), name, email};
+        command->patch = (struct users_patch){id, (uint8_t)below(draw, USERS_SETS_ALL + 1), *texts};
     } else {
         command->kind = USERS_DELETE;
         command->delete.id = id;
@@ -108,11 +108,12 @@ struct bytes wishes_command(struct world *world, uint64_t number, bool plain)
     uint8_t tags[2][8];
     struct bytes name = name_of(number, text);
     if (plain || model->room == 0) {
-        command.create.name = name;
+        command.create.texts.name = name;
     } else if (below(&draw, 5) != 0 || !once_more(&draw, &world->clients, number, &command)) {
         uint64_t id = any_user(&draw, model);
         command = (struct users_command){.keyed = below(&draw, 3) == 0};
-        set_command(&draw, id, name, email_of(&draw, address), &command);
+        struct user_texts texts = model_texts(name, email_of(&draw, address));
+        set_command(&draw, id, &texts, &command);
         command.if_match = any_condition(&draw, model, id, tags[0]);
         command.if_none_match = any_condition(&draw, model, id, tags[1]);
         command.key.id = clients_request_id(1 + below(&draw, KEYS));

@@ -323,7 +323,7 @@ Test(answers, hold_so_many_bytes_of_text_and_no_more)
         past.answer = (struct users_answer){
             .kind = USERS_PATCHED,
             .index = sequence + 1,
-            .patched = {.id = 1, .etag = 1, .name = bytes_of(name, sizeof(name))},
+            .patched = {.id = 1, .etag = 1, .texts = {.name = bytes_of(name, sizeof(name))}},
         };
         answers_remember(&answers, &past);
         must(answers.text_bytes <= 256 * ANSWERS_TEXT_BYTES);

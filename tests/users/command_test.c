@@ -18,7 +18,7 @@ Test(command, a_request_comes_back_from_its_bytes)
     cr_assert(zero(int, users_request_decode(writer_bytes(&out), &read)));
     cr_assert(request_id_equal(&read.id, &written.id));
     cr_assert(eq(u64, read.time_ms, written.time_ms));
-    cr_assert(bytes_equal(read.command.create.name, bytes_of_text("Alice")));
+    cr_assert(bytes_equal(read.command.create.texts.name, bytes_of_text("Alice")));
 }
 
 Test(command, its_bytes_never_change)
@@ -56,8 +56,8 @@ Test(command, the_largest_fits_and_so_does_its_request)
                     .if_match = most,
                     .if_none_match = most,
                     .kind = USERS_PATCH,
-                    .patch = {.name = bytes_of(text, sizeof(text)),
-                              .email = bytes_of(text, USER_EMAIL_BYTES_MAX)}},
+                    .patch = {.texts = {.name = bytes_of(text, sizeof(text)),
+                                        .email = bytes_of(text, USER_EMAIL_BYTES_MAX)}}},
     };
     struct writer out = writer_of(at, USERS_COMMAND_BYTES_MAX);
     users_command_put(&out, &written.command);
@@ -231,8 +231,8 @@ Test(command, answers_come_back_from_their_bytes)
          .index = 13,
          .patched = {.id = 1,
                      .etag = 13,
-                     .name = {(const uint8_t *)"Bob", 3},
-                     .email = {(const uint8_t *)"b@c", 3}}},
+                     .texts = {.name = {(const uint8_t *)"Bob", 3},
+                               .email = {(const uint8_t *)"b@c", 3}}}},
         {.kind = USERS_DELETED, .index = 12, .deleted = {.id = 1}},
         {.kind = USERS_NOT_FOUND, .index = 12, .not_found = {.id = 99}},
         {.kind = USERS_CONDITION_FAILED, .index = 12, .condition_failed = {.id = 1, .etag = 3}},
@@ -294,25 +294,28 @@ Test(command, what_no_user_can_be_is_not_proposed)
     const struct bytes bad_names[] = {bytes_of_text("\xff"), bytes_of_text("a\xc3"),
                                       bytes_of(name, sizeof(name))};
     const struct bytes bad_emails[] = {bytes_of_text("a"), bytes_of_text("a\xff@b")};
-    struct users_command command = {.kind = USERS_CREATE, .create = {good, none}};
+    struct users_command command = {.kind = USERS_CREATE, .create = {{.name = good}}};
     cr_assert(users_command_valid(&command));
     for (size_t i = 0; i < ARRAY_LEN(bad_names) + ARRAY_LEN(bad_emails); i++) {
         bool by_name = i < ARRAY_LEN(bad_names);
         struct bytes n = by_name ? bad_names[i] : good;
         struct bytes e = by_name ? none : bad_emails[i - ARRAY_LEN(bad_names)];
-        command = (struct users_command){.kind = USERS_CREATE, .create = {n, e}};
+        command = (struct users_command){.kind = USERS_CREATE, .create = {{.name = n, .email = e}}};
         cr_expect(not(users_command_valid(&command)), "create %zu", i);
-        command = (struct users_command){.kind = USERS_REPLACE, .replace = {1, n, e}};
+        command =
+            (struct users_command){.kind = USERS_REPLACE, .replace = {1, {.name = n, .email = e}}};
         cr_expect(not(users_command_valid(&command)), "replace %zu", i);
-        command = (struct users_command){.kind = USERS_PATCH, .patch = {1, 3, n, e}};
+        command =
+            (struct users_command){.kind = USERS_PATCH, .patch = {1, 3, {.name = n, .email = e}}};
         cr_expect(not(users_command_valid(&command)), "patch %zu", i);
     }
-    command = (struct users_command){.kind = USERS_PATCH, .patch = {1, 4, none, none}};
+    command = (struct users_command){.kind = USERS_PATCH,
+                                     .patch = {1, USERS_SETS_ALL + 1, {.name = none}}};
     cr_expect(not(users_command_valid(&command)));
     for (uint64_t id = 0; id <= USER_ID_MAX + 1; id += USER_ID_MAX + 1) {
         command = (struct users_command){.kind = USERS_DELETE, .delete = {id}};
         cr_expect(not(users_command_valid(&command)));
-        command = (struct users_command){.kind = USERS_REPLACE, .replace = {id, good, none}};
+        command = (struct users_command){.kind = USERS_REPLACE, .replace = {id, {.name = good}}};
         cr_expect(not(users_command_valid(&command)));
     }
 }

@@ -56,6 +56,19 @@ struct bytes model_email(uint64_t number)
     return bytes_of_text(text[number]);
 }
 
+struct user_texts model_texts(struct bytes name, struct bytes email)
+{
+    static const char *const others[] = {"", "1", "+49 30 901820", "a", "", "a longer text"};
+    struct user_texts texts = {.name = name, .email = email};
+    size_t number = name.len + 3 * email.len;
+    for (unsigned i = USER_TEXTS_ALWAYS; i < USER_TEXTS_COUNT; i++) {
+        struct bytes text = bytes_of_text(others[(number + i) % ARRAY_LEN(others)]);
+        if (user_text_valid((enum user_text)i, text))
+            texts.at[i] = text;
+    }
+    return texts;
+}
+
 bool model_same_email(struct bytes a, struct bytes b)
 {
     return a.len == b.len && strncasecmp((const char *)a.at, (const char *)b.at, a.len) == 0;
@@ -64,7 +77,7 @@ bool model_same_email(struct bytes a, struct bytes b)
 bool model_same_user(const struct user *user, uint64_t id, const struct model_user *expected)
 {
     return user->id == id && user->index == expected->index &&
-           bytes_equal(user->name, expected->name) && bytes_equal(user->email, expected->email);
+           user_texts_equal(&user->texts, &expected->texts);
 }
 
 /* --- conditions ------------------------------------------------------------------------------- */
@@ -117,15 +130,16 @@ static bool is_good(struct bytes email)
 }
 
 /* Text that cannot be, or an email that somebody else has. */
-static bool is_refused(const struct model *m, uint64_t id, struct bytes name, struct bytes email,
+static bool is_refused(const struct model *m, uint64_t id, const struct user_texts *texts,
                        struct users_answer *ret_answer)
 {
+    struct bytes name = texts->name, email = texts->email;
     *ret_answer = rejected(id);
     if (name.len > USER_NAME_BYTES_MAX || (email.len > 0 && !is_good(email)))
         return true;
     for (uint64_t other = 1; email.len > 0 && other < m->next_id; other++)
         if (other != id && m->user[other].index != 0 &&
-            model_same_email(m->user[other].email, email)) {
+            model_same_email(m->user[other].texts.email, email)) {
             *ret_answer =
                 (struct users_answer){.kind = USERS_EMAIL_TAKEN, .email_taken = {.id = other}};
             return true;
@@ -136,7 +150,7 @@ static bool is_refused(const struct model *m, uint64_t id, struct bytes name, st
 static struct users_answer create_user(struct model *m, const struct users_command *command)
 {
     struct users_answer answer;
-    bool refused = is_refused(m, 0, command->create.name, command->create.email, &answer);
+    bool refused = is_refused(m, 0, &command->create.texts, &answer);
     if (refused && answer.kind == USERS_REJECTED)
         return answer;
     if (!holds(command, m->changed))
@@ -144,7 +158,7 @@ static struct users_answer create_user(struct model *m, const struct users_comma
     if (refused)
         return answer;
     uint64_t id = m->next_id++;
-    m->user[id] = (struct model_user){m->index, command->create.name, command->create.email};
+    m->user[id] = (struct model_user){m->index, command->create.texts};
     m->count++;
     m->changed = m->index;
     return (struct users_answer){.kind = USERS_CREATED, .created = {.id = id, .etag = m->index}};
@@ -163,15 +177,15 @@ static bool is_there(const struct model *m, const struct users_command *command,
 }
 
 /* False: `ret_answer` says why not. */
-static bool set_user(struct model *m, uint64_t id, struct bytes name, struct bytes email,
+static bool set_user(struct model *m, uint64_t id, const struct user_texts *texts,
                      struct users_answer *ret_answer)
 {
     struct model_user *user = &m->user[id];
-    if (is_refused(m, id, name, email, ret_answer))
+    if (is_refused(m, id, texts, ret_answer))
         return false;
-    if (bytes_equal(user->name, name) && bytes_equal(user->email, email))
+    if (user_texts_equal(&user->texts, texts))
         return true;
-    *user = (struct model_user){m->index, name, email};
+    *user = (struct model_user){m->index, *texts};
     m->changed = m->index;
     return true;
 }
@@ -180,8 +194,7 @@ static struct users_answer replace_user(struct model *m, const struct users_comm
 {
     const struct users_replace *wish = &command->replace;
     struct users_answer answer;
-    if (is_there(m, command, wish->id, &answer) &&
-        set_user(m, wish->id, wish->name, wish->email, &answer))
+    if (is_there(m, command, wish->id, &answer) && set_user(m, wish->id, &wish->texts, &answer))
         answer = (struct users_answer){
             .kind = USERS_REPLACED,
             .replaced = {.id = wish->id, .etag = m->user[wish->id].index},
@@ -194,14 +207,18 @@ static struct users_answer patch_user(struct model *m, const struct users_comman
     const struct users_patch *wish = &command->patch;
     struct model_user *user = &m->user[wish->id];
     struct users_answer answer;
-    if (wish->sets > 3)
+    if (wish->sets > USERS_SETS_ALL)
         return rejected(wish->id);
-    if (is_there(m, command, wish->id, &answer) &&
-        set_user(m, wish->id, (wish->sets & USERS_SETS_NAME) != 0 ? wish->name : user->name,
-                 (wish->sets & USERS_SETS_EMAIL) != 0 ? wish->email : user->email, &answer))
+    struct user_texts texts = wish->texts;
+    if (!is_there(m, command, wish->id, &answer))
+        return answer;
+    for (unsigned i = 0; i < USER_TEXTS_COUNT; i++)
+        if ((wish->sets >> i & 1) == 0)
+            texts.at[i] = user->texts.at[i];
+    if (set_user(m, wish->id, &texts, &answer))
         answer = (struct users_answer){
             .kind = USERS_PATCHED,
-            .patched = {wish->id, user->index, user->name, user->email},
+            .patched = {wish->id, user->index, user->texts},
         };
     return answer;
 }
@@ -244,13 +261,14 @@ static struct model_past *find(struct model_table *table, const struct request_i
     return NULL;
 }
 
-static uint64_t texts(const struct model_table *table)
+static uint64_t text_bytes(const struct model_table *table)
 {
     uint64_t bytes = 0;
     for (uint64_t i = table->first; i < table->next; i++) {
         const struct users_answer *answer = &table->at[i].answer;
         if (!table->at[i].forgotten && answer->kind == USERS_PATCHED)
-            bytes += answer->patched.name.len + answer->patched.email.len;
+            for (unsigned t = 0; t < USER_TEXTS_COUNT; t++)
+                bytes += answer->patched.texts.at[t].len;
     }
     return bytes;
 }
@@ -260,7 +278,7 @@ static void remember(struct model_table *table, uint64_t max, struct model_past 
 {
     table->at[table->next++] = past;
     while (table->next - table->first > max ||
-           (table->next - table->first > USERS_PAGE && texts(table) > 256 * max))
+           (table->next - table->first > USERS_PAGE && text_bytes(table) > 256 * max))
         table->first += USERS_PAGE;
 }
 

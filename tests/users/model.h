@@ -9,8 +9,8 @@
 #include "raft/users/users.h"
 
 struct model_user {
-    uint64_t index;           /* 0: there is none with this id */
-    struct bytes name, email; /* borrowed from the requests */
+    uint64_t index;          /* 0: there is none with this id */
+    struct user_texts texts; /* borrowed from the requests */
 };
 
 struct model_past {
@@ -42,6 +42,9 @@ struct bytes model_name(uint64_t number);
 #define MODEL_EMAILS     240u
 #define MODEL_EMAILS_BAD 5u
 struct bytes model_email(uint64_t number);
+
+/* These, and of what else a user may have something that depends on them. */
+struct user_texts model_texts(struct bytes name, struct bytes email);
 
 bool model_same_email(struct bytes a, struct bytes b);
 bool model_same_user(const struct user *user, uint64_t id, const struct model_user *expected);

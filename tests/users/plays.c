@@ -78,21 +78,24 @@ static uint64_t any_id(struct chance *chance, const struct model *m)
 static void set_command(struct chance *chance, const struct plays_style *style,
                         struct users_command *command, uint64_t id)
 {
-    struct bytes name = plays_name(chance, style), email = plays_email(chance);
+    struct bytes name = plays_name(chance, style);
+    struct user_texts texts = model_texts(name, plays_email(chance));
     unsigned dice = (unsigned)chance_below(chance, 100);
     if (dice < style->replace) {
         command->kind = USERS_REPLACE;
-        command->replace = (struct users_replace){id, name, email};
+        command->replace = (struct users_replace){id, texts};
     } else if (dice < style->replace + style->patch) {
-        uint8_t sets = (uint8_t)(chance_below(chance, 60) == 0 ? 4 : chance_below(chance, 4));
+        uint8_t sets =
+            (uint8_t)(chance_below(chance, 60) == 0 ? USERS_SETS_ALL + 1
+                                                    : chance_below(chance, USERS_SETS_ALL + 1));
         command->kind = USERS_PATCH;
-        command->patch = (struct users_patch){id, sets, name, email};
+        command->patch = (struct users_patch){id, sets, texts};
     } else if (dice < style->replace + style->patch + style->delete) {
         command->kind = USERS_DELETE;
         command->delete.id = id;
     } else {
         command->kind = USERS_CREATE;
-        command->create = (struct users_create){name, email};
+        command->create = (struct users_create){texts};
     }
 }
 

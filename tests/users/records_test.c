@@ -121,7 +121,7 @@ Test(records, lists_above_an_id_in_order_up_to_a_limit)
 Test(records, lists_only_what_fits_whole)
 {
     struct records records = sparse_records();
-    const size_t each = USER_PACKED_BYTES(8, 0);
+    const size_t each = 16 + 4 + 8 + 4;
     uint8_t at[512];
     for (size_t room = 0; room < sizeof(at); room++) {
         struct writer out = writer_of(at, room);

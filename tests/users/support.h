@@ -54,7 +54,7 @@ static inline struct users_request create_request(uint64_t number, struct bytes 
     return (struct users_request){
         .id = request_id_of(number),
         .time_ms = 1700000000000,
-        .command = {.kind = USERS_CREATE, .create = {.name = name}},
+        .command = {.kind = USERS_CREATE, .create = {{.name = name}}},
     };
 }
 

@@ -51,9 +51,9 @@ static bool is_wanted(const struct wanted *wanted, const struct model_user *user
     if (user->index == 0)
         return false;
     if (wanted->by_name)
-        return bytes_equal(user->name, wanted->text);
+        return bytes_equal(user->texts.name, wanted->text);
     return !wanted->by_email ||
-           (user->email.len > 0 && model_same_email(user->email, wanted->text));
+           (user->texts.email.len > 0 && model_same_email(user->texts.email, wanted->text));
 }
 
 static uint64_t list(const struct version *v, const struct wanted *wanted, uint64_t after,
@@ -61,8 +61,8 @@ static uint64_t list(const struct version *v, const struct wanted *wanted, uint6
 {
     if (!wanted->by_name && !wanted->by_email)
         return users_view_list(v->view, after, limit, out, ret_last);
-    return users_view_find(v->view, wanted->by_name ? USERS_BY_NAME : USERS_BY_EMAIL, wanted->text,
-                           after, limit, out, ret_last);
+    return users_view_find(v->view, wanted->by_name ? USER_TEXT_name : USER_TEXT_email,
+                           wanted->text, after, limit, out, ret_last);
 }
 
 /* In pieces, from anywhere on: each wanted user once, nobody else, and `last` when it is so. */
@@ -98,7 +98,7 @@ static void expect_lookups(struct play *p, const struct version *v)
         uint64_t id = chance_below(&p->chance, v->model.next_id + 1);
         const struct model_user *user = &v->model.user[id];
         if (wanted.by_name)
-            wanted.text = user->index != 0 ? user->name : plays_name(&p->chance, &p->style);
+            wanted.text = user->index != 0 ? user->texts.name : plays_name(&p->chance, &p->style);
         else
             wanted.text = plays_email(&p->chance);
         expect_list(p, v, &wanted);
@@ -165,7 +165,7 @@ static void apply_page(struct model_user *users, const struct users_page *page)
         struct model_user *was = &users[user->id];
         must(user->id / USERS_PAGE == page->number && (i == 0 || user->id > user[-1].id));
         must(model_same_user(user, user->id, was) == ((page->changed >> i & 1) == 0));
-        *was = (struct model_user){user->index, user->name, user->email};
+        *was = (struct model_user){user->index, user->texts};
     }
 }
 
@@ -181,7 +181,7 @@ static void expect_diff_of_users(const struct version *old, const struct version
     }
     for (uint64_t id = 1; id < now->model.next_id; id++) {
         const struct model_user *expected = &now->model.user[id];
-        struct user user = {id, users[id].index, users[id].name, users[id].email};
+        struct user user = {.id = id, .index = users[id].index, .texts = users[id].texts};
         must(model_same_user(&user, id, expected));
     }
 }

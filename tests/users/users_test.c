@@ -82,7 +82,7 @@ Test(users, another_request_under_a_remembered_id_changes_nothing_and_is_told_so
     struct users_request patch = {
         .id = request_id_of(100),
         .command = {.kind = USERS_PATCH,
-                    .patch = {1, USERS_SETS_NAME, bytes_of_text("Eve"), bytes_of(NULL, 0)}},
+                    .patch = {1, USERS_SETS(USER_TEXT_name), {.name = bytes_of_text("Eve")}}},
     };
     struct users_request conditional = create_request(100, bytes_of_text("Alice"));
     conditional.command.if_match.kind = CONDITION_ANY;
