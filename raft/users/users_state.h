@@ -1,4 +1,4 @@
-/* struct users and its views, for users.c and users_view.c only. */
+/* struct users and its views, for users.c, apply.c and users_view.c only. */
 #ifndef ROLLCALL_USERS_USERS_STATE_H
 #define ROLLCALL_USERS_USERS_STATE_H
 
@@ -35,7 +35,14 @@ struct users_view {
     struct users_meta meta;
 };
 
-/* --- users.c */
+/* --- users.c: users, and the indexes of their texts */
+void users_add(struct users *users, const struct user *user);
+/* `was` may be borrowed from the state. */
+void users_replace_by(struct users *users, const struct user *was, const struct user *user);
+void users_remove(struct users *users, const struct user *was, uint64_t index);
+/* Another user than `id` that has one of these texts that nobody shares; 0 for nobody. */
+uint64_t users_taken_by(const struct users *users, const struct user_texts *texts, uint64_t id);
+void users_raise(uint64_t *number, uint64_t at_least);
 /* Of a state that was freed: when nothing is pinned any more. */
 void users_free_when_unused(struct users *users);
 
