@@ -29,7 +29,7 @@ struct checks {
 };
 
 /* Others can call this node: it is a member, and its own address is there. */
-static bool can_be_called(const struct call_status_is *status)
+static bool can_be_called(const struct call_status_response *status)
 {
     struct reader in = reader_of(status->members);
     for (unsigned i = 0; i < CALL_MEMBERS_MAX && reader_left(&in) > 0; i++) {
@@ -41,7 +41,7 @@ static bool can_be_called(const struct call_status_is *status)
 }
 
 /* `status` is NULL when the node did not give one, for the reason `why`. */
-static struct checks judge(const struct call_status_is *status, const char *why)
+static struct checks judge(const struct call_status_response *status, const char *why)
 {
     static const char unknown[] = "the node did not say";
     struct checks checks = {{why, unknown, unknown, unknown, unknown}};
@@ -105,7 +105,8 @@ static void put_check(struct writer *out, const char *name, const char *fault, b
     put_text(out, "\n");
 }
 
-static void answer_ready(struct exchange *x, const struct call_status_is *status, const char *why)
+static void answer_ready(struct exchange *x, const struct call_status_response *status,
+                         const char *why)
 {
     static uint8_t store[1024];
     struct writer out = writer_of(store, sizeof(store));
@@ -164,7 +165,7 @@ static bool put_members(struct writer *out, struct bytes members)
     return reader_done(&in);
 }
 
-static void answer_cluster(struct exchange *x, const struct call_status_is *s)
+static void answer_cluster(struct exchange *x, const struct call_status_response *s)
 {
     static uint8_t store[16 << 10];
     struct writer out = writer_of(store, sizeof(store));

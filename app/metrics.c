@@ -105,7 +105,7 @@ static void put_workers(struct writer *out, const struct counts *counts)
 /* --- the page --------------------------------------------------------------------------------- */
 
 /* `node` is NULL when it is away. */
-static void answer(struct exchange *x, const struct call_metrics_are *node)
+static void answer(struct exchange *x, const struct call_metrics_response *node)
 {
     uint8_t *store = malloc(PAGE_BYTES_MAX);
     if (store == NULL) {

@@ -353,14 +353,14 @@ static void on_call(struct node_client *client, const struct call *call)
         raise_index(client, call->users.index);
         on_users(client, &call->users);
         return;
-    case CALL_STATUS_IS:
-        raise_index(client, call->status_is.applied);
-        answer = (struct node_answer){.kind = NODE_STATUS, .status = &call->status_is};
-        on_end(client, call->status_is.call, CALL_STATUS, answer);
+    case CALL_STATUS_RESPONSE:
+        raise_index(client, call->status_response.applied);
+        answer = (struct node_answer){.kind = NODE_STATUS, .status = &call->status_response};
+        on_end(client, call->status_response.call, CALL_STATUS, answer);
         return;
-    case CALL_METRICS_ARE:
-        answer = (struct node_answer){.kind = NODE_METRICS, .metrics = &call->metrics_are};
-        on_end(client, call->metrics_are.call, CALL_METRICS, answer);
+    case CALL_METRICS_RESPONSE:
+        answer = (struct node_answer){.kind = NODE_METRICS, .metrics = &call->metrics_response};
+        on_end(client, call->metrics_response.call, CALL_METRICS, answer);
         return;
     case CALL_WELCOME: /* the link's */
     case CALL_HELLO:
@@ -373,7 +373,7 @@ static void on_call(struct node_client *client, const struct call *call)
     case CALL_BACKUP:
         node_link_drop(client->link, "it sent what only workers send");
         return;
-    case CALL_VERSION_IS:
+    case CALL_VERSION_RESPONSE:
     case CALL_PIECE:
         node_link_drop(client->link, "it sent a backup that nobody asked for");
         return;

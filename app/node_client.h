@@ -55,8 +55,8 @@ struct node_answer {
     union {
         const struct call_written *written;
         const struct call_users *users;
-        const struct call_status_is *status;
-        const struct call_metrics_are *metrics;
+        const struct call_status_response *status;
+        const struct call_metrics_response *metrics;
         const char *refused; /* why, in words */
     };
 };

@@ -118,11 +118,11 @@ static void campaign(struct raft *raft, bool transfer, struct raft_output *out)
     want_persist(raft, out);
 }
 
-static void fill_pre_vote_ask(struct raft *raft, struct raft_message *m)
+static void fill_request_pre_vote(struct raft *raft, struct raft_message *m)
 {
-    m->pre_vote_ask.next_term.n = raft->term.n + 1;
-    m->pre_vote_ask.last = raft->log.last;
-    m->pre_vote_ask.last_term = log_last_term(&raft->log);
+    m->request_pre_vote.next_term.n = raft->term.n + 1;
+    m->request_pre_vote.last = raft->log.last;
+    m->request_pre_vote.last_term = log_last_term(&raft->log);
 }
 
 /*
@@ -161,20 +161,20 @@ void election_deadline_passed(struct raft *raft, struct raft_output *out)
     if (has_won(raft, &raft->pre_candidate.granted))
         campaign(raft, false, out);
     else
-        ask_voters(raft, RAFT_PRE_VOTE_ASK, fill_pre_vote_ask, out);
+        ask_voters(raft, RAFT_REQUEST_PRE_VOTE, fill_request_pre_vote, out);
 }
 
-void on_campaign_now(struct raft *raft, struct raft_output *out)
+void on_timeout_now(struct raft *raft, struct raft_output *out)
 {
     if (may_campaign(raft))
         campaign(raft, true, out);
 }
 
-static void fill_vote_ask(struct raft *raft, struct raft_message *m)
+static void fill_request_vote(struct raft *raft, struct raft_message *m)
 {
-    m->vote_ask.last = raft->log.last;
-    m->vote_ask.last_term = log_last_term(&raft->log);
-    m->vote_ask.transfer = as_candidate(raft)->transfer;
+    m->request_vote.last = raft->log.last;
+    m->request_vote.last_term = log_last_term(&raft->log);
+    m->request_vote.transfer = as_candidate(raft)->transfer;
 }
 
 void candidate_persisted(struct raft *raft, struct raft_output *out)
@@ -187,7 +187,7 @@ void candidate_persisted(struct raft *raft, struct raft_output *out)
     if (has_won(raft, &candidate->granted))
         become_leader(raft, out);
     else
-        ask_voters(raft, RAFT_VOTE_ASK, fill_vote_ask, out);
+        ask_voters(raft, RAFT_REQUEST_VOTE, fill_request_vote, out);
 }
 
 /* --- answering -------------------------------------------------------------------------------- */
@@ -201,30 +201,31 @@ static bool log_suffices(const struct raft *raft, raft_index last, raft_term las
     return log_is_up_to_date(&raft->log, last, last_term);
 }
 
-void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_request_pre_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    const struct raft_pre_vote_ask *ask = &m->pre_vote_ask;
+    const struct raft_request_pre_vote *ask = &m->request_pre_vote;
     if (!term_is_durable(raft))
         return; /* an answer carries the term */
     bool granted = !hears_leader(raft) && term_less(raft->term, ask->next_term) &&
                    log_suffices(raft, ask->last, ask->last_term);
-    struct raft_message *answer = add_send(raft, m->from, RAFT_PRE_VOTE_GIVE, out);
-    answer->pre_vote_give.next_term = ask->next_term;
-    answer->pre_vote_give.granted = granted;
+    struct raft_message *answer = add_send(raft, m->from, RAFT_REQUEST_PRE_VOTE_RESPONSE, out);
+    answer->request_pre_vote_response.next_term = ask->next_term;
+    answer->request_pre_vote_response.granted = granted;
 }
 
-void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
+                                  struct raft_output *out)
 {
     if (term_less(raft->term, m->term)) {
         /* Refused for being behind: without catching up this node could ask for ever. */
-        if (m->pre_vote_give.granted || hears_leader(raft))
+        if (m->request_pre_vote_response.granted || hears_leader(raft))
             return;
         become_follower(raft, false, (raft_node_id){0}, out);
         set_term(raft, m->term, out);
         return;
     }
-    if (raft->role != RAFT_PRE_CANDIDATE || !m->pre_vote_give.granted ||
-        m->pre_vote_give.next_term.n != raft->term.n + 1)
+    if (raft->role != RAFT_PRE_CANDIDATE || !m->request_pre_vote_response.granted ||
+        m->request_pre_vote_response.next_term.n != raft->term.n + 1)
         return;
     struct raft_pre_candidate *candidate = as_pre_candidate(raft);
     grant(&candidate->granted, m->from);
@@ -232,9 +233,9 @@ void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct ra
         campaign(raft, false, out);
 }
 
-void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    const struct raft_vote_ask *ask = &m->vote_ask;
+    const struct raft_request_vote *ask = &m->request_vote;
     if (term_less(raft->term, m->term)) {
         if (hears_leader(raft) && !ask->transfer)
             return;
@@ -245,12 +246,13 @@ void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_ou
     bool free_vote = !raft->voted || node_id_equal(raft->vote, m->from);
     if (!same_term || !free_vote || !log_suffices(raft, ask->last, ask->last_term)) {
         if (term_is_durable(raft))
-            add_send(raft, m->from, RAFT_VOTE_GIVE, out);
+            add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out);
         return;
     }
     if (raft->voted) { /* asked again: what storage has may be said again */
         if (term_is_durable(raft) && raft->durable_vote)
-            add_send(raft, m->from, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
+            add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out)
+                ->request_vote_response.granted = true;
         return;
     }
     raft->voted = true;
@@ -260,10 +262,11 @@ void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_ou
     want_persist(raft, out); /* the vote is given when that is durable: on_persisted */
 }
 
-void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_request_vote_response(struct raft *raft, const struct raft_message *m,
+                              struct raft_output *out)
 {
     struct raft_candidate *candidate = as_candidate(raft);
-    if (!m->vote_give.granted || !candidate->asked)
+    if (!m->request_vote_response.granted || !candidate->asked)
         return;
     grant(&candidate->granted, m->from);
     if (has_won(raft, &candidate->granted))

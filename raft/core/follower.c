@@ -10,28 +10,28 @@ static void acknowledge(struct raft *raft, struct raft_output *out)
     struct raft_follower *f = as_follower(raft);
     assert(f->leader_known && term_is_durable(raft));
     raft_index match = index_min(f->verified, raft->durable);
-    struct raft_message *give = add_send(raft, f->leader, RAFT_APPEND_GIVE, out);
-    give->append_give.accepted = true;
-    give->append_give.round = f->round;
-    give->append_give.match = match;
-    give->append_give.unsure = is_unsound(raft);
+    struct raft_message *response = add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
+    response->append_entries_response.accepted = true;
+    response->append_entries_response.round = f->round;
+    response->append_entries_response.match = match;
+    response->append_entries_response.unsure = is_unsound(raft);
     f->acked = match;
     f->owes = index_less(match, f->verified);
 }
 
-static void reject(struct raft *raft, const struct raft_append *a, struct raft_output *out)
+static void reject(struct raft *raft, const struct raft_append_entries *a, struct raft_output *out)
 {
     struct raft_follower *f = as_follower(raft);
     if (!term_is_durable(raft))
         return; /* the leader asks again */
     raft_index below = {a->prev.n - 1};
     raft_index hint = log_find_term(&raft->log, index_min(below, raft->log.last), a->prev_term);
-    struct raft_message *give = add_send(raft, f->leader, RAFT_APPEND_GIVE, out);
-    give->append_give.round = f->round;
-    give->append_give.prev = a->prev;
-    give->append_give.hint = hint;
-    give->append_give.unsure = is_unsound(raft);
-    give->append_give.hint_term = log_term(&raft->log, hint);
+    struct raft_message *response = add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
+    response->append_entries_response.round = f->round;
+    response->append_entries_response.prev = a->prev;
+    response->append_entries_response.hint = hint;
+    response->append_entries_response.unsure = is_unsound(raft);
+    response->append_entries_response.hint_term = log_term(&raft->log, hint);
 }
 
 static void truncate(struct raft *raft, raft_index first_gone, struct raft_output *out)
@@ -98,7 +98,7 @@ static bool contradicts(struct raft *raft, raft_index index, raft_term term,
     return true;
 }
 
-static bool append_contradicts(struct raft *raft, const struct raft_append *a,
+static bool append_contradicts(struct raft *raft, const struct raft_append_entries *a,
                                struct raft_output *out)
 {
     raft_index index = a->prev;
@@ -118,7 +118,7 @@ static bool append_contradicts(struct raft *raft, const struct raft_append *a,
 static raft_index take_entries(struct raft *raft, const struct raft_received *received,
                                struct raft_output *out)
 {
-    const struct raft_append *a = &received->message->append;
+    const struct raft_append_entries *a = &received->message->append_entries;
     raft_index index = a->prev;
     uint32_t place = 0;
     for (uint32_t i = 0; i < a->entries.runs; i++) {
@@ -135,7 +135,7 @@ static raft_index take_entries(struct raft *raft, const struct raft_received *re
 }
 
 /* The leader's entries that this log has are others than this leader said before. */
-static bool takes_back(const struct raft *raft, const struct raft_append *a)
+static bool takes_back(const struct raft *raft, const struct raft_append_entries *a)
 {
     raft_index index = a->prev;
     for (uint32_t i = 0; i < a->entries.runs; i++) {
@@ -161,13 +161,13 @@ static bool is_of_no_leader(const struct raft *raft, const struct raft_message *
         return true;
     if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known)
         return false;
-    return !node_id_equal(raft->follower.leader, m->from) || takes_back(raft, &m->append);
+    return !node_id_equal(raft->follower.leader, m->from) || takes_back(raft, &m->append_entries);
 }
 
 void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out)
 {
     const struct raft_message *m = received->message;
-    const struct raft_append *a = &m->append;
+    const struct raft_append_entries *a = &m->append_entries;
     if (is_of_no_leader(raft, m)) {
         out->impossible = true;
         return;

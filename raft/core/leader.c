@@ -149,7 +149,7 @@ void advance_commit(struct raft *raft, struct raft_output *out)
         forget_committed(leader, raft->commit);
         for (uint32_t i = 0; i < leader->peers; i++) {
             struct raft_progress *peer = &leader->peer[i];
-            bool idle = peer->kind == RAFT_STREAM && index_less(raft->log.last, peer->next);
+            bool idle = peer->kind == RAFT_REPLICATE && index_less(raft->log.last, peer->next);
             if (idle && index_less(peer->commit_told, raft->commit))
                 send_appends(raft, peer, true, out);
         }
@@ -178,7 +178,7 @@ static void push_transfer(struct raft *raft, struct raft_output *out)
         !index_equal(to->match, raft->log.last))
         return;
     leader->transfer_sent = true;
-    add_send(raft, to->id, RAFT_CAMPAIGN_NOW, out)->campaign_now.transfer = true;
+    add_send(raft, to->id, RAFT_TIMEOUT_NOW, out)->timeout_now.transfer = true;
 }
 
 /*
@@ -199,38 +199,40 @@ static void has_committed_more(struct raft *raft, struct raft_progress *peer, ra
 }
 
 /* What an answer that is believed says of its sender. */
-static void take_answer(struct raft_progress *peer, const struct raft_append_give *give)
+static void take_answer(struct raft_progress *peer,
+                        const struct raft_append_entries_response *response)
 {
-    if (give->accepted && !give->unsure && !index_less(give->match, peer->floor))
+    if (response->accepted && !response->unsure && !index_less(response->match, peer->floor))
         peer->forgot = false; /* it has again what it had */
-    peer->unsure = give->unsure || peer->forgot;
+    peer->unsure = response->unsure || peer->forgot;
     if (peer->unsure)
         return;
-    peer->round = peer->round < give->round ? give->round : peer->round;
-    if (give->accepted)
-        peer->counted = index_max(peer->counted, give->match);
+    peer->round = peer->round < response->round ? response->round : peer->round;
+    if (response->accepted)
+        peer->counted = index_max(peer->counted, response->match);
 }
 
-void on_append_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_append_entries_response(struct raft *raft, const struct raft_message *m,
+                                struct raft_output *out)
 {
     struct raft_leader *leader = as_leader(raft);
-    const struct raft_append_give *give = &m->append_give;
+    const struct raft_append_entries_response *response = &m->append_entries_response;
     struct raft_progress *peer = find_progress(leader, m->from);
-    if (peer == NULL || give->round > leader->round)
+    if (peer == NULL || response->round > leader->round)
         return; /* nobody we know, or nothing we ever sent */
-    if (give->accepted && index_less(raft->log.last, give->match)) {
-        has_committed_more(raft, peer, give->match, out);
+    if (response->accepted && index_less(raft->log.last, response->match)) {
+        has_committed_more(raft, peer, response->match, out);
         return;
     }
     peer->heard_ms = raft->now_ms;
-    if (give->round < peer->believed_from)
+    if (response->round < peer->believed_from)
         return; /* perhaps from before it forgot */
-    take_answer(peer, give);
-    if (give->accepted)
-        progress_accepted(raft, peer, give->match);
+    take_answer(peer, response);
+    if (response->accepted)
+        progress_accepted(raft, peer, response->match);
     else
-        progress_rejected(raft, peer, give, out);
-    if (peer->forgot && !give->unsure)
+        progress_rejected(raft, peer, response, out);
+    if (peer->forgot && !response->unsure)
         progress_tell_that_it_forgot(raft, peer, out);
     advance_commit(raft, out);
     if (raft->role != RAFT_LEADER)
@@ -261,7 +263,7 @@ void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
 void leader_lost_peer(struct raft *raft, raft_node_id id)
 {
     struct raft_progress *peer = find_progress(as_leader(raft), id);
-    if (peer != NULL && peer->kind == RAFT_STREAM)
+    if (peer != NULL && peer->kind == RAFT_REPLICATE)
         progress_probe(peer);
 }
 
@@ -274,7 +276,7 @@ void leader_rolled_back_peer(struct raft *raft, raft_node_id id, struct raft_out
     if (!peer->forgot) {
         raft_index elected_with = {as_leader(raft)->first.n - 1};
         progress_forgot(raft, peer, index_max(peer->match, elected_with), (raft_index){0}, out);
-        if (peer->kind == RAFT_STREAM)
+        if (peer->kind == RAFT_REPLICATE)
             peer->kind = RAFT_PROBE;
         peer->probed = false;
     }
@@ -300,7 +302,7 @@ static void look_at_peers(struct raft *raft)
     for (uint32_t i = 0; i < leader->peers; i++) {
         struct raft_progress *peer = &leader->peer[i];
         bool stalled = raft->now_ms - peer->moved_ms >= raft->options.election_ms;
-        if (peer->kind == RAFT_STREAM && stalled && peer->next.n > peer->match.n + 1) {
+        if (peer->kind == RAFT_REPLICATE && stalled && peer->next.n > peer->match.n + 1) {
             progress_probe(peer);
             peer->moved_ms = raft->now_ms;
         }

@@ -22,7 +22,7 @@ static bool is_log_end(raft_index last, raft_term last_term, raft_term term)
     return is_index(last) && !term_less(term, last_term);
 }
 
-static bool is_append(const struct raft_append *append, raft_term term)
+static bool is_append(const struct raft_append_entries *append, raft_term term)
 {
     raft_term before = append->prev_term;
     uint64_t entries = 0;
@@ -40,10 +40,12 @@ static bool is_append(const struct raft_append *append, raft_term term)
     return entries <= RAFT_APPEND_ENTRIES_MAX && append->prev.n + entries <= RAFT_INDEX_MAX;
 }
 
-static bool is_append_give(const struct raft_append_give *give, raft_term term)
+static bool is_append_entries_response(const struct raft_append_entries_response *response,
+                                       raft_term term)
 {
-    return is_flag(give->accepted) && is_flag(give->unsure) && is_index(give->match) &&
-           is_index(give->prev) && is_index(give->hint) && !term_less(term, give->hint_term);
+    return is_flag(response->accepted) && is_flag(response->unsure) && is_index(response->match) &&
+           is_index(response->prev) && is_index(response->hint) &&
+           !term_less(term, response->hint_term);
 }
 
 bool raft_message_valid(const struct raft_message *m)
@@ -51,27 +53,28 @@ bool raft_message_valid(const struct raft_message *m)
     if (m->from.n == 0 || m->to.n == 0 || node_id_equal(m->from, m->to) || !is_term(m->term))
         return false;
     switch (m->kind) {
-    case RAFT_PRE_VOTE_ASK:
-        return is_term(m->pre_vote_ask.next_term) &&
-               is_log_end(m->pre_vote_ask.last, m->pre_vote_ask.last_term,
-                          m->pre_vote_ask.next_term);
-    case RAFT_PRE_VOTE_GIVE:
-        return is_term(m->pre_vote_give.next_term) && is_flag(m->pre_vote_give.granted);
-    case RAFT_VOTE_ASK:
-        return is_flag(m->vote_ask.transfer) &&
-               is_log_end(m->vote_ask.last, m->vote_ask.last_term, m->term);
-    case RAFT_VOTE_GIVE:
-        return is_flag(m->vote_give.granted);
-    case RAFT_APPEND:
-        return is_append(&m->append, m->term);
-    case RAFT_APPEND_GIVE:
-        return is_append_give(&m->append_give, m->term);
-    case RAFT_READ_ASK:
+    case RAFT_REQUEST_PRE_VOTE:
+        return is_term(m->request_pre_vote.next_term) &&
+               is_log_end(m->request_pre_vote.last, m->request_pre_vote.last_term,
+                          m->request_pre_vote.next_term);
+    case RAFT_REQUEST_PRE_VOTE_RESPONSE:
+        return is_term(m->request_pre_vote_response.next_term) &&
+               is_flag(m->request_pre_vote_response.granted);
+    case RAFT_REQUEST_VOTE:
+        return is_flag(m->request_vote.transfer) &&
+               is_log_end(m->request_vote.last, m->request_vote.last_term, m->term);
+    case RAFT_REQUEST_VOTE_RESPONSE:
+        return is_flag(m->request_vote_response.granted);
+    case RAFT_APPEND_ENTRIES:
+        return is_append(&m->append_entries, m->term);
+    case RAFT_APPEND_ENTRIES_RESPONSE:
+        return is_append_entries_response(&m->append_entries_response, m->term);
+    case RAFT_READ_INDEX:
         return true;
-    case RAFT_READ_GIVE:
-        return is_flag(m->read_give.granted) && is_index(m->read_give.index);
-    case RAFT_CAMPAIGN_NOW:
-        return is_flag(m->campaign_now.transfer);
+    case RAFT_READ_INDEX_RESPONSE:
+        return is_flag(m->read_index_response.granted) && is_index(m->read_index_response.index);
+    case RAFT_TIMEOUT_NOW:
+        return is_flag(m->timeout_now.transfer);
     case RAFT_FORGOT:
         return is_log_end(m->forgot.index, m->forgot.index_term, m->term);
     }

@@ -27,31 +27,31 @@ struct raft_runs {
 
 /* clang-format off */
 #define RAFT_MESSAGES(M) \
-    M(RAFT_PRE_VOTE_ASK,  raft_pre_vote_ask,  pre_vote_ask,  1) \
-    M(RAFT_PRE_VOTE_GIVE, raft_pre_vote_give, pre_vote_give, 2) \
-    M(RAFT_VOTE_ASK,      raft_vote_ask,      vote_ask,      3) \
-    M(RAFT_VOTE_GIVE,     raft_vote_give,     vote_give,     4) \
-    M(RAFT_APPEND,        raft_append,        append,        5) \
-    M(RAFT_APPEND_GIVE,   raft_append_give,   append_give,   6) \
-    M(RAFT_READ_ASK,      raft_read_ask,      read_ask,      7) \
-    M(RAFT_READ_GIVE,     raft_read_give,     read_give,     8) \
-    M(RAFT_CAMPAIGN_NOW,  raft_campaign_now,  campaign_now,  9) \
+    M(RAFT_REQUEST_PRE_VOTE,  raft_request_pre_vote,  request_pre_vote,  1) \
+    M(RAFT_REQUEST_PRE_VOTE_RESPONSE, raft_request_pre_vote_response, request_pre_vote_response, 2) \
+    M(RAFT_REQUEST_VOTE,      raft_request_vote,      request_vote,      3) \
+    M(RAFT_REQUEST_VOTE_RESPONSE,     raft_request_vote_response,     request_vote_response,     4) \
+    M(RAFT_APPEND_ENTRIES,        raft_append_entries,        append_entries, 5) \
+    M(RAFT_APPEND_ENTRIES_RESPONSE,   raft_append_entries_response,   append_entries_response,   6) \
+    M(RAFT_READ_INDEX,      raft_read_index,      read_index,      7) \
+    M(RAFT_READ_INDEX_RESPONSE,     raft_read_index_response,     read_index_response,     8) \
+    M(RAFT_TIMEOUT_NOW,  raft_timeout_now,  timeout_now,  9) \
     M(RAFT_FORGOT,        raft_forgot,        forgot,        10)
 
 /* Would you vote for me in `term` (thesis §9.6)? The message's own term is the sender's. */
-#define RAFT_PRE_VOTE_ASK_FIELDS(F)  F(term, next_term) F(index, last) F(term, last_term)
-#define RAFT_PRE_VOTE_GIVE_FIELDS(F) F(term, next_term) F(u8, granted)
+#define RAFT_REQUEST_PRE_VOTE_FIELDS(F)  F(term, next_term) F(index, last) F(term, last_term)
+#define RAFT_REQUEST_PRE_VOTE_RESPONSE_FIELDS(F) F(term, next_term) F(u8, granted)
 
 /* §5.2, §5.4.1. `transfer`: the leader itself wants this election (thesis §3.10). */
-#define RAFT_VOTE_ASK_FIELDS(F)      F(index, last) F(term, last_term) F(u8, transfer)
-#define RAFT_VOTE_GIVE_FIELDS(F)     F(u8, granted)
+#define RAFT_REQUEST_VOTE_FIELDS(F)      F(index, last) F(term, last_term) F(u8, transfer)
+#define RAFT_REQUEST_VOTE_RESPONSE_FIELDS(F)     F(u8, granted)
 
 /*
  * §5.3: entries after `prev`, none for a heartbeat; their payloads travel beside, unseen by the
  * core. An entry that is a configuration travels alone. `round` counts the leader's rounds of
  * asking whether it still is one (thesis §6.4).
  */
-#define RAFT_APPEND_FIELDS(F) \
+#define RAFT_APPEND_ENTRIES_FIELDS(F) \
     F(index, prev) F(term, prev_term) F(index, commit) F(u64, round) F(runs, entries)
 
 /*
@@ -59,16 +59,16 @@ struct raft_runs {
  * prev_term) here; the log may agree at or below `hint`, whose term is `hint_term`. Unsure: the
  * sender's storage forgot something or is damaged, so this decides nothing (raft.h).
  */
-#define RAFT_APPEND_GIVE_FIELDS(F) \
+#define RAFT_APPEND_ENTRIES_RESPONSE_FIELDS(F) \
     F(u8, accepted) F(u64, round) F(index, match) F(index, prev) F(index, hint) F(term, hint_term) \
     F(u8, unsure)
 
 /* A follower's reads: only the index travels. */
-#define RAFT_READ_ASK_FIELDS(F)  F(u64, token)
-#define RAFT_READ_GIVE_FIELDS(F) F(u64, token) F(u8, granted) F(index, index)
+#define RAFT_READ_INDEX_FIELDS(F)  F(u64, token)
+#define RAFT_READ_INDEX_RESPONSE_FIELDS(F) F(u64, token) F(u8, granted) F(index, index)
 
 /* Leadership is handed to you: campaign without waiting (thesis §3.10). */
-#define RAFT_CAMPAIGN_NOW_FIELDS(F) F(u8, transfer)
+#define RAFT_TIMEOUT_NOW_FIELDS(F) F(u8, transfer)
 
 /* You acknowledged a log up to this entry, and do not have it any more (raft.h, ROLLED BACK). */
 #define RAFT_FORGOT_FIELDS(F) F(index, index) F(term, index_term)

@@ -56,7 +56,8 @@ static bool window_open(const struct raft *raft, const struct raft_progress *pee
 static void send_append(struct raft *raft, struct raft_progress *peer, raft_index prev,
                         uint32_t count, struct raft_output *out)
 {
-    struct raft_append *a = &add_send(raft, peer->id, RAFT_APPEND, out)->append;
+    struct raft_append_entries *a =
+        &add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
     a->prev = prev;
     a->prev_term = log_term(&raft->log, prev);
     a->commit = raft->commit;
@@ -69,7 +70,8 @@ static void send_append(struct raft *raft, struct raft_progress *peer, raft_inde
 /* A heartbeat that asserts nothing about the log but what the peer acknowledged. */
 static void send_bare(struct raft *raft, struct raft_progress *peer, struct raft_output *out)
 {
-    struct raft_append *a = &add_send(raft, peer->id, RAFT_APPEND, out)->append;
+    struct raft_append_entries *a =
+        &add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
     a->commit = index_min(raft->commit, peer->match);
     a->round = as_leader(raft)->round;
 }
@@ -126,7 +128,7 @@ void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
     case RAFT_PROBE:
         send_probe(raft, peer, always, out);
         return;
-    case RAFT_STREAM:
+    case RAFT_REPLICATE:
         send_stream(raft, peer, always, out);
         return;
     case RAFT_SNAPSHOT:
@@ -152,7 +154,7 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
     if (peer->kind == RAFT_PROBE || (peer->kind == RAFT_SNAPSHOT && has_what_is_held)) {
         if (peer->kind == RAFT_SNAPSHOT)
             peer->next = index_next(peer->match);
-        peer->kind = RAFT_STREAM;
+        peer->kind = RAFT_REPLICATE;
         peer->probed = false;
     }
 }
@@ -179,25 +181,28 @@ void progress_tell_that_it_forgot(struct raft *raft, const struct raft_progress 
 }
 
 void progress_rejected(struct raft *raft, struct raft_progress *peer,
-                       const struct raft_append_give *give, struct raft_output *out)
+                       const struct raft_append_entries_response *response, struct raft_output *out)
 {
-    bool had_it = !give->unsure && peer->match.n > 0 && !index_less(peer->match, give->prev);
-    if (had_it && give->round > peer->match_round)
-        progress_forgot(raft, peer, peer->match, give->hint, out);
+    bool had_it =
+        !response->unsure && peer->match.n > 0 && !index_less(peer->match, response->prev);
+    if (had_it && response->round > peer->match_round)
+        progress_forgot(raft, peer, peer->match, response->hint, out);
     else if (had_it && as_leader(raft)->round == peer->match_round)
         as_leader(raft)->round++; /* late, or true: what it answers to this round tells */
-    if (give->unsure && index_less(give->hint, peer->match) && !index_less(peer->match, give->prev))
+    if (response->unsure && index_less(response->hint, peer->match) &&
+        !index_less(peer->match, response->prev))
         peer->match = (raft_index){0}; /* it forgot what it had: begin where it says */
-    bool stale = !index_less(peer->match, give->prev) || !index_less(give->prev, peer->next);
+    bool stale =
+        !index_less(peer->match, response->prev) || !index_less(response->prev, peer->next);
     if (peer->kind == RAFT_PROBE)
-        stale = give->prev.n != peer->next.n - 1 || !index_less(peer->match, give->prev);
+        stale = response->prev.n != peer->next.n - 1 || !index_less(peer->match, response->prev);
     if (stale || peer->kind == RAFT_SNAPSHOT)
         return;
-    raft_index hint = index_min(give->hint, (raft_index){give->prev.n - 1});
-    raft_index agreed = log_find_term(&raft->log, hint, give->hint_term);
+    raft_index hint = index_min(response->hint, (raft_index){response->prev.n - 1});
+    raft_index agreed = log_find_term(&raft->log, hint, response->hint_term);
     raft_index next = index_next(agreed);
-    if (index_less(give->prev, next)) /* the log begins after what they agree on */
-        next = give->prev;
+    if (index_less(response->prev, next)) /* the log begins after what they agree on */
+        next = response->prev;
     peer->next = index_max(next, index_next(peer->match));
     peer->kind = RAFT_PROBE;
     peer->probed = false;

@@ -168,7 +168,8 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     bool has_vote = term_is_durable(raft) && raft->durable_vote;
     if (has_vote && !had_vote && !raft->vote_dropped &&
         !node_id_equal(raft->vote, raft->options.self))
-        add_send(raft, raft->vote, RAFT_VOTE_GIVE, out)->vote_give.granted = true;
+        add_send(raft, raft->vote, RAFT_REQUEST_VOTE_RESPONSE, out)->request_vote_response.granted =
+            true;
 
     switch (raft->role) {
     case RAFT_FOLLOWER:
@@ -189,8 +190,8 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
 /* A stale leader learns that it is one; other stale messages say nothing any more. */
 static void answer_stale(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    if (m->kind == RAFT_APPEND && term_is_durable(raft))
-        add_send(raft, m->from, RAFT_APPEND_GIVE, out);
+    if (m->kind == RAFT_APPEND_ENTRIES && term_is_durable(raft))
+        add_send(raft, m->from, RAFT_APPEND_ENTRIES_RESPONSE, out);
 }
 
 /* §5.1: whoever hears of a later term follows it. Votes and pre-votes judge for themselves. */
@@ -219,42 +220,42 @@ static void on_received(struct raft *raft, const struct raft_received *received,
         return;
     }
     switch (m->kind) {
-    case RAFT_PRE_VOTE_ASK:
+    case RAFT_REQUEST_PRE_VOTE:
         if (!received->no_vote)
-            on_pre_vote_ask(raft, m, out);
+            on_request_pre_vote(raft, m, out);
         return;
-    case RAFT_PRE_VOTE_GIVE:
+    case RAFT_REQUEST_PRE_VOTE_RESPONSE:
         if (!received->no_vote)
-            on_pre_vote_give(raft, m, out);
+            on_request_pre_vote_response(raft, m, out);
         return;
-    case RAFT_VOTE_ASK:
+    case RAFT_REQUEST_VOTE:
         if (!received->no_vote)
-            on_vote_ask(raft, m, out);
+            on_request_vote(raft, m, out);
         return;
-    case RAFT_VOTE_GIVE:
+    case RAFT_REQUEST_VOTE_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_CANDIDATE)
-            on_vote_give(raft, m, out);
+            on_request_vote_response(raft, m, out);
         return;
-    case RAFT_APPEND:
+    case RAFT_APPEND_ENTRIES:
         if (is_current(raft, m, out))
             on_append(raft, received, out);
         return;
-    case RAFT_APPEND_GIVE:
+    case RAFT_APPEND_ENTRIES_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_LEADER)
-            on_append_give(raft, m, out);
+            on_append_entries_response(raft, m, out);
         return;
-    case RAFT_READ_ASK:
+    case RAFT_READ_INDEX:
         if (is_current(raft, m, out))
-            on_read_ask(raft, m, out);
+            on_read_index(raft, m, out);
         return;
-    case RAFT_READ_GIVE:
+    case RAFT_READ_INDEX_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
-            on_read_give(raft, m, out);
+            on_read_index_response(raft, m, out);
         return;
-    case RAFT_CAMPAIGN_NOW:
+    case RAFT_TIMEOUT_NOW:
         if (!received->no_vote && is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
             (!raft->follower.leader_known || node_id_equal(raft->follower.leader, m->from)))
-            on_campaign_now(raft, out);
+            on_timeout_now(raft, out);
         return;
     case RAFT_FORGOT: /* an answer to what was said to this leader: nobody else was told anything */
         if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
@@ -391,9 +392,9 @@ struct raft_status raft_status(const struct raft *raft)
         .floor = raft->floor,
         .damaged = raft->damaged,
         .diverged = raft->diverged,
-        .crowded = raft->log.runs > RAFT_TERM_RUNS_MAX / 2 ||
-                   raft->configurations > RAFT_CONFIGURATIONS_MAX / 2,
-        .stuck = raft->log.runs == RAFT_TERM_RUNS_MAX,
+        .log_nearly_full = raft->log.runs > RAFT_TERM_RUNS_MAX / 2 ||
+                           raft->configurations > RAFT_CONFIGURATIONS_MAX / 2,
+        .log_full = raft->log.runs == RAFT_TERM_RUNS_MAX,
     };
     if (raft->role == RAFT_LEADER) {
         status.leader_known = true;

@@ -381,12 +381,12 @@ struct raft_status {
     bool unsure;      /* its storage forgot something: see UNSURE NODES */
     bool rolled_back; /* for that reason: see ROLLED BACK NODES */
     struct raft_floor floor;
-    bool damaged;  /* see DAMAGED NODES */
-    bool diverged; /* see DIVERGED NODES */
-    bool settled;  /* leader, and an entry of its term is committed */
-    bool crowded;  /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a snapshot
-                      should shorten the log soon, without room entries are turned away */
-    bool stuck;    /* no term to spare: no leader can open a term with this log */
+    bool damaged;         /* see DAMAGED NODES */
+    bool diverged;        /* see DIVERGED NODES */
+    bool settled;         /* leader, and an entry of its term is committed */
+    bool log_nearly_full; /* over half of RAFT_TERM_RUNS_MAX or of RAFT_CONFIGURATIONS_MAX: a
+                     snapshot should shorten the log soon, without room entries are turned away */
+    bool log_full;        /* no term to spare: no leader can open a term with this log */
 };
 struct raft_status raft_status(const struct raft *raft);
 

@@ -24,10 +24,10 @@ static void answer(struct raft *raft, const struct raft_round_waiter *waiter,
         verdict->read_ready.index = waiter->index;
         return;
     }
-    struct raft_message *give = add_send(raft, waiter->from, RAFT_READ_GIVE, out);
-    give->read_give.token = waiter->token;
-    give->read_give.granted = true;
-    give->read_give.index = waiter->index;
+    struct raft_message *response = add_send(raft, waiter->from, RAFT_READ_INDEX_RESPONSE, out);
+    response->read_index_response.token = waiter->token;
+    response->read_index_response.granted = true;
+    response->read_index_response.index = waiter->index;
 }
 
 static void refuse(uint64_t token, enum raft_refusal why, struct raft_output *out)
@@ -67,34 +67,36 @@ void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
         memmove(f->read, f->read + 1, --f->reads * sizeof(f->read[0]));
     }
     f->read[f->reads++] = token;
-    struct raft_message *ask = add_send(raft, f->leader, RAFT_READ_ASK, out);
-    ask->read_ask.token = token;
+    struct raft_message *ask = add_send(raft, f->leader, RAFT_READ_INDEX, out);
+    ask->read_index.token = token;
 }
 
-void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    if (raft->role == RAFT_LEADER && wait_for_round(raft, m->read_ask.token, m->from, out))
+    if (raft->role == RAFT_LEADER && wait_for_round(raft, m->read_index.token, m->from, out))
         return;
     if (term_is_durable(raft))
-        add_send(raft, m->from, RAFT_READ_GIVE, out)->read_give.token = m->read_ask.token;
+        add_send(raft, m->from, RAFT_READ_INDEX_RESPONSE, out)->read_index_response.token =
+            m->read_index.token;
 }
 
-void on_read_give(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void on_read_index_response(struct raft *raft, const struct raft_message *m,
+                            struct raft_output *out)
 {
     struct raft_follower *f = as_follower(raft);
     if (!f->leader_known || !node_id_equal(f->leader, m->from))
         return; /* nobody else was asked */
     for (uint32_t i = 0; i < f->reads; i++) {
-        if (f->read[i] != m->read_give.token)
+        if (f->read[i] != m->read_index_response.token)
             continue;
         f->reads--;
         memmove(f->read + i, f->read + i + 1, (f->reads - i) * sizeof(f->read[0]));
-        if (m->read_give.granted) {
+        if (m->read_index_response.granted) {
             struct raft_verdict *verdict = add_verdict(out, RAFT_READ_READY);
-            verdict->read_ready.token = m->read_give.token;
-            verdict->read_ready.index = m->read_give.index;
+            verdict->read_ready.token = m->read_index_response.token;
+            verdict->read_ready.index = m->read_index_response.index;
         } else {
-            refuse(m->read_give.token, RAFT_BUSY, out);
+            refuse(m->read_index_response.token, RAFT_BUSY, out);
         }
         return;
     }

@@ -52,9 +52,9 @@ struct raft_candidate {
 };
 
 enum raft_progress_kind {
-    RAFT_PROBE,    /* where the logs part is not known: one append at a time */
-    RAFT_STREAM,   /* appends are sent ahead of their acknowledgements */
-    RAFT_SNAPSHOT, /* it needs entries that are gone, and is being sent a snapshot */
+    RAFT_PROBE,     /* where the logs part is not known: one append at a time */
+    RAFT_REPLICATE, /* appends are sent ahead of their acknowledgements */
+    RAFT_SNAPSHOT,  /* it needs entries that are gone, and is being sent a snapshot */
 };
 
 /* What the leader knows of a node. */
@@ -209,11 +209,13 @@ uint64_t draw(struct raft *raft, uint64_t below);
 bool hears_leader(const struct raft *raft);
 void candidate_persisted(struct raft *raft, struct raft_output *out);
 void follower_vote_persisted(struct raft *raft, struct raft_output *out);
-void on_pre_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_pre_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_vote_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_vote_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_campaign_now(struct raft *raft, struct raft_output *out);
+void on_request_pre_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
+                                  struct raft_output *out);
+void on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_request_vote_response(struct raft *raft, const struct raft_message *m,
+                              struct raft_output *out);
+void on_timeout_now(struct raft *raft, struct raft_output *out);
 void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out);
 /* When the durable log reaches the floor. */
 void become_sure(struct raft *raft, struct raft_output *out);
@@ -235,7 +237,8 @@ void leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
 void advance_commit(struct raft *raft, struct raft_output *out);
 /* Takes peers in and out after the configuration changed. */
 void leader_reconfigured(struct raft *raft);
-void on_append_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_append_entries_response(struct raft *raft, const struct raft_message *m,
+                                struct raft_output *out);
 void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
                    struct raft_output *out);
 void leader_lost_peer(struct raft *raft, raft_node_id peer);
@@ -251,7 +254,7 @@ void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
                   struct raft_output *out);
 void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index match);
 void progress_rejected(struct raft *raft, struct raft_progress *peer,
-                       const struct raft_append_give *give, struct raft_output *out);
+                       const struct raft_append_entries_response *give, struct raft_output *out);
 /* It acknowledged entries up to `floor` and lacks some of them: see raft.h, ROLLED BACK NODES. */
 void progress_forgot(struct raft *raft, struct raft_progress *peer, raft_index floor,
                      raft_index has, struct raft_output *out);
@@ -269,8 +272,9 @@ void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed 
 /* --- read.c, thesis §6.4 ---------------------------------------------------------------------- */
 
 void ask_read(struct raft *raft, uint64_t token, struct raft_output *out);
-void on_read_ask(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_read_give(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void on_read_index_response(struct raft *raft, const struct raft_message *m,
+                            struct raft_output *out);
 /* Answers the rounds that a majority has confirmed, begins the next if somebody waits for it. */
 void release_reads(struct raft *raft, struct raft_output *out);
 /* The role ends: nobody will answer these. */

@@ -22,7 +22,7 @@ static uint64_t wall_ms(void)
     return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
 }
 
-static struct backup_head head_of(const struct call_version_is *version)
+static struct backup_head head_of(const struct call_version_response *version)
 {
     return (struct backup_head){.cluster = version->cluster,
                                 .node = version->node,
@@ -58,12 +58,12 @@ static int copy_state(struct caller *caller, struct target *target, struct backu
     struct call call;
     int result = caller_say(caller, (struct call){.kind = CALL_BACKUP, .backup = {.call = CALL}});
     if (result == 0)
-        result = caller_expect(caller, CALL_VERSION_IS, &call);
+        result = caller_expect(caller, CALL_VERSION_RESPONSE, &call);
     if (result != 0)
         return result;
-    *ret_head = head_of(&call.version_is);
+    *ret_head = head_of(&call.version_response);
     ret_head->cluster = ret_head->members = bytes_of("", 0); /* borrowed: for the file alone */
-    struct backup_head head = head_of(&call.version_is);
+    struct backup_head head = head_of(&call.version_response);
     result = backup_begin(&writer, &head);
     return result == 0 ? take_pieces(caller, &writer) : result;
 }

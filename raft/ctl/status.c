@@ -12,7 +12,7 @@ static const char *text_or_none(const char *text)
     return text != NULL ? text : "none";
 }
 
-static void print_status(const struct call_status_is *is)
+static void print_status(const struct call_status_response *is)
 {
     printf("node=%" PRIu64 " cluster=%.*s ready=%u role=%s term=%" PRIu64 " leader=%" PRIu64
            " commit=%" PRIu64 " applied=%" PRIu64 " last=%" PRIu64 " users=%" PRIu64
@@ -41,9 +41,9 @@ enum ctl_exit ctl_status(const struct ctl_arguments *arguments)
     if (result == 0)
         result = caller_say(&caller, (struct call){.kind = CALL_STATUS, .status = {.call = 1}});
     if (result == 0)
-        result = caller_expect(&caller, CALL_STATUS_IS, &call);
+        result = caller_expect(&caller, CALL_STATUS_RESPONSE, &call);
     if (result == 0)
-        print_status(&call.status_is);
+        print_status(&call.status_response);
     else
         diag("status_unknown", "socket=%s text=\"%s\"", arguments->socket,
              caller_text(&caller, result));

@@ -13,8 +13,8 @@ void workers_send_version(struct connection *connection, struct list *list)
     struct writer members = writer_of(at, sizeof(at));
     members_put(&members, replica_members_at(options->replica, (raft_index){meta.index}));
     struct call call = {
-        .kind = CALL_VERSION_IS,
-        .version_is =
+        .kind = CALL_VERSION_RESPONSE,
+        .version_response =
             {.call = list->call,
              .cluster = bytes_of_text(options->cluster),
              .node = options->node,

@@ -249,23 +249,23 @@ static void on_status(struct connection *connection, const struct call_status *a
     put_members(options, &status.raft, &out);
     assert(!out.bad);
     struct call call = {
-        .kind = CALL_STATUS_IS,
-        .status_is = {.call = asked->call,
-                      .node = options->node,
-                      .role = (uint8_t)role_of(status.raft.role),
-                      .ready = status.ready,
-                      .term = status.raft.term.n,
-                      .leader = status.raft.leader_known ? status.raft.leader.n : 0,
-                      .commit = status.raft.commit.n,
-                      .applied = status.applied,
-                      .last = status.raft.last.n,
-                      .users = meta.users,
-                      .wal_full = status.wal_full,
-                      .snapshot_state = (uint8_t)options->snapshot_state(options->context),
-                      .snapshot_index = status.snapshot_index,
-                      .cluster = bytes_of_text(options->cluster),
-                      .address = bytes_of_text(options->address),
-                      .members = writer_bytes(&out)},
+        .kind = CALL_STATUS_RESPONSE,
+        .status_response = {.call = asked->call,
+                            .node = options->node,
+                            .role = (uint8_t)role_of(status.raft.role),
+                            .ready = status.ready,
+                            .term = status.raft.term.n,
+                            .leader = status.raft.leader_known ? status.raft.leader.n : 0,
+                            .commit = status.raft.commit.n,
+                            .applied = status.applied,
+                            .last = status.raft.last.n,
+                            .users = meta.users,
+                            .wal_full = status.wal_full,
+                            .snapshot_state = (uint8_t)options->snapshot_state(options->context),
+                            .snapshot_index = status.snapshot_index,
+                            .cluster = bytes_of_text(options->cluster),
+                            .address = bytes_of_text(options->address),
+                            .members = writer_bytes(&out)},
     };
     size_t variable_bytes = strlen(options->cluster) + strlen(options->address) + writer_len(&out);
     workers_send(connection, &call, variable_bytes);
@@ -279,8 +279,8 @@ static void on_metrics(struct connection *connection, const struct call_metrics 
     options->put_metrics(options->context, &out);
     assert(!out.bad);
     struct call call = {
-        .kind = CALL_METRICS_ARE,
-        .metrics_are = {.call = asked->call, .text = writer_bytes(&out)},
+        .kind = CALL_METRICS_RESPONSE,
+        .metrics_response = {.call = asked->call, .text = writer_bytes(&out)},
     };
     workers_send(connection, &call, writer_len(&out));
 }
@@ -337,9 +337,9 @@ bool workers_on_call(struct connection *connection, const struct call *call)
     case CALL_REFUSED:
     case CALL_UNKNOWN:
     case CALL_USERS:
-    case CALL_STATUS_IS:
-    case CALL_METRICS_ARE:
-    case CALL_VERSION_IS:
+    case CALL_STATUS_RESPONSE:
+    case CALL_METRICS_RESPONSE:
+    case CALL_VERSION_RESPONSE:
     case CALL_PIECE:
         return false;
     }

@@ -29,20 +29,21 @@ static uint64_t question(const struct replica *replica)
     return replica->options.random + replica->admission.questions;
 }
 
-static void say_standing(struct replica *replica, raft_node_id to, bool asks, uint64_t of_question)
+static void say_log_position(struct replica *replica, raft_node_id to, bool asks,
+                             uint64_t of_question)
 {
     struct raft_status status = raft_status(replica->raft);
     struct record_identity identity = wal_identity(replica->wal);
     struct peer_note note = {
-        .kind = PEER_STANDING,
-        .standing = {.asks = asks,
-                     .question = of_question,
-                     .term = status.term.n,
-                     .last = status.last.n,
-                     .last_term = raft_entry_term(replica->raft, status.last).n,
-                     .cluster_high = identity.cluster.high,
-                     .cluster_low = identity.cluster.low,
-                     .disk = identity.disk},
+        .kind = PEER_LOG_POSITION,
+        .log_position = {.asks = asks,
+                         .question = of_question,
+                         .term = status.term.n,
+                         .last = status.last.n,
+                         .last_term = raft_entry_term(replica->raft, status.last).n,
+                         .cluster_high = identity.cluster.high,
+                         .cluster_low = identity.cluster.low,
+                         .disk = identity.disk},
     };
     replica_send_note(replica, to, &note);
 }
@@ -54,7 +55,7 @@ static void ask(struct replica *replica, uint64_t now_ms)
     for (uint32_t i = 0; i < replica->options.members; i++) {
         raft_node_id id = replica->options.member[i];
         if (id.n != replica->options.node && !admission->heard[i])
-            say_standing(replica, id, true, question(replica));
+            say_log_position(replica, id, true, question(replica));
     }
 }
 
@@ -63,7 +64,7 @@ void admit_peer_up(struct replica *replica, raft_node_id peer)
     uint32_t place = replica_place_of(replica, peer);
     if (wants_floor(replica) && place < replica->options.members &&
         !replica->admission.heard[place])
-        say_standing(replica, peer, true, question(replica));
+        say_log_position(replica, peer, true, question(replica));
 }
 
 static void tell_core(struct replica *replica)
@@ -110,42 +111,43 @@ static void ask_anew(struct replica *replica, uint64_t now_ms)
     admit_anew(replica);
 }
 
-static void take(struct admission *admission, const struct peer_standing *standing)
+static void take(struct admission *admission, const struct peer_log_position *log_position)
 {
-    raft_index last = {standing->last};
-    raft_term last_term = {standing->last_term};
-    if (term_less(admission->highest, (raft_term){standing->term}))
-        admission->highest.n = standing->term;
+    raft_index last = {log_position->last};
+    raft_term last_term = {log_position->last_term};
+    if (term_less(admission->highest, (raft_term){log_position->term}))
+        admission->highest.n = log_position->term;
     if (log_end_less(admission->last, admission->last_term, last, last_term)) {
         admission->last = last;
         admission->last_term = last_term;
     }
 }
 
-int admit_heard(struct replica *replica, raft_node_id from, const struct peer_standing *standing)
+int admit_heard(struct replica *replica, raft_node_id from,
+                const struct peer_log_position *log_position)
 {
     struct admission *admission = &replica->admission;
-    struct raft_cluster_id theirs = {standing->cluster_high, standing->cluster_low};
+    struct raft_cluster_id theirs = {log_position->cluster_high, log_position->cluster_low};
     uint32_t place = replica_place_of(replica, from);
     uint64_t term = raft_status(replica->raft).term.n;
-    if (term > 0 && standing->term > term + RAFT_TERM_LEAP)
+    if (term > 0 && log_position->term > term + RAFT_TERM_LEAP)
         return -EBADMSG;
     if (cluster_id_differ(theirs, wal_identity(replica->wal).cluster))
         return 0; /* refused by its greeting, too */
     if (place < replica->options.members)
-        admission->disk[place] = standing->disk;
+        admission->disk[place] = log_position->disk;
     if (place < replica->options.members && identity_heard(replica, theirs))
         begin_round(admission, 0);
-    if (standing->asks) {
-        say_standing(replica, from, false, standing->question);
+    if (log_position->asks) {
+        say_log_position(replica, from, false, log_position->question);
         return 0;
     }
-    if (!wants_floor(replica) || standing->question != question(replica) ||
+    if (!wants_floor(replica) || log_position->question != question(replica) ||
         place == replica->options.members || admission->heard[place])
         return 0;
     admission->heard[place] = true;
     admission->heard_count++;
-    take(admission, standing);
+    take(admission, log_position);
     if (admission->heard_count + 1 < replica->options.members)
         return 0;
     if (!identity_known(replica)) { /* nobody knows which cluster this is */

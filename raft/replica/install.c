@@ -29,10 +29,10 @@ static void send_want(struct replica *replica)
 {
     struct install *install = &replica->install;
     struct peer_note note = {
-        .kind = PEER_SNAPSHOT_WANT,
-        .snapshot_want = {.index = install->index.n,
-                          .after = install->after,
-                          .answers_from = install->answers_from},
+        .kind = PEER_SNAPSHOT_CHUNK_REQUEST,
+        .snapshot_chunk_request = {.index = install->index.n,
+                                   .after = install->after,
+                                   .answers_from = install->answers_from},
     };
     install->asked_ms = replica_now_ms(replica);
     replica_send_note(replica, install->from, &note);
@@ -269,8 +269,8 @@ static void say_please(struct replica *replica, uint64_t now_ms)
     install->please_who = (install->please_who + 1) % replica->options.members;
     raft_node_id who = replica->options.member[install->please_who];
     struct peer_note note = {
-        .kind = PEER_SNAPSHOT_PLEASE,
-        .snapshot_please = {.least = lacks ? replica->log_start : damaged.n},
+        .kind = PEER_SNAPSHOT_REQUEST,
+        .snapshot_request = {.least = lacks ? replica->log_start : damaged.n},
     };
     if (who.n != replica->options.node)
         replica_send_note(replica, who, &note);

@@ -98,7 +98,8 @@ static uint32_t piece_bytes(const struct replica *replica)
  * A piece a turn to each: it is much work for a small question, and who fetches asks for the next
  * one when it has this one.
  */
-int offers_wanted(struct replica *replica, raft_node_id from, const struct peer_snapshot_want *want)
+int offers_wanted(struct replica *replica, raft_node_id from,
+                  const struct peer_snapshot_chunk_request *want)
 {
     struct offer *offer = find(replica, from);
     if (offer == NULL || offer->view == NULL || want->index != offer->index.n)

@@ -88,8 +88,8 @@ static int gather_entries(struct replica *replica, raft_index first, uint32_t *c
 void replica_send(struct replica *replica, struct raft_message *message)
 {
     struct writer out = writer_of(replica->frame, sizeof(replica->frame));
-    if (message->kind == RAFT_APPEND) {
-        struct raft_append *append = &message->append;
+    if (message->kind == RAFT_APPEND_ENTRIES) {
+        struct raft_append_entries *append = &message->append_entries;
         uint32_t count = raft_runs_entries(&append->entries);
         if (gather_entries(replica, index_next(append->prev), &count) != 0) {
             /* Repaired soon, as a rule. Else, or if nobody knows what they were, the state is sent,
@@ -117,15 +117,15 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     if (peer_note_decode(frame, &note) != 0)
         return -EBADMSG;
     switch (note.kind) {
-    case PEER_STANDING:
-        return admit_heard(replica, from, &note.standing);
+    case PEER_LOG_POSITION:
+        return admit_heard(replica, from, &note.log_position);
     case PEER_FORWARD:
         return writes_forwarded(replica, from, &note.forward);
     case PEER_FORWARD_REFUSED:
         writes_forward_refused(replica, from, &note.forward_refused);
         return 0;
-    case PEER_ENTRIES_PLEASE:
-        return repair_asked(replica, from, &note.entries_please);
+    case PEER_ENTRIES_REQUEST:
+        return repair_asked(replica, from, &note.entries_request);
     case PEER_DIGEST:
         digests_heard(replica, from, &note.digest);
         return 0;
@@ -133,15 +133,15 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return lives_heard(replica, from, &note.life);
     case PEER_ENTRY:
         return repair_entry(replica, &note.entry);
-    case PEER_SNAPSHOT_PLEASE:
+    case PEER_SNAPSHOT_REQUEST:
         install_begged(replica, from);
-        if (replica->applied >= note.snapshot_please.least)
+        if (replica->applied >= note.snapshot_request.least)
             (void)offers_begin(replica, from, false);
         return 0;
     case PEER_SNAPSHOT_OFFER:
         return install_offered(replica, from, &note.snapshot_offer);
-    case PEER_SNAPSHOT_WANT:
-        return offers_wanted(replica, from, &note.snapshot_want);
+    case PEER_SNAPSHOT_CHUNK_REQUEST:
+        return offers_wanted(replica, from, &note.snapshot_chunk_request);
     case PEER_SNAPSHOT_CHUNK:
         return install_chunk(replica, from, &note.snapshot_chunk);
     case PEER_SNAPSHOT_END:
@@ -181,7 +181,7 @@ bool replica_can_read(const struct replica *replica, enum raft_entry_kind kind,
 static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 {
     const struct peer_message *inbound = &replica->inbound;
-    *ret_load = (struct load){.count = raft_runs_entries(&inbound->message.append.entries)};
+    *ret_load = (struct load){.count = raft_runs_entries(&inbound->message.append_entries.entries)};
     for (uint32_t i = 0; i < ret_load->count; i++) {
         const struct peer_entry *entry = &inbound->entry[i];
         size_t log_bytes = wal_entry_bytes(entry->payload.len);
@@ -205,7 +205,8 @@ static bool measure(struct replica *replica, size_t room, struct load *ret_load)
 
 static bool gives_vote(enum raft_message_kind kind)
 {
-    return kind == RAFT_VOTE_GIVE || kind == RAFT_PRE_VOTE_GIVE || kind == RAFT_CAMPAIGN_NOW;
+    return kind == RAFT_REQUEST_VOTE_RESPONSE || kind == RAFT_REQUEST_PRE_VOTE_RESPONSE ||
+           kind == RAFT_TIMEOUT_NOW;
 }
 
 static int receive_message(struct replica *replica, raft_node_id from, struct frame frame)
@@ -218,7 +219,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
         inbound->message.to.n != replica->options.node)
         return -EBADMSG;
     size_t room = replica_room(replica);
-    if (inbound->message.kind == RAFT_APPEND) {
+    if (inbound->message.kind == RAFT_APPEND_ENTRIES) {
         if (!measure(replica, room, &load))
             return -EBADMSG;
         if (load.is_configuration && !cluster_id_known(replica_identity(replica).cluster))
@@ -227,7 +228,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
         if (!whole && wal_flushing(replica->wal))
             return -EAGAIN;
         if (!whole) /* its head: whole it might never fit, and come for ever */
-            shorten(&inbound->message.append.entries, load.fitting);
+            shorten(&inbound->message.append_entries.entries, load.fitting);
         if (load.count > 0 &&
             (load.fitting == 0 || !replica_make_room(replica, load.fitting, load.bytes)))
             return wal_flushing(replica->wal) ? -EAGAIN : 0; /* else as if it were lost */
@@ -240,7 +241,8 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
     replica_step(replica, &(struct raft_event){.kind = RAFT_RECEIVED, .received = received});
     if (replica->output.impossible)
         return -EBADMSG;
-    if (inbound->message.kind == RAFT_APPEND_GIVE && !inbound->message.append_give.unsure)
+    if (inbound->message.kind == RAFT_APPEND_ENTRIES_RESPONSE &&
+        !inbound->message.append_entries_response.unsure)
         lives_acknowledged(replica, from);
     return 0;
 }

@@ -16,7 +16,7 @@
 #include <stdio.h>
 
 #define ASK_AGAIN_MS     50u
-#define ASKED_AT_ONCE    PEER_ENTRIES_PLEASE_MAX
+#define ASKED_AT_ONCE    PEER_ENTRIES_REQUEST_MAX
 #define SCRUB_MS         100u
 #define ENTRIES_PER_TURN 64u
 #define ANSWER_BYTES_MAX ((size_t)RAFT_APPEND_BYTES_MAX)
@@ -122,8 +122,8 @@ static void ask(struct replica *replica, uint64_t now_ms)
     for (uint32_t i = first; i < first + ASKED_AT_ONCE && wal_hole(replica->wal, i, &hole); i++)
         put_u64(&out, hole.index.n);
     repair->place = first + ASKED_AT_ONCE;
-    struct peer_note note = {.kind = PEER_ENTRIES_PLEASE,
-                             .entries_please = {.indexes = writer_bytes(&out)}};
+    struct peer_note note = {.kind = PEER_ENTRIES_REQUEST,
+                             .entries_request = {.indexes = writer_bytes(&out)}};
     repair->asked_ms = now_ms;
     repair->who = (repair->who + 1) % replica->options.members;
     if (replica->options.member[repair->who].n == replica->options.node)
@@ -147,7 +147,7 @@ static int send_entry(void *context, raft_index index, raft_term term, enum raft
 /* One question a turn, and not more than an append of entries for it: each is read from the disk.
  * Who asked asks for the others again. */
 int repair_asked(struct replica *replica, raft_node_id from,
-                 const struct peer_entries_please *please)
+                 const struct peer_entries_request *please)
 {
     struct repair *repair = &replica->repair;
     struct reader in = reader_of(please->indexes);

@@ -111,7 +111,7 @@ static void push_new(struct replica *replica, const struct raft_persist *persist
     case RAFT_FROM_PROPOSAL:
         return;
     case RAFT_FROM_MESSAGE: {
-        uint32_t all = raft_runs_entries(&replica->inbound.message.append.entries);
+        uint32_t all = raft_runs_entries(&replica->inbound.message.append_entries.entries);
         for (uint32_t i = 0; i < count; i++) {
             const struct peer_entry *entry = &replica->inbound.entry[all - count + i];
             push_entry(replica, (raft_index){persist->first.n + i}, entry->kind, entry->payload);
@@ -402,7 +402,7 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
 {
     struct raft_status status = raft_status(replica->raft);
     bool due = replica->applied - replica->saved_index >= replica->options.snapshot_entries ||
-               (status.crowded && replica->applied > replica->saved_index);
+               (status.log_nearly_full && replica->applied > replica->saved_index);
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
         now_ms < replica->save_after_ms || replica->applied == 0 ||
         replica->install.phase != INSTALL_NONE || replica_lacks_state(replica))

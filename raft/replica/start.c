@@ -317,7 +317,7 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
         identity_start(replica);
         wal_flush(replica->wal, true);
     }
-    if (result == 0 && raft_status(replica->raft).stuck)
+    if (result == 0 && raft_status(replica->raft).log_full)
         result = -ENOBUFS;
     replica->log_start = drop_log ? saved.log_start.n : replica->recovered.start.n;
     replica->committed = saved.log_start.n;

@@ -351,7 +351,7 @@ void reads_look(struct replica *replica, uint64_t now_ms);
 bool offers_begin(struct replica *replica, raft_node_id to, bool for_core);
 /* -EAGAIN: it had a piece in this turn. */
 NODISCARD int offers_wanted(struct replica *replica, raft_node_id from,
-                            const struct peer_snapshot_want *want);
+                            const struct peer_snapshot_chunk_request *want);
 void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);
 void offers_look(struct replica *replica, uint64_t now_ms);
 /* All are lost; the core hears of its own. */
@@ -376,7 +376,7 @@ void install_give_up(struct replica *replica);
 void admit_peer_up(struct replica *replica, raft_node_id peer);
 /* -EBADMSG: it cannot be. */
 NODISCARD int admit_heard(struct replica *replica, raft_node_id from,
-                          const struct peer_standing *standing);
+                          const struct peer_log_position *log_position);
 void admit_look(struct replica *replica, uint64_t now_ms);
 /* What was heard of the ends of logs counts no more: the node forgot something else. */
 void admit_anew(struct replica *replica);
@@ -447,7 +447,7 @@ bool repair_is_hopeless(const struct replica *replica);
 bool repair_first(const struct replica *replica, raft_index *ret_index);
 /* -EAGAIN: somebody was answered in this turn. */
 NODISCARD int repair_asked(struct replica *replica, raft_node_id from,
-                           const struct peer_entries_please *please);
+                           const struct peer_entries_request *please);
 /* -EBADMSG: it cannot be read. */
 NODISCARD int repair_entry(struct replica *replica, const struct peer_entry_here *entry);
 void repair_look(struct replica *replica, uint64_t now_ms);

@@ -3,7 +3,8 @@
  *
  * One connection carries any number of calls at once; `call` is the worker's number for each, not
  * used twice while the first is open. Every call ends with exactly one of WRITTEN, REFUSED,
- * UNKNOWN, STATUS_IS, METRICS_ARE, a USERS or a PIECE whose `last` is 1; or with the connection.
+ * UNKNOWN, STATUS_RESPONSE, METRICS_RESPONSE, a USERS or a PIECE whose `last` is 1; or with the
+ * connection.
  *
  *   worker                             node
  *   HELLO version            -->
@@ -19,12 +20,12 @@
  *   DROP call                -->                                      no answer: forget this LIST
  *                                                                     or BACKUP, or nothing
  *   STATUS call              -->
- *                            <--       STATUS_IS call, ...
+ *                            <--       STATUS_RESPONSE call, ...
  *   METRICS call             -->
- *                            <--       METRICS_ARE call, text       as Prometheus reads it
+ *                            <--       METRICS_RESPONSE call, text       as Prometheus reads it
  *   BACKUP call              -->                                      rollcallctl: all of the state
- *                            <--       VERSION_IS call, ...             of one version: what it is
- *   MORE call                -->                                      and as long as last is 0
+ *                            <--       VERSION_RESPONSE call, ...             of one version: what
+ * it is MORE call                -->                                      and as long as last is 0
  *                            <--       PIECE call, last, ...            what is in it
  *
  * A DROP gives back all that a list holds here, at once, whether its users are being sent or it
@@ -44,10 +45,11 @@
 /* The packed users of one USERS frame (see user_put) take at most so many bytes. */
 #define CALL_CHUNK_BYTES_MAX (64u << 10)
 
-/* The text of a METRICS_ARE. */
+/* The text of a METRICS_RESPONSE. */
 #define CALL_METRICS_BYTES_MAX (48u << 10)
 
-/* Members in a STATUS_IS, the bytes of an address ("host:port"), and of all members packed. */
+/* Members in a STATUS_RESPONSE, the bytes of an address ("host:port"), and of all members packed.
+ */
 #define CALL_MEMBERS_MAX       16u
 #define CALL_ADDRESS_BYTES_MAX 255u
 #define CALL_MEMBERS_BYTES_MAX (CALL_MEMBERS_MAX * (23u + CALL_ADDRESS_BYTES_MAX))
@@ -65,11 +67,11 @@
     M(CALL_MORE,      call_more,      more,       9) \
     M(CALL_DROP,      call_drop,      drop,      10) \
     M(CALL_STATUS,    call_status,    status,    11) \
-    M(CALL_STATUS_IS, call_status_is, status_is, 12) \
+    M(CALL_STATUS_RESPONSE, call_status_response, status_response, 12) \
     M(CALL_METRICS,   call_metrics,   metrics,   13) \
-    M(CALL_METRICS_ARE, call_metrics_are, metrics_are, 14) \
+    M(CALL_METRICS_RESPONSE, call_metrics_response, metrics_response, 14) \
     M(CALL_BACKUP,    call_backup,    backup,    20) \
-    M(CALL_VERSION_IS, call_version_is, version_is, 21) \
+    M(CALL_VERSION_RESPONSE, call_version_response, version_response, 21) \
     M(CALL_PIECE,     call_piece,     piece,     22)
 
 #define CALL_HELLO_FIELDS(F)   F(u32, version)
@@ -100,18 +102,18 @@
  * of enum call_snapshot. `wal_full`: writes are refused until the disk has room. `members`: see
  * call_member; this node is one of them.
  */
-#define CALL_STATUS_IS_FIELDS(F) \
+#define CALL_STATUS_RESPONSE_FIELDS(F) \
     F(u64, call) F(u64, node) F(u8, role) F(u8, ready) F(u64, term) F(u64, leader) \
     F(u64, commit) F(u64, applied) F(u64, last) F(u64, users) F(u8, wal_full) \
     F(u8, snapshot_state) F(u64, snapshot_index) F(bytes, cluster) F(bytes, address) \
     F(bytes, members)
 #define CALL_METRICS_FIELDS(F) F(u64, call)
 /* `text`: whole families in Prometheus' text format, of the node and what is beside it. */
-#define CALL_METRICS_ARE_FIELDS(F) F(u64, call) F(bytes, text)
+#define CALL_METRICS_RESPONSE_FIELDS(F) F(u64, call) F(bytes, text)
 /* As fresh as a linearizable LIST. */
 #define CALL_BACKUP_FIELDS(F)  F(u64, call)
 /* `cluster` to `term`: whose, and as of which entry; `members`: then, see wire/members.h. */
-#define CALL_VERSION_IS_FIELDS(F) \
+#define CALL_VERSION_RESPONSE_FIELDS(F) \
     F(u64, call) F(bytes, cluster) F(u64, node) F(u64, index) F(u64, term) F(bytes, members) \
     USERS_META_FIELDS(F)
 /* Users, then answers: see users/packed.h. One of the two is empty, or both. */
@@ -173,7 +175,7 @@ void call_put(struct writer *out, const struct call *value);
 /* The call in a frame; -EBADMSG when it is none. Slices point into the frame's payload. */
 NODISCARD int call_decode(struct frame frame, struct call *ret_call);
 
-/* A member in the packed list that STATUS_IS carries. */
+/* A member in the packed list that STATUS_RESPONSE carries. */
 void member_put(struct writer *out, const struct call_member *member);
 struct call_member member_get(struct reader *in);
 

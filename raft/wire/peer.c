@@ -233,26 +233,27 @@ static bool is_life(const struct peer_life *life)
 static bool note_valid(const struct peer_note *note)
 {
     switch (note->kind) {
-    case PEER_STANDING:
-        return note->standing.asks <= 1 && is_place(note->standing.last, note->standing.term) &&
-               note->standing.last_term <= note->standing.term;
+    case PEER_LOG_POSITION:
+        return note->log_position.asks <= 1 &&
+               is_place(note->log_position.last, note->log_position.term) &&
+               note->log_position.last_term <= note->log_position.term;
     case PEER_FORWARD:
     case PEER_FORWARD_REFUSED:
         return true; /* a request is judged by who decodes it; any reason may be a later version's
                       */
-    case PEER_SNAPSHOT_PLEASE:
-        return note->snapshot_please.least <= RAFT_INDEX_MAX;
+    case PEER_SNAPSHOT_REQUEST:
+        return note->snapshot_request.least <= RAFT_INDEX_MAX;
     case PEER_SNAPSHOT_OFFER:
         return is_offer(&note->snapshot_offer);
-    case PEER_SNAPSHOT_WANT:
-        return note->snapshot_want.index <= RAFT_INDEX_MAX;
+    case PEER_SNAPSHOT_CHUNK_REQUEST:
+        return note->snapshot_chunk_request.index <= RAFT_INDEX_MAX;
     case PEER_SNAPSHOT_CHUNK:
         return is_chunk(&note->snapshot_chunk);
     case PEER_SNAPSHOT_END:
         return note->snapshot_end.index <= RAFT_INDEX_MAX && note->snapshot_end.installed <= 1;
-    case PEER_ENTRIES_PLEASE:
-        return note->entries_please.indexes.len % 8 == 0 &&
-               note->entries_please.indexes.len / 8 <= PEER_ENTRIES_PLEASE_MAX;
+    case PEER_ENTRIES_REQUEST:
+        return note->entries_request.indexes.len % 8 == 0 &&
+               note->entries_request.indexes.len / 8 <= PEER_ENTRIES_REQUEST_MAX;
     case PEER_DIGEST:
         return note->digest.index > 0 && note->digest.index <= RAFT_INDEX_MAX;
     case PEER_LIFE:
@@ -269,7 +270,7 @@ int peer_note_decode(struct frame frame, struct peer_note *ret_note)
 {
     struct reader in = reader_of(frame.payload);
     struct peer_note note = {
-        .kind = PEER_STANDING}; /* whole: what is valid is asked before all of it is known */
+        .kind = PEER_LOG_POSITION}; /* whole: what is valid is asked before all of it is known */
     get_note(&in, frame.kind, &note);
     if (!reader_done(&in) || !note_valid(&note))
         return -EBADMSG;
@@ -322,8 +323,8 @@ void peer_message_frame(struct writer *out, const struct raft_message *message,
     put_u64(out, message->term.n);
     put_fields(out, message);
     uint32_t entries = 0;
-    if (message->kind == RAFT_APPEND)
-        entries = raft_runs_entries(&message->append.entries);
+    if (message->kind == RAFT_APPEND_ENTRIES)
+        entries = raft_runs_entries(&message->append_entries.entries);
     for (uint32_t i = 0; i < entries; i++) {
         struct peer_entry entry = entry_of(context, i);
         put_u8(out, (uint8_t)entry.kind);
@@ -354,8 +355,8 @@ int peer_message_decode(struct frame frame, struct peer_message *ret_message)
     uint32_t entries = 0;
     if (in.bad || !raft_message_valid(message))
         return -EBADMSG;
-    if (message->kind == RAFT_APPEND)
-        entries = raft_runs_entries(&message->append.entries);
+    if (message->kind == RAFT_APPEND_ENTRIES)
+        entries = raft_runs_entries(&message->append_entries.entries);
     for (uint32_t i = 0; i < entries && !in.bad; i++)
         get_entry(&in, &ret_message->entry[i]);
     return reader_done(&in) ? 0 : -EBADMSG;

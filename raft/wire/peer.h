@@ -39,7 +39,7 @@
  *
  *   STANDING   the sender's term, and where its log ends: for a node that forgot
  *   FORWARD    a write for the leader: a users_request. Its answer is its application at the sender
- *   ENTRIES_PLEASE   entries that are damaged at the sender, by index; ENTRY one of them, if the
+ *   ENTRIES_REQUEST   entries that are damaged at the sender, by index; ENTRY one of them, if the
  *              receiver has it: nothing is said of others
  *   DIGEST     of the sender's state after that entry (users_digest), to be compared
  *   LIFE       which start of which disk the sender is, and what it has seen of the receiver's
@@ -48,12 +48,12 @@
  * A snapshot is the state as of an entry, sent in pieces that the receiver asks for, so that it can
  * go on after a broken connection:
  *
- *   holder                          receiver
- *                         <--       SNAPSHOT_PLEASE            its store lost what the log builds
- * on SNAPSHOT_OFFER        -->
- *                         <--       SNAPSHOT_WANT  position    again and again, until END
- *   SNAPSHOT_CHUNK        -->                                  from that position to the next
- *                         <--       SNAPSHOT_END               installed durably, or never will be
+ *   holder                  receiver
+ *                      <--  SNAPSHOT_REQUEST         its store lost what the log builds on
+ *   SNAPSHOT_OFFER     -->
+ *                      <--  SNAPSHOT_CHUNK_REQUEST   from a position; again and again, until END
+ *   SNAPSHOT_CHUNK     -->                           from that position to the next
+ *                      <--  SNAPSHOT_END             installed durably, or never will be
  *
  * A position is a user id (users above it) and a number of an answer (from there on; packed.h).
  */
@@ -65,37 +65,37 @@
     F(u32, format_least) F(u32, format_most)
 
 #define PEER_NOTES(M) \
-    M(PEER_STANDING,        peer_standing,        standing,        65) \
+    M(PEER_LOG_POSITION,        peer_log_position,        log_position,        65) \
     M(PEER_FORWARD,         peer_forward,         forward,         66) \
     M(PEER_FORWARD_REFUSED, peer_forward_refused, forward_refused, 67) \
-    M(PEER_SNAPSHOT_PLEASE, peer_snapshot_please, snapshot_please, 68) \
+    M(PEER_SNAPSHOT_REQUEST, peer_snapshot_request, snapshot_request, 68) \
     M(PEER_SNAPSHOT_OFFER,  peer_snapshot_offer,  snapshot_offer,  69) \
-    M(PEER_SNAPSHOT_WANT,   peer_snapshot_want,   snapshot_want,   70) \
+    M(PEER_SNAPSHOT_CHUNK_REQUEST,   peer_snapshot_chunk_request,   snapshot_chunk_request,   70) \
     M(PEER_SNAPSHOT_CHUNK,  peer_snapshot_chunk,  snapshot_chunk,  71) \
     M(PEER_SNAPSHOT_END,    peer_snapshot_end,    snapshot_end,    72) \
-    M(PEER_ENTRIES_PLEASE,  peer_entries_please,  entries_please,  73) \
+    M(PEER_ENTRIES_REQUEST,  peer_entries_request,  entries_request,  73) \
     M(PEER_ENTRY,           peer_entry_here,      entry,           74) \
     M(PEER_DIGEST,          peer_digest,          digest,          75) \
     M(PEER_LIFE,            peer_life,            life,            76)
 
 /* `asks`: the receiver is to say its own, with the same `question`. */
-#define PEER_STANDING_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
+#define PEER_LOG_POSITION_FIELDS(F)        F(u8, asks) F(u64, question) F(u64, term) F(u64, last) \
     F(u64, last_term) F(u64, cluster_high) F(u64, cluster_low) F(u64, disk)
 #define PEER_FORWARD_FIELDS(F)         F(bytes, request)
 /* `reason`: enum call_reason, or 0 when the receiver does not lead. */
 #define PEER_FORWARD_REFUSED_FIELDS(F) F(request_id, request) F(u8, reason)
 /* Wanted is a state at least as new as `least`. */
-#define PEER_SNAPSHOT_PLEASE_FIELDS(F) F(u64, least)
+#define PEER_SNAPSHOT_REQUEST_FIELDS(F) F(u64, least)
 #define PEER_SNAPSHOT_OFFER_FIELDS(F) \
     F(u64, index) F(u64, term) USERS_META_FIELDS(F) F(bytes, members)
-#define PEER_SNAPSHOT_WANT_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_from)
+#define PEER_SNAPSHOT_CHUNK_REQUEST_FIELDS(F)   F(u64, index) F(u64, after) F(u64, answers_from)
 /* `users`, `answers`: see users/packed.h. */
 #define PEER_SNAPSHOT_CHUNK_FIELDS(F) \
     F(u64, index) F(u64, after) F(u64, answers_from) F(u64, next_after) \
     F(u64, next_answers_from) F(u8, last) F(bytes, users) F(bytes, answers)
 #define PEER_SNAPSHOT_END_FIELDS(F)    F(u64, index) F(u8, installed)
 /* u64 indexes, one after another. */
-#define PEER_ENTRIES_PLEASE_FIELDS(F)  F(bytes, indexes)
+#define PEER_ENTRIES_REQUEST_FIELDS(F)  F(bytes, indexes)
 #define PEER_DIGEST_FIELDS(F)          F(u64, index) F(u64, digest)
 /*
  * `asks`: the receiver is to say its own. `number` is drawn by each process: two of one start are
@@ -155,8 +155,8 @@ struct peer_note {
     };
 };
 
-/* Indexes that one ENTRIES_PLEASE asks for. */
-#define PEER_ENTRIES_PLEASE_MAX 64u
+/* Indexes that one ENTRIES_REQUEST asks for. */
+#define PEER_ENTRIES_REQUEST_MAX 64u
 
 /* The packed users and the packed answers of a chunk together take at most so many bytes. */
 #define PEER_CHUNK_BYTES_MAX (256u << 10)

@@ -57,7 +57,7 @@ void fake_node_init(struct fake_node *node, const char *path)
                                            .match_known = 1,
                                            .address = bytes_of_text("127.0.0.1:7001")});
     member_put(&out, &(struct call_member){.id = 8, .match = 9, .address = bytes_of_text("b:2")});
-    node->script.status = (struct call_status_is){
+    node->script.status = (struct call_status_response){
         .node = 7,
         .role = CALL_LEADER,
         .ready = 1,
@@ -330,12 +330,12 @@ static void on_call(struct run *run, struct link *link, const struct call *call)
             list->open = false;
     } else if (call->kind == CALL_METRICS) {
         struct call metrics = {
-            .kind = CALL_METRICS_ARE,
-            .metrics_are = {.call = call->metrics.call, .text = bytes_of_text(FAKE_METRICS)}};
+            .kind = CALL_METRICS_RESPONSE,
+            .metrics_response = {.call = call->metrics.call, .text = bytes_of_text(FAKE_METRICS)}};
         put(link, &metrics);
     } else {
-        struct call status = {.kind = CALL_STATUS_IS, .status_is = run->script->status};
-        status.status_is.call = call->status.call;
+        struct call status = {.kind = CALL_STATUS_RESPONSE, .status_response = run->script->status};
+        status.status_response.call = call->status.call;
         put(link, &status);
     }
 }

@@ -31,7 +31,7 @@ struct fake_script {
     uint64_t changed; /* of lists */
     bool answers;     /* writes are not executed, but have this answer: */
     struct users_answer answer;
-    struct call_status_is status; /* its `call` is filled in */
+    struct call_status_response status; /* its `call` is filled in */
 };
 
 /* What has happened. */

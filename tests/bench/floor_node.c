@@ -96,13 +96,13 @@ static void answer_call(struct connection *connection, const struct call *call)
         answer = (struct call){.kind = CALL_USERS,
                                .users = {.call = call->list.call, .index = next_id, .last = 1}};
     else if (call->kind == CALL_STATUS)
-        answer = (struct call){.kind = CALL_STATUS_IS,
-                               .status_is = {.call = call->status.call,
-                                             .node = 1,
-                                             .role = CALL_LEADER,
-                                             .ready = 1,
-                                             .users = next_id - 1,
-                                             .snapshot_state = CALL_SNAPSHOT_OK}};
+        answer = (struct call){.kind = CALL_STATUS_RESPONSE,
+                               .status_response = {.call = call->status.call,
+                                                   .node = 1,
+                                                   .role = CALL_LEADER,
+                                                   .ready = 1,
+                                                   .users = next_id - 1,
+                                                   .snapshot_state = CALL_SNAPSHOT_OK}};
     else if (call->kind == CALL_DROP)
         return;
     call_put(&connection->out, &answer);

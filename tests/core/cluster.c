@@ -121,7 +121,7 @@ static void turn(struct cluster *c)
             cluster_tick(c, n);
         if (n->up)
             cluster_admit_turn(c, n);
-        if (n->up && raft_status(n->raft).crowded)
+        if (n->up && raft_status(n->raft).log_nearly_full)
             compact(c, n); /* the driver's duty: a full log takes no entries */
     }
     if (cluster_below(c, 4) == 0)

@@ -119,12 +119,12 @@ static void send_one(struct cluster *c, struct node *from, const struct raft_mes
     if (f == NULL)
         return;
     f->message = *m;
-    if (m->kind != RAFT_APPEND)
+    if (m->kind != RAFT_APPEND_ENTRIES)
         return;
-    uint32_t count = raft_runs_entries(&m->append.entries);
+    uint32_t count = raft_runs_entries(&m->append_entries.entries);
     for (uint32_t i = 0; i < count; i++) {
-        const struct cell *cell = &from->now->cell[m->append.prev.n + 1 + i];
-        REQUIRE(m->append.prev.n + 1 + i <= from->now->last);
+        const struct cell *cell = &from->now->cell[m->append_entries.prev.n + 1 + i];
+        REQUIRE(m->append_entries.prev.n + 1 + i <= from->now->last);
         f->values[i] = cell->value;
         if (cell->is_configuration) {
             REQUIRE(count == 1);
@@ -188,16 +188,16 @@ static bool majority_has(const struct cluster *c, const raft_node_id *voter, uin
 static void check_promise(struct cluster *c, const struct node *n, const struct raft_message *m)
 {
     const struct disk_state *d = n->durable;
-    if (m->kind == RAFT_PRE_VOTE_ASK)
+    if (m->kind == RAFT_REQUEST_PRE_VOTE)
         return; /* it speaks of a term that nobody is in */
     REQUIRE(m->term.n <= d->term);
-    if (m->kind == RAFT_VOTE_ASK)
+    if (m->kind == RAFT_REQUEST_VOTE)
         REQUIRE(d->term > m->term.n || (d->voted && d->vote == n->id));
-    if (m->kind == RAFT_VOTE_GIVE && m->vote_give.granted)
+    if (m->kind == RAFT_REQUEST_VOTE_RESPONSE && m->request_vote_response.granted)
         REQUIRE(d->term == m->term.n && d->voted && d->vote == m->to.n);
-    if (m->kind != RAFT_APPEND_GIVE || !m->append_give.accepted)
+    if (m->kind != RAFT_APPEND_ENTRIES_RESPONSE || !m->append_entries_response.accepted)
         return;
-    uint64_t match = m->append_give.match.n;
+    uint64_t match = m->append_entries_response.match.n;
     REQUIRE(match <= d->last || match <= n->snapshot);
     const struct node *leader = &c->node[m->to.n];
     if (!leader->up || raft_status(leader->raft).role != RAFT_LEADER ||
@@ -262,7 +262,7 @@ static void flush_later(struct cluster *c, struct node *n, const struct raft_eve
     uint32_t count = raft_runs_entries(&persist->entries);
     uint32_t skip = 0;
     if (persist->from == RAFT_FROM_MESSAGE)
-        skip = raft_runs_entries(&event->received.message->append.entries) - count;
+        skip = raft_runs_entries(&event->received.message->append_entries.entries) - count;
     for (uint32_t i = 0; i < count; i++)
         f->values[i] = persist->from == RAFT_FROM_CORE ? 0 : values[skip + i];
     if (configuration != NULL)

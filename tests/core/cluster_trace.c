@@ -49,43 +49,43 @@ static void tell_message(FILE *to, const struct raft_message *m)
 {
     fprintf(to, " %llu>%llu t%llu ", N(m->from), N(m->to), N(m->term));
     switch (m->kind) {
-    case RAFT_PRE_VOTE_ASK:
-        fprintf(to, "pre_vote? t%llu last=%llu/%llu", N(m->pre_vote_ask.next_term),
-                N(m->pre_vote_ask.last), N(m->pre_vote_ask.last_term));
+    case RAFT_REQUEST_PRE_VOTE:
+        fprintf(to, "pre_vote? t%llu last=%llu/%llu", N(m->request_pre_vote.next_term),
+                N(m->request_pre_vote.last), N(m->request_pre_vote.last_term));
         return;
-    case RAFT_PRE_VOTE_GIVE:
-        fprintf(to, "pre_vote! t%llu %s", N(m->pre_vote_give.next_term),
-                m->pre_vote_give.granted ? "yes" : "no");
+    case RAFT_REQUEST_PRE_VOTE_RESPONSE:
+        fprintf(to, "pre_vote! t%llu %s", N(m->request_pre_vote_response.next_term),
+                m->request_pre_vote_response.granted ? "yes" : "no");
         return;
-    case RAFT_VOTE_ASK:
-        fprintf(to, "vote? last=%llu/%llu%s", N(m->vote_ask.last), N(m->vote_ask.last_term),
-                m->vote_ask.transfer ? " transfer" : "");
+    case RAFT_REQUEST_VOTE:
+        fprintf(to, "vote? last=%llu/%llu%s", N(m->request_vote.last), N(m->request_vote.last_term),
+                m->request_vote.transfer ? " transfer" : "");
         return;
-    case RAFT_VOTE_GIVE:
-        fprintf(to, "vote! %s", m->vote_give.granted ? "yes" : "no");
+    case RAFT_REQUEST_VOTE_RESPONSE:
+        fprintf(to, "vote! %s", m->request_vote_response.granted ? "yes" : "no");
         return;
-    case RAFT_APPEND:
-        fprintf(to, "append? prev=%llu/%llu +%u commit=%llu round=%llu", N(m->append.prev),
-                N(m->append.prev_term), raft_runs_entries(&m->append.entries), N(m->append.commit),
-                U(m->append.round));
+    case RAFT_APPEND_ENTRIES:
+        fprintf(to, "append? prev=%llu/%llu +%u commit=%llu round=%llu", N(m->append_entries.prev),
+                N(m->append_entries.prev_term), raft_runs_entries(&m->append_entries.entries),
+                N(m->append_entries.commit), U(m->append_entries.round));
         return;
-    case RAFT_APPEND_GIVE:
-        if (m->append_give.accepted)
-            fprintf(to, "append! match=%llu", N(m->append_give.match));
+    case RAFT_APPEND_ENTRIES_RESPONSE:
+        if (m->append_entries_response.accepted)
+            fprintf(to, "append! match=%llu", N(m->append_entries_response.match));
         else
-            fprintf(to, "append! no prev=%llu hint=%llu/%llu", N(m->append_give.prev),
-                    N(m->append_give.hint), N(m->append_give.hint_term));
-        fprintf(to, " round=%llu%s", U(m->append_give.round),
-                m->append_give.unsure ? " unsure" : "");
+            fprintf(to, "append! no prev=%llu hint=%llu/%llu", N(m->append_entries_response.prev),
+                    N(m->append_entries_response.hint), N(m->append_entries_response.hint_term));
+        fprintf(to, " round=%llu%s", U(m->append_entries_response.round),
+                m->append_entries_response.unsure ? " unsure" : "");
         return;
-    case RAFT_READ_ASK:
-        fprintf(to, "read? %llu", U(m->read_ask.token));
+    case RAFT_READ_INDEX:
+        fprintf(to, "read? %llu", U(m->read_index.token));
         return;
-    case RAFT_READ_GIVE:
-        fprintf(to, "read! %llu %s %llu", U(m->read_give.token),
-                m->read_give.granted ? "yes" : "no", N(m->read_give.index));
+    case RAFT_READ_INDEX_RESPONSE:
+        fprintf(to, "read! %llu %s %llu", U(m->read_index_response.token),
+                m->read_index_response.granted ? "yes" : "no", N(m->read_index_response.index));
         return;
-    case RAFT_CAMPAIGN_NOW:
+    case RAFT_TIMEOUT_NOW:
         fprintf(to, "campaign now");
         return;
     case RAFT_FORGOT:

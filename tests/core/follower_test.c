@@ -1,10 +1,10 @@
 /* §5.3 from the follower's side: what it takes, what it turns away, and what it says it has. */
 #include "tests/core/support.h"
 
-static const struct raft_append_give *gave(const struct node *node, uint64_t to)
+static const struct raft_append_entries_response *gave(const struct node *node, uint64_t to)
 {
-    const struct raft_message *m = node_sent(node, RAFT_APPEND_GIVE, to);
-    return m == NULL ? NULL : &m->append_give;
+    const struct raft_message *m = node_sent(node, RAFT_APPEND_ENTRIES_RESPONSE, to);
+    return m == NULL ? NULL : &m->append_entries_response;
 }
 
 static bool acknowledged(const struct node *node, uint64_t match)
@@ -44,7 +44,7 @@ Test(follower, tells_a_leader_of_the_past_the_term_and_takes_nothing)
     struct node node = node_among(3, 6, TERMS(1, 1));
     node_hear(&node, append_after(2, 5, 2, 1, 2, TERMS(5)));
     cr_assert(turned_away(&node));
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_GIVE, 2)->term.n, 6));
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2)->term.n, 6));
     cr_assert(not(raft_status(node.raft).leader_known));
     cr_assert(eq(u64, raft_status(node.raft).commit.n, 0));
     cr_assert(node_log_is(&node, TERMS(1, 1)));
@@ -56,12 +56,12 @@ Test(follower, does_not_hear_an_append_that_cannot_be)
     struct raft_message bad[6];
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         bad[i] = append_after(2, 6, 2, 1, 2, TERMS(3, 4));
-    bad[0].append.entries.at[1].term.n = 3; /* one term in two runs */
-    bad[1].append.entries.at[0].count = 0;
-    bad[2].append.entries.at[1].term.n = 7; /* above the leader's */
-    bad[3].append.prev_term.n = 4;          /* terms go back */
-    bad[4].append.entries.runs = RAFT_APPEND_RUNS_MAX + 1;
-    bad[5].append.entries.at[0].count = RAFT_APPEND_ENTRIES_MAX;
+    bad[0].append_entries.entries.at[1].term.n = 3; /* one term in two runs */
+    bad[1].append_entries.entries.at[0].count = 0;
+    bad[2].append_entries.entries.at[1].term.n = 7; /* above the leader's */
+    bad[3].append_entries.prev_term.n = 4;          /* terms go back */
+    bad[4].append_entries.entries.runs = RAFT_APPEND_RUNS_MAX + 1;
+    bad[5].append_entries.entries.at[0].count = RAFT_APPEND_ENTRIES_MAX;
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct node node = node_among(3, 6, TERMS(1, 1));
         node_hear(&node, bad[i]);
@@ -409,7 +409,7 @@ Test(follower, of_any_of_the_six_kinds_of_figure_7_is_repaired)
     } kind[] = {{a, 9}, {b, 4}, {c, 11}, {d, 12}, {e, 7}, {f, 11}};
     for (size_t i = 0; i < ARRAY_LEN(kind); i++) {
         struct node leader = node_elected(3, 7, TERMS(1, 1, 1, 4, 4, 5, 5, 6, 6, 6));
-        struct raft_message first = *node_sent(&leader, RAFT_APPEND, 2);
+        struct raft_message first = *node_sent(&leader, RAFT_APPEND_ENTRIES, 2);
         node_all_durable(&leader);
         struct raft_saved saved = {.hard.term = {8}, .configuration = voters(3, 1, 2, 3)};
         struct node follower = node_start_as(2, &saved, kind[i].terms, kind[i].entries);
@@ -432,9 +432,9 @@ Test(follower, does_not_acknowledge_the_head_of_an_append_that_it_had_already)
     struct raft_event event = {.kind = RAFT_RECEIVED,
                                .received = {.message = &m, .bytes = bytes, .cut = true}};
     node_step(&node, event);
-    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 2) == NULL);
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2) == NULL);
     event.received.cut = false;
     node_step(&node, event);
-    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 2)->append_give.accepted);
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2)->append_entries_response.accepted);
     node_free(&node);
 }

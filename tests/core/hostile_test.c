@@ -72,13 +72,13 @@ Test(hostile, terms_are_not_used_up_by_a_vote)
                                      7 + RAFT_TERM_LEAP};
     for (size_t i = 0; i < ARRAY_LEN(terms); i++) {
         struct node node = node_among(3, 6, TERMS(1, 1));
-        node_hear(&node, vote_ask(2, terms[i], 9, 1));
+        node_hear(&node, request_vote(2, terms[i], 9, 1));
         cr_assert(node.out.impossible, "row %zu", i);
         cr_assert(eq(u64, raft_status(node.raft).term.n, 6), "row %zu", i);
         node_free(&node);
     }
     struct node node = node_among(3, 6, TERMS(1, 1));
-    node_hear(&node, vote_ask(2, 6 + RAFT_TERM_LEAP, 9, 1));
+    node_hear(&node, request_vote(2, 6 + RAFT_TERM_LEAP, 9, 1));
     cr_assert(not(node.out.impossible));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 6 + RAFT_TERM_LEAP));
     node_free(&node);
@@ -101,9 +101,9 @@ Test(hostile, a_read_is_answered_by_the_leader_only)
     struct node node = node_among(3, 6, TERMS(1, 1));
     node_hear(&node, append_after(2, 6, 2, 1, 2, NO_TERMS));
     node_read(&node, 4);
-    struct raft_message lie = message(RAFT_READ_GIVE, 3, 6);
-    lie.read_give.token = 4;
-    lie.read_give.granted = true;
+    struct raft_message lie = message(RAFT_READ_INDEX_RESPONSE, 3, 6);
+    lie.read_index_response.token = 4;
+    lie.read_index_response.granted = true;
     node_hear(&node, lie);
     cr_assert(eq(u32, node.out.verdicts.count, 0));
     lie.from.n = 2;
@@ -116,9 +116,9 @@ Test(hostile, only_the_leader_hands_leadership_over)
 {
     struct node node = node_among(3, 6, TERMS(1, 1));
     node_hear(&node, append_after(2, 6, 2, 1, 2, NO_TERMS));
-    node_hear(&node, message(RAFT_CAMPAIGN_NOW, 3, 6));
+    node_hear(&node, message(RAFT_TIMEOUT_NOW, 3, 6));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
-    node_hear(&node, message(RAFT_CAMPAIGN_NOW, 2, 6));
+    node_hear(&node, message(RAFT_TIMEOUT_NOW, 2, 6));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
     node_free(&node);
 }
@@ -161,59 +161,60 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
     m.kind = (enum raft_message_kind)(1 + chance_below(chance, 10));
     const uint64_t last = status.last.n, term = status.term.n;
     switch (m.kind) {
-    case RAFT_PRE_VOTE_ASK:
-        m.pre_vote_ask.next_term.n = number(chance, term + 1);
-        m.pre_vote_ask.last.n = number(chance, last);
-        m.pre_vote_ask.last_term.n = number(chance, term);
+    case RAFT_REQUEST_PRE_VOTE:
+        m.request_pre_vote.next_term.n = number(chance, term + 1);
+        m.request_pre_vote.last.n = number(chance, last);
+        m.request_pre_vote.last_term.n = number(chance, term);
         break;
-    case RAFT_PRE_VOTE_GIVE:
-        m.pre_vote_give.next_term.n = number(chance, term + 1);
-        m.pre_vote_give.granted = (uint8_t)chance_below(chance, 3);
+    case RAFT_REQUEST_PRE_VOTE_RESPONSE:
+        m.request_pre_vote_response.next_term.n = number(chance, term + 1);
+        m.request_pre_vote_response.granted = (uint8_t)chance_below(chance, 3);
         break;
-    case RAFT_VOTE_ASK:
-        m.vote_ask.last.n = number(chance, last);
-        m.vote_ask.last_term.n = number(chance, term);
-        m.vote_ask.transfer = (uint8_t)chance_below(chance, 2);
+    case RAFT_REQUEST_VOTE:
+        m.request_vote.last.n = number(chance, last);
+        m.request_vote.last_term.n = number(chance, term);
+        m.request_vote.transfer = (uint8_t)chance_below(chance, 2);
         break;
-    case RAFT_VOTE_GIVE:
-        m.vote_give.granted = (uint8_t)chance_below(chance, 2);
+    case RAFT_REQUEST_VOTE_RESPONSE:
+        m.request_vote_response.granted = (uint8_t)chance_below(chance, 2);
         break;
-    case RAFT_APPEND: {
+    case RAFT_APPEND_ENTRIES: {
         uint64_t at = number(chance, last);
-        m.append.prev.n = at;
-        m.append.prev_term.n = at <= last && at >= raft->log.start.n && chance_below(chance, 4) > 0
-                                   ? raft_entry_term(raft, m.append.prev).n
-                                   : number(chance, term);
-        m.append.commit.n = number(chance, status.commit.n);
-        m.append.round = number(chance, 3);
-        m.append.entries.runs = (uint32_t)chance_below(chance, 4);
-        uint64_t of = m.append.prev_term.n;
-        for (uint32_t i = 0; i < m.append.entries.runs; i++) {
+        m.append_entries.prev.n = at;
+        m.append_entries.prev_term.n =
+            at <= last && at >= raft->log.start.n && chance_below(chance, 4) > 0
+                ? raft_entry_term(raft, m.append_entries.prev).n
+                : number(chance, term);
+        m.append_entries.commit.n = number(chance, status.commit.n);
+        m.append_entries.round = number(chance, 3);
+        m.append_entries.entries.runs = (uint32_t)chance_below(chance, 4);
+        uint64_t of = m.append_entries.prev_term.n;
+        for (uint32_t i = 0; i < m.append_entries.entries.runs; i++) {
             of += i > 0 || chance_below(chance, 2) == 0;
-            m.append.entries.at[i].term.n = of;
-            m.append.entries.at[i].count = (uint32_t)chance_below(chance, 4);
+            m.append_entries.entries.at[i].term.n = of;
+            m.append_entries.entries.at[i].count = (uint32_t)chance_below(chance, 4);
         }
         break;
     }
-    case RAFT_APPEND_GIVE:
-        m.append_give.accepted = (uint8_t)chance_below(chance, 2);
-        m.append_give.unsure = (uint8_t)chance_below(chance, 2);
-        m.append_give.round = number(chance, 3);
-        m.append_give.match.n = number(chance, last);
-        m.append_give.prev.n = number(chance, last);
-        m.append_give.hint.n = number(chance, last);
-        m.append_give.hint_term.n = number(chance, term);
+    case RAFT_APPEND_ENTRIES_RESPONSE:
+        m.append_entries_response.accepted = (uint8_t)chance_below(chance, 2);
+        m.append_entries_response.unsure = (uint8_t)chance_below(chance, 2);
+        m.append_entries_response.round = number(chance, 3);
+        m.append_entries_response.match.n = number(chance, last);
+        m.append_entries_response.prev.n = number(chance, last);
+        m.append_entries_response.hint.n = number(chance, last);
+        m.append_entries_response.hint_term.n = number(chance, term);
         break;
-    case RAFT_READ_ASK:
-        m.read_ask.token = chance_below(chance, 5);
+    case RAFT_READ_INDEX:
+        m.read_index.token = chance_below(chance, 5);
         break;
-    case RAFT_READ_GIVE:
-        m.read_give.token = chance_below(chance, 5);
-        m.read_give.granted = (uint8_t)chance_below(chance, 2);
-        m.read_give.index.n = number(chance, last);
+    case RAFT_READ_INDEX_RESPONSE:
+        m.read_index_response.token = chance_below(chance, 5);
+        m.read_index_response.granted = (uint8_t)chance_below(chance, 2);
+        m.read_index_response.index.n = number(chance, last);
         break;
-    case RAFT_CAMPAIGN_NOW:
-        m.campaign_now.transfer = (uint8_t)chance_below(chance, 2);
+    case RAFT_TIMEOUT_NOW:
+        m.timeout_now.transfer = (uint8_t)chance_below(chance, 2);
         break;
     case RAFT_FORGOT:
         m.forgot = (struct raft_forgot){{number(chance, last)}, {number(chance, term)}};
@@ -224,8 +225,8 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
 static void hear_lie(struct node *node, struct chance *chance)
 {
     struct raft_message m = lie(chance, node->raft);
-    bool lone =
-        m.kind == RAFT_APPEND && m.append.entries.runs == 1 && m.append.entries.at[0].count == 1;
+    bool lone = m.kind == RAFT_APPEND_ENTRIES && m.append_entries.entries.runs == 1 &&
+                m.append_entries.entries.at[0].count == 1;
     if (lone && chance_below(chance, 4) == 0)
         node_hear_configuration(node, m,
                                 (struct raft_configuration){

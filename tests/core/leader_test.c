@@ -13,7 +13,8 @@ Test(leader, sends_what_it_appends_without_waiting_for_its_own_disk)
     struct node node = node_settled(3, 1, TERMS(1));
     node_propose(&node, 2, 20);
     for (uint64_t to = 2; to <= 3; to++) {
-        const struct raft_append *a = &node_sent(&node, RAFT_APPEND, to)->append;
+        const struct raft_append_entries *a =
+            &node_sent(&node, RAFT_APPEND_ENTRIES, to)->append_entries;
         cr_assert(eq(u64, a->prev.n, 2));
         cr_assert(eq(u64, a->prev_term.n, 2));
         cr_assert(eq(u32, a->entries.runs, 1));
@@ -81,11 +82,11 @@ Test(leader, tells_idle_followers_at_once_what_is_committed)
     node_propose(&node, 1, 10);
     node_all_durable(&node);
     node_hear(&node, accepted(2, 2, 3, 0));
-    const struct raft_message *told = node_sent(&node, RAFT_APPEND, 2);
+    const struct raft_message *told = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
     cr_assert(told != NULL);
-    cr_assert(eq(u64, told->append.commit.n, 3));
-    cr_assert(eq(u32, told->append.entries.runs, 0));
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND, 3)->append.commit.n, 3));
+    cr_assert(eq(u64, told->append_entries.commit.n, 3));
+    cr_assert(eq(u32, told->append_entries.entries.runs, 0));
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES, 3)->append_entries.commit.n, 3));
     node_hear(&node, accepted(3, 2, 3, 0));
     cr_assert(eq(u32, node.out.sends.count, 0), "once");
     node_free(&node);
@@ -111,7 +112,7 @@ Test(leader, is_not_moved_by_answers_that_are_late_or_cannot_be)
         cr_assert(eq(u64, node_progress(&node, 2)->next.n, 5));
         node_hear(&node, rejected(2, 2, match, 0, 0));
         cr_assert(eq(u64, node_progress(&node, 2)->next.n, 5), "what it once had it has");
-        cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_STREAM));
+        cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_REPLICATE));
     }
     node_free(&node);
 }
@@ -124,10 +125,10 @@ Test(leader, counts_no_flush_of_entries_that_it_lost_in_between)
     struct raft_mark stale = node.out.persist.mark;
     node_hear(&node, append_after(3, 3, 2, 2, 2, TERMS(3)));
     node_wait(&node);
-    node_hear(&node, pre_vote_give(2, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(2, 3, 4, true));
     node_persisted(&node, (struct raft_mark){
                               .epoch = node.raft->epoch, .last = {2}, .term = {4}, .voted = true});
-    node_hear(&node, vote_give(2, 4, true));
+    node_hear(&node, request_vote_response(2, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
     node_propose(&node, 1, 10);
     cr_assert(node_log_is(&node, TERMS(1, 2, 3, 4, 4)));
@@ -168,7 +169,7 @@ Test(leader, is_heard_every_heartbeat)
         must(node.out.sends.count == 0);
     }
     node_wait(&node);
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 2));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 2));
     node_free(&node);
 }
 
@@ -228,27 +229,27 @@ Test(leader, refuses_another_leader_of_its_term_and_goes_on)
 
 /* --- handing over, thesis §3.10 --------------------------------------------------------------- */
 
-static const struct raft_message *campaign_now(const struct node *node, uint64_t to)
+static const struct raft_message *timeout_now(const struct node *node, uint64_t to)
 {
-    return node_sent(node, RAFT_CAMPAIGN_NOW, to);
+    return node_sent(node, RAFT_TIMEOUT_NOW, to);
 }
 
 Test(leader, hands_over_at_once_to_who_has_everything)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_transfer(&node, 3);
-    cr_assert(campaign_now(&node, 3) != NULL);
-    cr_assert(eq(u64, campaign_now(&node, 3)->term.n, 2));
+    cr_assert(timeout_now(&node, 3) != NULL);
+    cr_assert(eq(u64, timeout_now(&node, 3)->term.n, 2));
     node_propose(&node, 1, 10);
     cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_BUSY),
               "else it would be behind again");
     node_hear(&node, accepted(3, 2, 2, 0));
-    cr_assert(campaign_now(&node, 3) == NULL, "told once");
-    struct raft_message ask = vote_ask(3, 3, 2, 2);
-    ask.vote_ask.transfer = true;
+    cr_assert(timeout_now(&node, 3) == NULL, "told once");
+    struct raft_message ask = request_vote(3, 3, 2, 2);
+    ask.request_vote.transfer = true;
     node_hear(&node, ask);
     node_all_durable(&node);
-    cr_assert(node_sent(&node, RAFT_VOTE_GIVE, 3)->vote_give.granted);
+    cr_assert(node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3)->request_vote_response.granted);
     node_free(&node);
 }
 
@@ -257,12 +258,12 @@ Test(leader, hands_over_to_who_is_behind_when_it_is_not_any_more)
     struct node node = node_settled(3, 1, TERMS(1));
     node_propose(&node, 2, 20);
     node_transfer(&node, 3);
-    cr_assert(campaign_now(&node, 3) == NULL);
+    cr_assert(timeout_now(&node, 3) == NULL);
     node_hear(&node, accepted(2, 2, 4, 0));
     node_hear(&node, accepted(3, 2, 3, 0));
-    cr_assert(campaign_now(&node, 3) == NULL && campaign_now(&node, 2) == NULL);
+    cr_assert(timeout_now(&node, 3) == NULL && timeout_now(&node, 2) == NULL);
     node_hear(&node, accepted(3, 2, 4, 0));
-    cr_assert(campaign_now(&node, 3) != NULL);
+    cr_assert(timeout_now(&node, 3) != NULL);
     node_free(&node);
 }
 

@@ -112,9 +112,10 @@ Test(membership, is_in_effect_when_it_is_in_the_log_and_sent_at_once)
     node_all_durable(&node);
     node_change(&node, voters(4, 1, 2, 3, 4));
     cr_assert(eq(u32, raft_configuration(node.raft)->voters, 4));
-    cr_assert(node_sent(&node, RAFT_APPEND, 2) != NULL);
-    cr_assert(eq(u32, node_sent(&node, RAFT_APPEND, 2)->append.entries.at[0].count, 1));
-    cr_assert(node_sent(&node, RAFT_APPEND, 4) != NULL, "the newcomer too");
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES, 2) != NULL);
+    cr_assert(
+        eq(u32, node_sent(&node, RAFT_APPEND_ENTRIES, 2)->append_entries.entries.at[0].count, 1));
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES, 4) != NULL, "the newcomer too");
     node_hear(&node, accepted(2, 2, 3, 0));
     cr_assert(eq(u64, commit(&node), 2), "two of four: the old majority decides nothing any more");
     node_hear(&node, accepted(3, 2, 3, 0));
@@ -135,8 +136,8 @@ Test(membership, travels_alone_in_its_append)
     uint32_t appends = 0;
     for (uint32_t i = 0; i < node.out.sends.count; i++) {
         const struct raft_message *m = &node.out.sends.at[i];
-        cr_assert(eq(u64, m->append.prev.n, prev));
-        cr_assert(eq(u32, raft_runs_entries(&m->append.entries), count[appends]));
+        cr_assert(eq(u64, m->append_entries.prev.n, prev));
+        cr_assert(eq(u32, raft_runs_entries(&m->append_entries.entries), count[appends]));
         prev += count[appends++];
     }
     cr_assert(eq(u32, appends, 3));
@@ -221,16 +222,16 @@ Test(membership, that_is_joint_is_won_and_kept_with_both_majorities)
                                .configuration = joint(voters(3, 1, 4, 5), voters(3, 1, 2, 3))};
     struct node node = node_start(&saved, TERMS(1));
     node_wait(&node);
-    cr_assert(eq(u32, node_sends(&node, RAFT_PRE_VOTE_ASK), 4));
-    node_hear(&node, pre_vote_give(4, 3, 4, true));
-    node_hear(&node, pre_vote_give(5, 3, 4, true));
+    cr_assert(eq(u32, node_sends(&node, RAFT_REQUEST_PRE_VOTE), 4));
+    node_hear(&node, request_pre_vote_response(4, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(5, 3, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE));
-    node_hear(&node, pre_vote_give(2, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(2, 3, 4, true));
     node_all_durable(&node);
-    node_hear(&node, vote_give(2, 4, true));
-    node_hear(&node, vote_give(3, 4, true));
+    node_hear(&node, request_vote_response(2, 4, true));
+    node_hear(&node, request_vote_response(3, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
-    node_hear(&node, vote_give(5, 4, true));
+    node_hear(&node, request_vote_response(5, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
     node_all_durable(&node);
     node_hear(&node, accepted(2, 4, 2, 0));
@@ -257,7 +258,7 @@ Test(membership, of_learners_decides_nothing)
     node_hear(&node, accepted(3, 2, 3, 1));
     cr_assert(eq(u32, node.out.verdicts.count, 0));
     node_transfer(&node, 3);
-    cr_assert(eq(u32, node_sends(&node, RAFT_CAMPAIGN_NOW), 0));
+    cr_assert(eq(u32, node_sends(&node, RAFT_TIMEOUT_NOW), 0));
     node_free(&node);
 
     struct raft_saved saved = {.hard.term = {3}, .configuration = with_learner(voters(2, 2, 3), 1)};
@@ -266,11 +267,11 @@ Test(membership, of_learners_decides_nothing)
         node_wait(&node);
         must(raft_status(node.raft).role == RAFT_FOLLOWER && node.out.sends.count == 0);
     }
-    node_hear(&node, message(RAFT_CAMPAIGN_NOW, 2, 3));
+    node_hear(&node, message(RAFT_TIMEOUT_NOW, 2, 3));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
-    node_hear(&node, vote_ask(2, 4, 1, 1));
+    node_hear(&node, request_vote(2, 4, 1, 1));
     node_all_durable(&node);
-    cr_assert(node_sent(&node, RAFT_VOTE_GIVE, 2)->vote_give.granted,
+    cr_assert(node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 2)->request_vote_response.granted,
               "it may be a voter already, and not know it");
     node_free(&node);
 }

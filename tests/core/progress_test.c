@@ -3,10 +3,10 @@
 
 #include <stdlib.h>
 
-static const struct raft_append *sent(const struct node *node, uint64_t to)
+static const struct raft_append_entries *sent(const struct node *node, uint64_t to)
 {
-    const struct raft_message *m = node_sent(node, RAFT_APPEND, to);
-    return m == NULL ? NULL : &m->append;
+    const struct raft_message *m = node_sent(node, RAFT_APPEND_ENTRIES, to);
+    return m == NULL ? NULL : &m->append_entries;
 }
 
 static bool asks_for_snapshot(const struct node *node, uint64_t to)
@@ -47,7 +47,7 @@ Test(progress, of_a_probed_peer_is_one_append_at_a_time)
     node_hear(&node, accepted(3, 2, 4, 0));
     cr_assert(eq(u64, sent(&node, 3)->prev.n, 4));
     cr_assert(eq(u32, raft_runs_entries(&sent(&node, 3)->entries), 5));
-    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_STREAM));
+    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_REPLICATE));
     node_free(&node);
 }
 
@@ -79,7 +79,7 @@ Test(progress, of_a_refused_stream_is_probed_from_what_it_acknowledged)
     cr_assert(eq(u64, sent(&node, 3)->prev.n, 2), "never below what it has");
     cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_PROBE));
     node_hear(&node, accepted(3, 2, 8, 0));
-    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_STREAM));
+    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_REPLICATE));
     node_free(&node);
 }
 
@@ -89,7 +89,7 @@ Test(progress, that_stalls_or_loses_its_connection_is_probed_again)
     node_propose(&node, 1, 10);
     node_step(&node, (struct raft_event){.kind = RAFT_PEER_LOST, .peer_lost = {{3}}});
     cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_PROBE));
-    cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_STREAM));
+    cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_REPLICATE));
     uint64_t begin = node.now_ms;
     bool again = false;
     while (!again && node.now_ms < begin + 2 * ELECTION_MS) {
@@ -113,11 +113,11 @@ Test(progress, keeps_the_entries_under_way_within_the_window)
         must(under_way < RAFT_WINDOW_ENTRIES_MAX + RAFT_APPEND_ENTRIES_MAX);
     }
     cr_assert(ge(u64, under_way, RAFT_WINDOW_ENTRIES_MAX));
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 0));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 0));
     node_wait(&node);
     cr_assert(eq(u32, sent(&node, 3)->entries.runs, 0), "heartbeats go on");
     node_hear(&node, accepted(3, 2, 2 + 3 * RAFT_APPEND_ENTRIES_MAX, 0));
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 3));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 3));
     node_free(&node);
 }
 
@@ -130,7 +130,7 @@ Test(progress, keeps_the_bytes_under_way_within_the_window_and_within_an_append)
         node_propose(&node, 5, bytes);
         proposed += bytes;
         for (uint32_t i = 0; i < node.out.sends.count; i++)
-            must(raft_runs_entries(&node.out.sends.at[i].append.entries) <= 4);
+            must(raft_runs_entries(&node.out.sends.at[i].append_entries.entries) <= 4);
         const struct raft_progress *peer = node_progress(&node, 3);
         must((peer->next.n - 3) * RAFT_ENTRY_BYTES_MAX <
              RAFT_WINDOW_BYTES_MAX + RAFT_APPEND_BYTES_MAX);
@@ -139,7 +139,7 @@ Test(progress, keeps_the_bytes_under_way_within_the_window_and_within_an_append)
                  RAFT_WINDOW_BYTES_MAX));
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_hear(&node, accepted(3, 2, 10, 0));
-    cr_assert(gt(u32, node_sends(&node, RAFT_APPEND), 0));
+    cr_assert(gt(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 0));
     node_free(&node);
 }
 
@@ -165,17 +165,20 @@ Test(progress, loses_nothing_and_leaves_nothing_under_way)
             struct raft_output out = node.out; /* the peer hears what was just sent */
             for (uint32_t j = 0; j < out.sends.count; j++) {
                 const struct raft_message *m = &out.sends.at[j];
-                if (m->to.n != 3 || m->kind != RAFT_APPEND || chance_below(&chance, 10) == 0)
+                if (m->to.n != 3 || m->kind != RAFT_APPEND_ENTRIES ||
+                    chance_below(&chance, 10) == 0)
                     continue;
-                uint32_t count = raft_runs_entries(&m->append.entries);
+                uint32_t count = raft_runs_entries(&m->append_entries.entries);
                 must(count <= RAFT_APPEND_ENTRIES_MAX);
-                if (m->append.prev.n > has) {
-                    node_hear(&node, rejected(3, 2, m->append.prev.n, has, has > 1 ? 2 : 1));
+                if (m->append_entries.prev.n > has) {
+                    node_hear(&node,
+                              rejected(3, 2, m->append_entries.prev.n, has, has > 1 ? 2 : 1));
                     continue;
                 }
-                if (m->append.prev.n + count > has)
-                    has = m->append.prev.n + count;
-                answers[late < 64 ? late++ : chance_below(&chance, 64)] = m->append.prev.n + count;
+                if (m->append_entries.prev.n + count > has)
+                    has = m->append_entries.prev.n + count;
+                answers[late < 64 ? late++ : chance_below(&chance, 64)] =
+                    m->append_entries.prev.n + count;
             }
         }
         node_hear(&node, accepted(3, 2, has, 0));
@@ -194,7 +197,7 @@ Test(progress, of_a_peer_that_needs_what_is_gone_is_a_snapshot_asked_for_once)
     cr_assert(not(asks_for_snapshot(&node, 3)), "entries 1 to 9 are of one term: 8 may be shared");
     node_hear(&node, rejected(3, 2, 8, 2, 1));
     cr_assert(asks_for_snapshot(&node, 3));
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 0));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 0));
     for (int i = 0; i < 10; i++) {
         node_hear(&node, accepted(2, 2, 10, 0));
         node_wait(&node);
@@ -219,7 +222,7 @@ Test(progress, goes_on_after_the_snapshot_or_asks_for_another)
     node_wait(&node);
     cr_assert(asks_for_snapshot(&node, 3), "with the next heartbeat");
     snapshot_was_sent(&node, 2, true, 9);
-    cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_STREAM), "nobody sent one to 2");
+    cr_assert(eq(int, node_progress(&node, 2)->kind, RAFT_REPLICATE), "nobody sent one to 2");
     snapshot_was_sent(&node, 3, true, 5);
     cr_assert(asks_for_snapshot(&node, 3), "it was older than the log by now");
     snapshot_was_sent(&node, 3, true, 8);
@@ -227,7 +230,7 @@ Test(progress, goes_on_after_the_snapshot_or_asks_for_another)
     cr_assert(eq(u64, sent(&node, 3)->prev.n, 8));
     cr_assert(eq(u32, raft_runs_entries(&sent(&node, 3)->entries), 3));
     node_hear(&node, accepted(3, 2, 11, 0));
-    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_STREAM));
+    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_REPLICATE));
     node_free(&node);
 }
 
@@ -240,7 +243,7 @@ Test(progress, goes_on_when_the_peer_itself_says_that_it_has_the_snapshot)
     node_hear(&node, accepted(3, 2, 2, 0));
     cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_SNAPSHOT), "2 is not enough");
     node_hear(&node, accepted(3, 2, 8, 0));
-    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_STREAM));
+    cr_assert(eq(int, node_progress(&node, 3)->kind, RAFT_REPLICATE));
     cr_assert(eq(u64, sent(&node, 3)->prev.n, 8));
     snapshot_was_sent(&node, 3, true, 8);
     cr_assert(eq(u32, node.out.sends.count, 0), "it is known");

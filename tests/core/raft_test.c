@@ -390,9 +390,9 @@ static struct raft_status started_often(void *memory, uint32_t times)
 Test(raft, says_when_its_log_is_crowded_with_terms_and_when_it_is_stuck)
 {
     void *memory = calloc(1, raft_size());
-    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX / 2).crowded);
-    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX / 2 + 1).crowded);
-    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX - 1).stuck);
-    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX).stuck);
+    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX / 2).log_nearly_full);
+    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX / 2 + 1).log_nearly_full);
+    cr_assert_not(started_often(memory, RAFT_TERM_RUNS_MAX - 1).log_full);
+    cr_assert(started_often(memory, RAFT_TERM_RUNS_MAX).log_full);
     free(memory);
 }

@@ -11,7 +11,7 @@ static uint32_t said(const struct node *node, enum raft_verdict_kind kind)
 
 static struct raft_message in_round(struct raft_message m, uint64_t round)
 {
-    m.append_give.round = round;
+    m.append_entries_response.round = round;
     return m;
 }
 
@@ -60,9 +60,9 @@ Test(rolled_back, refusal_in_a_newer_round_is_proof_and_the_log_is_sent_again)
     const struct raft_message *told = node_sent(&node, RAFT_FORGOT, 2);
     cr_assert(eq(u64, told->forgot.index.n, 5));
     cr_assert(eq(u64, told->forgot.index_term.n, 2));
-    const struct raft_message *append = node_sent(&node, RAFT_APPEND, 2);
-    cr_assert(eq(u64, append->append.prev.n, 1));
-    cr_assert(eq(u64, append->append.round, round_now(&node)));
+    const struct raft_message *append = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
+    cr_assert(eq(u64, append->append_entries.prev.n, 1));
+    cr_assert(eq(u64, append->append_entries.round, round_now(&node)));
     node_free(&node);
 }
 
@@ -103,7 +103,7 @@ Test(rolled_back, node_is_not_counted_until_it_has_its_floor_again)
     cr_assert(node_sent(&node, RAFT_FORGOT, 2) != NULL, "it is told again");
     cr_assert(eq(u64, node_progress(&node, 2)->counted.n, 0));
     struct raft_message recovering = accepted(2, 2, 6, round);
-    recovering.append_give.unsure = true;
+    recovering.append_entries_response.unsure = true;
     node_hear(&node, recovering);
     cr_assert(eq(u64, raft_status(node.raft).commit.n, commit));
     cr_assert(node_sent(&node, RAFT_FORGOT, 2) == NULL);
@@ -160,12 +160,12 @@ Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
     node_hear(&node, forgot(2, 4, 2));
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0));
     cr_assert(not(node.out.persist.wanted), "told twice");
-    struct raft_message ask = vote_ask(3, 3, 3, 2);
-    ask.vote_ask.transfer = 1; /* that it hears a leader is no reason to refuse */
+    struct raft_message ask = request_vote(3, 3, 3, 2);
+    ask.request_vote.transfer = 1; /* that it hears a leader is no reason to refuse */
     node_hear(&node, ask);
     node_all_durable(&node);
-    const struct raft_message *vote = node_sent(&node, RAFT_VOTE_GIVE, 3);
-    cr_assert(vote == NULL || !vote->vote_give.granted, "that log is below its floor");
+    const struct raft_message *vote = node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3);
+    cr_assert(vote == NULL || !vote->request_vote_response.granted, "that log is below its floor");
     node_hear(&node, append_after(2, 3, 2, 2, 0, TERMS(2, 2)));
     node_all_durable(&node);
     cr_assert(not(raft_status(node.raft).unsure));
@@ -216,11 +216,12 @@ Test(rolled_back, node_that_others_saw_later_is_unsure_without_a_floor)
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 0), "once is enough");
     cr_assert(eq(u64, raft_status(node.raft).term.n, 4));
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
-    struct raft_message ask = vote_ask(3, 5, 9, 4);
+    struct raft_message ask = request_vote(3, 5, 9, 4);
     node_hear(&node, ask);
     node_all_durable(&node);
-    const struct raft_message *vote = node_sent(&node, RAFT_VOTE_GIVE, 3);
-    cr_assert(vote == NULL || !vote->vote_give.granted, "it does not know which logs suffice");
+    const struct raft_message *vote = node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3);
+    cr_assert(vote == NULL || !vote->request_vote_response.granted,
+              "it does not know which logs suffice");
     node_free(&node);
 }
 
@@ -306,13 +307,13 @@ Test(rolled_back, memory_of_an_earlier_term_is_no_floor)
 Test(rolled_back, vote_that_is_being_written_is_not_given_after_it_is_told)
 {
     struct node node = node_among(3, 2, TERMS(1, 2));
-    node_hear(&node, vote_ask(3, 3, 2, 2));
+    node_hear(&node, request_vote(3, 3, 2, 2));
     struct raft_mark mark = node.out.persist.mark;
     must(node.out.persist.hard.vote.n == 3);
     is_told(&node, 3, 5, 3);
     must(raft_status(node.raft).unsure);
     node_persisted(&node, mark);
-    cr_assert(node_sent(&node, RAFT_VOTE_GIVE, 3) == NULL);
+    cr_assert(node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3) == NULL);
     node_free(&node);
 }
 

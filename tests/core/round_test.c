@@ -21,18 +21,18 @@ static bool refused(const struct node *node, uint64_t token, enum raft_refusal w
     return false;
 }
 
-static struct raft_message read_ask(uint64_t from, uint64_t term, uint64_t token)
+static struct raft_message read_index(uint64_t from, uint64_t term, uint64_t token)
 {
-    struct raft_message m = message(RAFT_READ_ASK, from, term);
-    m.read_ask.token = token;
+    struct raft_message m = message(RAFT_READ_INDEX, from, term);
+    m.read_index.token = token;
     return m;
 }
 
-static struct raft_message read_give(uint64_t from, uint64_t term, uint64_t token, bool granted,
-                                     uint64_t index)
+static struct raft_message read_index_response(uint64_t from, uint64_t term, uint64_t token,
+                                               bool granted, uint64_t index)
 {
-    struct raft_message m = message(RAFT_READ_GIVE, from, term);
-    m.read_give = (struct raft_read_give){token, granted, {index}};
+    struct raft_message m = message(RAFT_READ_INDEX_RESPONSE, from, term);
+    m.read_index_response = (struct raft_read_index_response){token, granted, {index}};
     return m;
 }
 
@@ -40,8 +40,8 @@ Test(round, is_asked_of_everybody_and_confirmed_by_a_majority)
 {
     struct node node = node_settled(5, 1, TERMS(1));
     node_read(&node, 7);
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 4));
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND, 4)->append.round, 1));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 4));
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES, 4)->append_entries.round, 1));
     for (int i = 0; i < 5; i++)
         node_hear(&node, accepted(2, 2, 2, 1));
     node_hear(&node, accepted(9, 2, 2, 1));
@@ -51,7 +51,7 @@ Test(round, is_asked_of_everybody_and_confirmed_by_a_majority)
     node_hear(&node, rejected(3, 2, 2, 0, 0));
     cr_assert(eq(u32, node.out.verdicts.count, 0), "a refusal of an earlier round");
     struct raft_message refusal = rejected(3, 2, 2, 0, 0);
-    refusal.append_give.round = 1;
+    refusal.append_entries_response.round = 1;
     node_hear(&node, refusal);
     cr_assert(ready(&node, 7, 2), "whoever refuses an append follows this leader all the same");
     node_free(&node);
@@ -67,7 +67,8 @@ Test(round, is_never_confirmed_by_answers_to_an_earlier_one)
     node_hear(&node, accepted(2, 2, 2, 1));
     cr_assert(ready(&node, 1, 2));
     cr_assert(eq(u32, node.out.verdicts.count, 1));
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND, 3)->append.round, 2), "now the second begins");
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES, 3)->append_entries.round, 2),
+              "now the second begins");
     for (int i = 0; i < 3; i++) {
         node_hear(&node, accepted(2, 2, 2, 1));
         node_hear(&node, accepted(3, 2, 2, 1));
@@ -105,7 +106,7 @@ Test(round, does_not_begin_before_the_first_commit_of_the_term)
 {
     struct node node = node_elected(3, 1, TERMS(1, 1));
     node_read(&node, 1);
-    node_hear(&node, read_ask(3, 2, 2));
+    node_hear(&node, read_index(3, 2, 2));
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_hear(&node, accepted(2, 2, 2, 0));
     node_hear(&node, accepted(3, 2, 2, 0));
@@ -117,7 +118,8 @@ Test(round, does_not_begin_before_the_first_commit_of_the_term)
     cr_assert(eq(u32, node.out.verdicts.count, 0), "nor is it confirmed by that commit");
     node_hear(&node, accepted(2, 2, 3, 1));
     cr_assert(ready(&node, 1, 3));
-    cr_assert(eq(u64, node_sent(&node, RAFT_READ_GIVE, 3)->read_give.index.n, 3));
+    cr_assert(
+        eq(u64, node_sent(&node, RAFT_READ_INDEX_RESPONSE, 3)->read_index_response.index.n, 3));
     node_free(&node);
 }
 
@@ -126,7 +128,8 @@ Test(round, is_asked_again_with_each_heartbeat)
     struct node node = node_settled(3, 1, TERMS(1));
     node_read(&node, 1);
     node_wait(&node);
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND, 2)->append.round, 1), "if it was lost");
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES, 2)->append_entries.round, 1),
+              "if it was lost");
     node_hear(&node, accepted(2, 2, 2, 1));
     cr_assert(ready(&node, 1, 2));
     node_free(&node);
@@ -138,7 +141,7 @@ Test(round, is_refused_when_the_leader_follows)
         struct node node = node_settled(3, 1, TERMS(1));
         node_read(&node, 1);
         node_read(&node, 2);
-        node_hear(&node, read_ask(3, 2, 3));
+        node_hear(&node, read_index(3, 2, 3));
         if (how == 0)
             node_hear(&node, accepted(2, 3, 0, 1));
         else
@@ -160,8 +163,8 @@ Test(round, has_room_for_so_many_reads_and_says_when_not)
         node_read(&node, i);
     node_read(&node, 999);
     cr_assert(refused(&node, 999, RAFT_BUSY));
-    node_hear(&node, read_ask(2, 2, 5));
-    cr_assert(not(node_sent(&node, RAFT_READ_GIVE, 2)->read_give.granted));
+    node_hear(&node, read_index(2, 2, 5));
+    cr_assert(not(node_sent(&node, RAFT_READ_INDEX_RESPONSE, 2)->read_index_response.granted));
     node_hear(&node, accepted(2, 2, 2, 1));
     cr_assert(ready(&node, 1, 2));
     node_hear(&node, accepted(2, 2, 2, 2));
@@ -181,10 +184,11 @@ static struct node following(void)
 Test(round, is_held_by_the_leader_for_a_follower_that_asks)
 {
     struct node node = node_settled(3, 1, TERMS(1));
-    node_hear(&node, read_ask(3, 2, 77));
-    cr_assert(eq(u32, node_sends(&node, RAFT_READ_GIVE), 0));
+    node_hear(&node, read_index(3, 2, 77));
+    cr_assert(eq(u32, node_sends(&node, RAFT_READ_INDEX_RESPONSE), 0));
     node_hear(&node, accepted(3, 2, 2, 1));
-    const struct raft_read_give *give = &node_sent(&node, RAFT_READ_GIVE, 3)->read_give;
+    const struct raft_read_index_response *give =
+        &node_sent(&node, RAFT_READ_INDEX_RESPONSE, 3)->read_index_response;
     cr_assert(eq(u64, give->token, 77));
     cr_assert(give->granted);
     cr_assert(eq(u64, give->index.n, 2));
@@ -192,8 +196,9 @@ Test(round, is_held_by_the_leader_for_a_follower_that_asks)
     node_free(&node);
 
     node = following();
-    node_hear(&node, read_ask(3, 2, 77));
-    cr_assert(not(node_sent(&node, RAFT_READ_GIVE, 3)->read_give.granted), "who does not lead");
+    node_hear(&node, read_index(3, 2, 77));
+    cr_assert(not(node_sent(&node, RAFT_READ_INDEX_RESPONSE, 3)->read_index_response.granted),
+              "who does not lead");
     node_free(&node);
 }
 
@@ -201,16 +206,16 @@ Test(round, of_a_follower_is_asked_of_its_leader_and_answered_once)
 {
     struct node node = following();
     node_read(&node, 5);
-    cr_assert(eq(u64, node_sent(&node, RAFT_READ_ASK, 2)->read_ask.token, 5));
-    node_hear(&node, read_give(2, 2, 6, true, 9));
-    node_hear(&node, read_give(2, 1, 5, true, 9));
+    cr_assert(eq(u64, node_sent(&node, RAFT_READ_INDEX, 2)->read_index.token, 5));
+    node_hear(&node, read_index_response(2, 2, 6, true, 9));
+    node_hear(&node, read_index_response(2, 1, 5, true, 9));
     cr_assert(eq(u32, node.out.verdicts.count, 0), "another token, another term");
-    node_hear(&node, read_give(2, 2, 5, true, 9));
+    node_hear(&node, read_index_response(2, 2, 5, true, 9));
     cr_assert(ready(&node, 5, 9));
-    node_hear(&node, read_give(2, 2, 5, true, 9));
+    node_hear(&node, read_index_response(2, 2, 5, true, 9));
     cr_assert(eq(u32, node.out.verdicts.count, 0), "doubled");
     node_read(&node, 8);
-    node_hear(&node, read_give(2, 2, 8, false, 0));
+    node_hear(&node, read_index_response(2, 2, 8, false, 0));
     cr_assert(refused(&node, 8, RAFT_BUSY));
     node_free(&node);
 }
@@ -243,7 +248,7 @@ Test(round, of_a_node_that_may_not_vote_is_refused_when_its_leader_is_silent)
     struct node node = node_start(&saved, TERMS(1));
     node_hear(&node, append_after(2, 2, 1, 1, 1, NO_TERMS));
     node_read(&node, 3);
-    cr_assert(node_sent(&node, RAFT_READ_ASK, 2) != NULL);
+    cr_assert(node_sent(&node, RAFT_READ_INDEX, 2) != NULL);
     node_wait(&node);
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     cr_assert(refused(&node, 3, RAFT_NOT_LEADER));
@@ -259,10 +264,10 @@ Test(round, of_a_follower_with_too_many_is_the_oldest_that_is_given_up)
     node_read(&node, 100);
     cr_assert(refused(&node, 1, RAFT_BUSY));
     cr_assert(eq(u32, node.out.verdicts.count, 1));
-    cr_assert(eq(u64, node_sent(&node, RAFT_READ_ASK, 2)->read_ask.token, 100));
-    node_hear(&node, read_give(2, 2, 1, true, 9));
+    cr_assert(eq(u64, node_sent(&node, RAFT_READ_INDEX, 2)->read_index.token, 100));
+    node_hear(&node, read_index_response(2, 2, 1, true, 9));
     cr_assert(eq(u32, node.out.verdicts.count, 0), "its answer is not taken for another's");
-    node_hear(&node, read_give(2, 2, 2, true, 9));
+    node_hear(&node, read_index_response(2, 2, 2, true, 9));
     cr_assert(ready(&node, 2, 9));
     node_free(&node);
 }

@@ -123,11 +123,11 @@ struct node node_elected(uint32_t count, uint64_t term, const uint64_t *terms, s
     struct node node = node_among(count, term, terms, entries);
     node_wait(&node);
     for (uint32_t id = 2; id <= quorum_size(count); id++)
-        node_hear(&node, pre_vote_give(id, term, term + 1, true));
+        node_hear(&node, request_pre_vote_response(id, term, term + 1, true));
     must(raft_status(node.raft).role == RAFT_CANDIDATE);
     node_all_durable(&node);
     for (uint32_t id = 2; id <= quorum_size(count); id++)
-        node_hear(&node, vote_give(id, term + 1, true));
+        node_hear(&node, request_vote_response(id, term + 1, true));
     must(raft_status(node.raft).role == RAFT_LEADER);
     return node;
 }
@@ -162,42 +162,44 @@ struct raft_message message(enum raft_message_kind kind, uint64_t from, uint64_t
     return (struct raft_message){.kind = kind, .from = {from}, .to = {1}, .term = {term}};
 }
 
-struct raft_message pre_vote_ask(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term)
+struct raft_message request_pre_vote(uint64_t from, uint64_t term, uint64_t last,
+                                     uint64_t last_term)
 {
-    struct raft_message m = message(RAFT_PRE_VOTE_ASK, from, term);
-    m.pre_vote_ask = (struct raft_pre_vote_ask){{term + 1}, {last}, {last_term}};
+    struct raft_message m = message(RAFT_REQUEST_PRE_VOTE, from, term);
+    m.request_pre_vote = (struct raft_request_pre_vote){{term + 1}, {last}, {last_term}};
     return m;
 }
 
-struct raft_message pre_vote_give(uint64_t from, uint64_t term, uint64_t next_term, bool granted)
+struct raft_message request_pre_vote_response(uint64_t from, uint64_t term, uint64_t next_term,
+                                              bool granted)
 {
-    struct raft_message m = message(RAFT_PRE_VOTE_GIVE, from, term);
-    m.pre_vote_give = (struct raft_pre_vote_give){{next_term}, granted};
+    struct raft_message m = message(RAFT_REQUEST_PRE_VOTE_RESPONSE, from, term);
+    m.request_pre_vote_response = (struct raft_request_pre_vote_response){{next_term}, granted};
     return m;
 }
 
-struct raft_message vote_ask(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term)
+struct raft_message request_vote(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term)
 {
-    struct raft_message m = message(RAFT_VOTE_ASK, from, term);
-    m.vote_ask = (struct raft_vote_ask){{last}, {last_term}, false};
+    struct raft_message m = message(RAFT_REQUEST_VOTE, from, term);
+    m.request_vote = (struct raft_request_vote){{last}, {last_term}, false};
     return m;
 }
 
-struct raft_message vote_give(uint64_t from, uint64_t term, bool granted)
+struct raft_message request_vote_response(uint64_t from, uint64_t term, bool granted)
 {
-    struct raft_message m = message(RAFT_VOTE_GIVE, from, term);
-    m.vote_give.granted = granted;
+    struct raft_message m = message(RAFT_REQUEST_VOTE_RESPONSE, from, term);
+    m.request_vote_response.granted = granted;
     return m;
 }
 
 struct raft_message append_after(uint64_t from, uint64_t term, uint64_t prev, uint64_t prev_term,
                                  uint64_t commit, const uint64_t *terms, size_t entries)
 {
-    struct raft_message m = message(RAFT_APPEND, from, term);
-    m.append.prev.n = prev;
-    m.append.prev_term.n = prev_term;
-    m.append.commit.n = commit;
-    struct raft_runs *runs = &m.append.entries;
+    struct raft_message m = message(RAFT_APPEND_ENTRIES, from, term);
+    m.append_entries.prev.n = prev;
+    m.append_entries.prev_term.n = prev_term;
+    m.append_entries.commit.n = commit;
+    struct raft_runs *runs = &m.append_entries.entries;
     for (size_t i = 0; i < entries; i++) {
         if (i == 0 || terms[i] != terms[i - 1])
             runs->at[runs->runs++].term.n = terms[i];
@@ -208,20 +210,20 @@ struct raft_message append_after(uint64_t from, uint64_t term, uint64_t prev, ui
 
 struct raft_message accepted(uint64_t from, uint64_t term, uint64_t match, uint64_t round)
 {
-    struct raft_message m = message(RAFT_APPEND_GIVE, from, term);
-    m.append_give.accepted = true;
-    m.append_give.match.n = match;
-    m.append_give.round = round;
+    struct raft_message m = message(RAFT_APPEND_ENTRIES_RESPONSE, from, term);
+    m.append_entries_response.accepted = true;
+    m.append_entries_response.match.n = match;
+    m.append_entries_response.round = round;
     return m;
 }
 
 struct raft_message rejected(uint64_t from, uint64_t term, uint64_t prev, uint64_t hint,
                              uint64_t hint_term)
 {
-    struct raft_message m = message(RAFT_APPEND_GIVE, from, term);
-    m.append_give.prev.n = prev;
-    m.append_give.hint.n = hint;
-    m.append_give.hint_term.n = hint_term;
+    struct raft_message m = message(RAFT_APPEND_ENTRIES_RESPONSE, from, term);
+    m.append_entries_response.prev.n = prev;
+    m.append_entries_response.hint.n = hint;
+    m.append_entries_response.hint_term.n = hint_term;
     return m;
 }
 

@@ -95,10 +95,12 @@ void node_wait(struct node *node);
 void node_pass(struct node *node, uint64_t ms);
 
 struct raft_message message(enum raft_message_kind kind, uint64_t from, uint64_t term);
-struct raft_message pre_vote_ask(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term);
-struct raft_message pre_vote_give(uint64_t from, uint64_t term, uint64_t next_term, bool granted);
-struct raft_message vote_ask(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term);
-struct raft_message vote_give(uint64_t from, uint64_t term, bool granted);
+struct raft_message request_pre_vote(uint64_t from, uint64_t term, uint64_t last,
+                                     uint64_t last_term);
+struct raft_message request_pre_vote_response(uint64_t from, uint64_t term, uint64_t next_term,
+                                              bool granted);
+struct raft_message request_vote(uint64_t from, uint64_t term, uint64_t last, uint64_t last_term);
+struct raft_message request_vote_response(uint64_t from, uint64_t term, bool granted);
 struct raft_message append_after(uint64_t from, uint64_t term, uint64_t prev, uint64_t prev_term,
                                  uint64_t commit, const uint64_t *terms, size_t entries);
 struct raft_message accepted(uint64_t from, uint64_t term, uint64_t match, uint64_t round);

@@ -23,13 +23,13 @@ static void node_floor(struct node *node, uint64_t term, uint64_t last, uint64_t
 
 static bool gave_vote(const struct node *node, uint64_t to)
 {
-    const struct raft_message *m = node_sent(node, RAFT_VOTE_GIVE, to);
-    return m != NULL && m->vote_give.granted;
+    const struct raft_message *m = node_sent(node, RAFT_REQUEST_VOTE_RESPONSE, to);
+    return m != NULL && m->request_vote_response.granted;
 }
 
 static struct raft_message unsurely(struct raft_message give)
 {
-    give.append_give.unsure = true;
+    give.append_entries_response.unsure = true;
     return give;
 }
 
@@ -37,14 +37,14 @@ Test(unsure, node_gives_no_vote_in_any_term)
 {
     struct node node = unsure(0, NO_TERMS);
     for (uint64_t term = 1; term < 5; term++) {
-        node_hear(&node, vote_ask(2, term, 9, term));
+        node_hear(&node, request_vote(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
         cr_assert(eq(u64, node.out.persist.hard.term.n, term), "it follows the term");
         cr_assert(node.out.persist.hard_state);
         cr_assert(not(node.out.persist.hard.voted));
         cr_assert(node.out.persist.hard.unsure, "and stays unsure on disk");
         node_all_durable(&node);
-        node_hear(&node, vote_ask(2, term, 9, term));
+        node_hear(&node, request_vote(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
         cr_assert(raft_status(node.raft).unsure);
     }
@@ -54,9 +54,9 @@ Test(unsure, node_gives_no_vote_in_any_term)
 Test(unsure, node_grants_no_pre_vote)
 {
     struct node node = unsure(1, TERMS(1));
-    node_hear(&node, pre_vote_ask(2, 1, 9, 1));
-    const struct raft_message *m = node_sent(&node, RAFT_PRE_VOTE_GIVE, 2);
-    cr_assert(m == NULL || !m->pre_vote_give.granted);
+    node_hear(&node, request_pre_vote(2, 1, 9, 1));
+    const struct raft_message *m = node_sent(&node, RAFT_REQUEST_PRE_VOTE_RESPONSE, 2);
+    cr_assert(m == NULL || !m->request_pre_vote_response.granted);
     node_free(&node);
 }
 
@@ -68,8 +68,8 @@ Test(unsure, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
         cr_assert(eq(u32, node.out.sends.count, 0));
         cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     }
-    struct raft_message now = message(RAFT_CAMPAIGN_NOW, 2, 2);
-    now.campaign_now.transfer = true;
+    struct raft_message now = message(RAFT_TIMEOUT_NOW, 2, 2);
+    now.timeout_now.transfer = true;
     node_hear(&node, now);
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     node_free(&node);
@@ -81,16 +81,16 @@ Test(unsure, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_un
     node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
     node_all_durable(&node);
     node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
-    const struct raft_message *m = node_sent(&node, RAFT_APPEND_GIVE, 2);
-    cr_assert(not(m->append_give.accepted));
-    cr_assert(m->append_give.unsure);
+    const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2);
+    cr_assert(not(m->append_entries_response.accepted));
+    cr_assert(m->append_entries_response.unsure);
     node_hear(&node, append_after(2, 3, 0, 0, 1, TERMS(1, 2)));
     cr_assert(eq(u64, node.out.apply.last.n, 1));
     node_all_durable(&node);
-    m = node_sent(&node, RAFT_APPEND_GIVE, 2);
-    cr_assert(m->append_give.accepted);
-    cr_assert(eq(u64, m->append_give.match.n, 2));
-    cr_assert(m->append_give.unsure);
+    m = node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2);
+    cr_assert(m->append_entries_response.accepted);
+    cr_assert(eq(u64, m->append_entries_response.match.n, 2));
+    cr_assert(m->append_entries_response.unsure);
     node_free(&node);
 }
 
@@ -101,14 +101,16 @@ Test(unsure, node_with_a_floor_votes_for_logs_that_reach_it)
     cr_assert(node.out.persist.hard.unsure);
     cr_assert(node.out.persist.hard.floor.known, "which the disk remembers");
     node_all_durable(&node);
-    node_hear(&node, vote_ask(2, 4, 6, 2));
+    node_hear(&node, request_vote(2, 4, 6, 2));
     node_all_durable(&node);
     cr_assert(not(gave_vote(&node, 2)), "what it forgot may be missing there");
-    node_hear(&node, pre_vote_ask(3, 4, 6, 2));
-    cr_assert(not(node_sent(&node, RAFT_PRE_VOTE_GIVE, 3)->pre_vote_give.granted));
-    node_hear(&node, pre_vote_ask(3, 4, 7, 2));
-    cr_assert(node_sent(&node, RAFT_PRE_VOTE_GIVE, 3)->pre_vote_give.granted);
-    node_hear(&node, vote_ask(3, 4, 7, 2));
+    node_hear(&node, request_pre_vote(3, 4, 6, 2));
+    cr_assert(not(
+        node_sent(&node, RAFT_REQUEST_PRE_VOTE_RESPONSE, 3)->request_pre_vote_response.granted));
+    node_hear(&node, request_pre_vote(3, 4, 7, 2));
+    cr_assert(
+        node_sent(&node, RAFT_REQUEST_PRE_VOTE_RESPONSE, 3)->request_pre_vote_response.granted);
+    node_hear(&node, request_vote(3, 4, 7, 2));
     cr_assert(not(gave_vote(&node, 3)), "not before it is durable");
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 3));
     cr_assert(node.out.persist.hard.unsure);
@@ -125,9 +127,9 @@ Test(unsure, node_votes_no_second_time_in_a_term_that_it_may_have_voted_in)
     cr_assert(eq(u64, node.out.persist.hard.term.n, 5));
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
     node_all_durable(&node);
-    node_hear(&node, vote_ask(2, 5, 9, 5));
+    node_hear(&node, request_vote(2, 5, 9, 5));
     cr_assert(not(gave_vote(&node, 2)));
-    node_hear(&node, vote_ask(2, 6, 9, 5));
+    node_hear(&node, request_vote(2, 6, 9, 5));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 2));
     node_free(&node);
@@ -146,7 +148,8 @@ Test(unsure, node_is_sure_when_its_durable_log_reaches_the_floor)
     cr_assert(not(node.out.persist.hard.unsure));
     cr_assert(not(node.out.persist.hard.floor.known));
     node_hear(&node, append_after(2, 3, 3, 2, 0, NO_TERMS));
-    cr_assert(not(node_sent(&node, RAFT_APPEND_GIVE, 2)->append_give.unsure));
+    cr_assert(
+        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2)->append_entries_response.unsure));
     node_free(&node);
 }
 
@@ -193,9 +196,9 @@ Test(unsure, node_that_is_sure_again_campaigns_in_a_later_term_only)
     node_all_durable(&node);
     node_wait(&node);
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE));
-    node_hear(&node, vote_give(2, 4, true));
+    node_hear(&node, request_vote_response(2, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_PRE_CANDIDATE), "a vote of a time forgot");
-    node_hear(&node, pre_vote_give(2, 4, 5, true));
+    node_hear(&node, request_pre_vote_response(2, 4, 5, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 5));
     node_free(&node);
@@ -209,7 +212,7 @@ Test(unsure, node_of_a_new_cluster_begins_like_any_other)
     cr_assert(not(node.out.persist.hard.voted));
     cr_assert(not(node.out.persist.hard.unsure));
     node_all_durable(&node);
-    node_hear(&node, vote_ask(2, 1, 0, 0));
+    node_hear(&node, request_vote(2, 1, 0, 0));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 2), "in the first term already");
     node_free(&node);
@@ -252,17 +255,18 @@ Test(unsure, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_els
         .hard = {.term = {2}}, .damaged = true, .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, TERMS(1, 2));
     node_tick(&node);
-    node_hear(&node, vote_ask(2, 3, 1, 1));
+    node_hear(&node, request_vote(2, 3, 1, 1));
     cr_assert(not(gave_vote(&node, 2)));
-    node_hear(&node, vote_ask(3, 3, 2, 2));
+    node_hear(&node, request_vote(3, 3, 2, 2));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 3));
     node_hear(&node, append_after(3, 3, 2, 2, 0, TERMS(3)));
     node_all_durable(&node);
-    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 3)->append_give.unsure);
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.unsure);
     node_is_damaged(&node, false);
     node_hear(&node, append_after(3, 3, 3, 3, 0, NO_TERMS));
-    cr_assert(not(node_sent(&node, RAFT_APPEND_GIVE, 3)->append_give.unsure));
+    cr_assert(
+        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.unsure));
     node_free(&node);
 }
 
@@ -333,9 +337,9 @@ Test(unsure, node_that_forgot_what_it_acknowledged_is_sent_it_again)
     node_hear(&node, rejected(2, 2, 2, 0, 0));
     cr_assert(eq(u64, node_progress(&node, 2)->match.n, 2), "an old refusal says nothing");
     node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
-    const struct raft_message *m = node_sent(&node, RAFT_APPEND, 2);
-    cr_assert(eq(u64, m->append.prev.n, 0));
-    cr_assert(eq(u32, raft_runs_entries(&m->append.entries), 2));
+    const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
+    cr_assert(eq(u64, m->append_entries.prev.n, 0));
+    cr_assert(eq(u32, raft_runs_entries(&m->append_entries.entries), 2));
     node_free(&node);
 }
 
@@ -345,9 +349,9 @@ Test(unsure, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
     node_compacted(&node, 2);
     node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
     for (int i = 0; i < 4 && node.out.verdicts.count == 0; i++) {
-        const struct raft_message *m = node_sent(&node, RAFT_APPEND, 2);
+        const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
         must(m != NULL);
-        node_hear(&node, unsurely(rejected(2, 2, m->append.prev.n, 0, 0)));
+        node_hear(&node, unsurely(rejected(2, 2, m->append_entries.prev.n, 0, 0)));
     }
     cr_assert(eq(int, node_verdict(&node)->kind, RAFT_SEND_SNAPSHOT));
     node_free(&node);
@@ -358,8 +362,8 @@ Test(unsure, node_is_handed_no_leadership)
     struct node node = node_settled(3, 1, TERMS(1));
     node_hear(&node, unsurely(accepted(2, 2, 2, 0)));
     node_transfer(&node, 2);
-    cr_assert(eq(u32, node_sends(&node, RAFT_CAMPAIGN_NOW), 0));
+    cr_assert(eq(u32, node_sends(&node, RAFT_TIMEOUT_NOW), 0));
     node_transfer(&node, 0);
-    cr_assert(node_sent(&node, RAFT_CAMPAIGN_NOW, 3) != NULL);
+    cr_assert(node_sent(&node, RAFT_TIMEOUT_NOW, 3) != NULL);
     node_free(&node);
 }

@@ -3,14 +3,14 @@
 
 static bool gave_vote(const struct node *node, uint64_t to)
 {
-    const struct raft_message *m = node_sent(node, RAFT_VOTE_GIVE, to);
-    return m != NULL && m->vote_give.granted;
+    const struct raft_message *m = node_sent(node, RAFT_REQUEST_VOTE_RESPONSE, to);
+    return m != NULL && m->request_vote_response.granted;
 }
 
 static bool refused_vote(const struct node *node, uint64_t to)
 {
-    const struct raft_message *m = node_sent(node, RAFT_VOTE_GIVE, to);
-    return m != NULL && !m->vote_give.granted;
+    const struct raft_message *m = node_sent(node, RAFT_REQUEST_VOTE_RESPONSE, to);
+    return m != NULL && !m->request_vote_response.granted;
 }
 
 /* A candidate in term 3 of five voters that has asked the others. */
@@ -18,8 +18,8 @@ static struct node candidate(void)
 {
     struct node node = node_among(5, 2, TERMS(1, 2));
     node_wait(&node);
-    node_hear(&node, pre_vote_give(2, 2, 3, true));
-    node_hear(&node, pre_vote_give(3, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(2, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(3, 2, 3, true));
     must(raft_status(node.raft).role == RAFT_CANDIDATE);
     node_all_durable(&node);
     return node;
@@ -28,13 +28,13 @@ static struct node candidate(void)
 Test(vote, is_given_once_a_term_to_who_comes_first)
 {
     struct node node = node_among(3, 1, TERMS(1));
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 3));
-    node_hear(&node, vote_ask(2, 2, 9, 2));
+    node_hear(&node, request_vote(2, 2, 9, 2));
     cr_assert(refused_vote(&node, 2), "however much better its log is");
     cr_assert(not(node.out.persist.wanted));
-    node_hear(&node, vote_ask(2, 3, 9, 2));
+    node_hear(&node, request_vote(2, 3, 9, 2));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 2), "another term, another vote");
     node_free(&node);
@@ -43,7 +43,7 @@ Test(vote, is_given_once_a_term_to_who_comes_first)
 Test(vote, leaves_only_when_storage_has_it)
 {
     struct node node = node_among(3, 1, TERMS(1));
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     cr_assert(eq(u32, node.out.sends.count, 0));
     cr_assert(node.out.persist.wanted);
     cr_assert(node.out.persist.hard_state);
@@ -57,7 +57,7 @@ Test(vote, leaves_only_when_storage_has_it)
     cr_assert(eq(u32, node.out.sends.count, 0), "the term alone is no vote");
     node_persisted(&node, mark);
     cr_assert(gave_vote(&node, 3));
-    cr_assert(eq(u64, node_sent(&node, RAFT_VOTE_GIVE, 3)->term.n, 2));
+    cr_assert(eq(u64, node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3)->term.n, 2));
     node_persisted(&node, mark);
     cr_assert(eq(u32, node.out.sends.count, 0), "said once");
     node_free(&node);
@@ -66,15 +66,15 @@ Test(vote, leaves_only_when_storage_has_it)
 Test(vote, asked_for_again_is_said_again_to_the_same_only)
 {
     struct node node = node_among(3, 1, TERMS(1));
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     struct raft_mark mark = node.out.persist.mark;
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     cr_assert(eq(u32, node.out.sends.count, 0), "still not durable");
     node_persisted(&node, mark);
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     cr_assert(gave_vote(&node, 3));
     cr_assert(not(node.out.persist.wanted));
-    node_hear(&node, vote_ask(2, 2, 1, 1));
+    node_hear(&node, request_vote(2, 2, 1, 1));
     cr_assert(refused_vote(&node, 2));
     node_free(&node);
 }
@@ -86,9 +86,9 @@ Test(vote, of_the_stored_term_outlives_a_restart)
                                .hard.vote = {3},
                                .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, NO_TERMS);
-    node_hear(&node, vote_ask(2, 5, 9, 4));
+    node_hear(&node, request_vote(2, 5, 9, 4));
     cr_assert(refused_vote(&node, 2));
-    node_hear(&node, vote_ask(3, 5, 0, 0));
+    node_hear(&node, request_vote(3, 5, 0, 0));
     cr_assert(gave_vote(&node, 3));
     node_free(&node);
 }
@@ -105,11 +105,11 @@ Test(vote, is_given_only_to_a_log_that_is_at_least_as_up_to_date)
     };
     for (size_t i = 0; i < ARRAY_LEN(ask); i++) {
         struct node node = node_among(3, 5, TERMS(1, 4, 4));
-        node_hear(&node, vote_ask(2, 6, ask[i].last, ask[i].last_term));
+        node_hear(&node, request_vote(2, 6, ask[i].last, ask[i].last_term));
         cr_assert(eq(u64, raft_status(node.raft).term.n, 6), "the term is followed in any case");
         node_all_durable(&node);
         cr_assert(eq(int, gave_vote(&node, 2), ask[i].granted), "row %zu", i);
-        node_hear(&node, vote_ask(3, 6, 3, 4));
+        node_hear(&node, request_vote(3, 6, 3, 4));
         node_all_durable(&node);
         cr_assert(eq(int, node.raft->vote.n == 3, !ask[i].granted), "row %zu", i);
         node_free(&node);
@@ -119,9 +119,9 @@ Test(vote, is_given_only_to_a_log_that_is_at_least_as_up_to_date)
 Test(vote, of_an_older_term_is_refused_with_the_own_term)
 {
     struct node node = node_among(3, 5, TERMS(1));
-    node_hear(&node, vote_ask(2, 4, 9, 4));
+    node_hear(&node, request_vote(2, 4, 9, 4));
     cr_assert(refused_vote(&node, 2));
-    cr_assert(eq(u64, node_sent(&node, RAFT_VOTE_GIVE, 2)->term.n, 5));
+    cr_assert(eq(u64, node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 2)->term.n, 5));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 5));
     node_free(&node);
 }
@@ -129,18 +129,18 @@ Test(vote, of_an_older_term_is_refused_with_the_own_term)
 Test(vote, refusals_say_no_term_that_is_not_durable)
 {
     struct node node = node_among(3, 1, TERMS(1, 1));
-    node_hear(&node, vote_ask(2, 7, 0, 0));
+    node_hear(&node, request_vote(2, 7, 0, 0));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 7));
     cr_assert(eq(u32, node.out.sends.count, 0));
-    node_hear(&node, vote_ask(3, 6, 0, 0));
+    node_hear(&node, request_vote(3, 6, 0, 0));
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_hear(&node, append_after(3, 6, 0, 0, 0, NO_TERMS));
     cr_assert(eq(u32, node.out.sends.count, 0), "nor to a stale leader");
-    node_hear(&node, pre_vote_ask(3, 9, 2, 1));
+    node_hear(&node, request_pre_vote(3, 9, 2, 1));
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_all_durable(&node);
     node_hear(&node, append_after(3, 6, 0, 0, 0, NO_TERMS));
-    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_GIVE, 3)->term.n, 7));
+    cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->term.n, 7));
     node_free(&node);
 }
 
@@ -148,22 +148,22 @@ Test(vote, of_others_is_asked_for_when_the_own_is_durable_and_once)
 {
     struct node node = node_among(3, 2, TERMS(1, 2));
     node_wait(&node);
-    node_hear(&node, pre_vote_give(2, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(2, 2, 3, true));
     struct raft_mark mark = node.out.persist.mark;
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
     cr_assert(eq(u32, node.out.sends.count, 0));
-    node_hear(&node, vote_give(2, 3, true));
-    node_hear(&node, vote_give(3, 3, true));
+    node_hear(&node, request_vote_response(2, 3, true));
+    node_hear(&node, request_vote_response(3, 3, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE), "never asked, never counted");
     node_persisted(&node, (struct raft_mark){.last = {2}, .term = {3}});
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_persisted(&node, mark);
-    cr_assert(eq(u32, node_sends(&node, RAFT_VOTE_ASK), 2));
-    const struct raft_message *ask = node_sent(&node, RAFT_VOTE_ASK, 3);
+    cr_assert(eq(u32, node_sends(&node, RAFT_REQUEST_VOTE), 2));
+    const struct raft_message *ask = node_sent(&node, RAFT_REQUEST_VOTE, 3);
     cr_assert(eq(u64, ask->term.n, 3));
-    cr_assert(eq(u64, ask->vote_ask.last.n, 2));
-    cr_assert(eq(u64, ask->vote_ask.last_term.n, 2));
-    cr_assert(not(ask->vote_ask.transfer));
+    cr_assert(eq(u64, ask->request_vote.last.n, 2));
+    cr_assert(eq(u64, ask->request_vote.last_term.n, 2));
+    cr_assert(not(ask->request_vote.transfer));
     node_persisted(&node, mark);
     cr_assert(eq(u32, node.out.sends.count, 0));
     node_free(&node);
@@ -173,33 +173,33 @@ Test(vote, wins_with_a_majority_counted_by_node)
 {
     struct node node = candidate();
     for (int i = 0; i < 5; i++)
-        node_hear(&node, vote_give(2, 3, true));
-    node_hear(&node, vote_give(3, 3, false));
-    node_hear(&node, vote_give(9, 3, true));
-    node_hear(&node, vote_give(4, 2, true));
+        node_hear(&node, request_vote_response(2, 3, true));
+    node_hear(&node, request_vote_response(3, 3, false));
+    node_hear(&node, request_vote_response(9, 3, true));
+    node_hear(&node, request_vote_response(4, 2, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE),
               "one node twice, a refusal, a stranger and an older term are two votes of five");
-    node_hear(&node, vote_give(4, 3, true));
+    node_hear(&node, request_vote_response(4, 3, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
-    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND), 4));
+    cr_assert(eq(u32, node_sends(&node, RAFT_APPEND_ENTRIES), 4));
     node_free(&node);
 }
 
 Test(vote, granted_before_is_never_counted_as_one_of_this_term)
 {
     struct node node = candidate();
-    node_hear(&node, pre_vote_give(2, 2, 3, true));
-    node_hear(&node, pre_vote_give(3, 2, 3, true));
-    node_hear(&node, pre_vote_give(4, 2, 3, true));
-    node_hear(&node, pre_vote_give(5, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(2, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(3, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(4, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(5, 3, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE), "a pre-vote is no vote");
-    node_hear(&node, vote_give(2, 3, true));
+    node_hear(&node, request_vote_response(2, 3, true));
     node_wait(&node);
-    node_hear(&node, pre_vote_give(2, 3, 4, true));
-    node_hear(&node, pre_vote_give(3, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(2, 3, 4, true));
+    node_hear(&node, request_pre_vote_response(3, 3, 4, true));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 4));
     node_all_durable(&node);
-    node_hear(&node, vote_give(4, 4, true));
+    node_hear(&node, request_vote_response(4, 4, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_CANDIDATE));
     node_free(&node);
 }
@@ -210,10 +210,10 @@ Test(vote, is_kept_when_its_owner_follows_within_the_term)
     node_hear(&node, append_after(2, 3, 0, 0, 0, NO_TERMS));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     cr_assert(eq(u64, raft_status(node.raft).leader.n, 2));
-    node_hear(&node, vote_ask(4, 3, 9, 3));
+    node_hear(&node, request_vote(4, 3, 9, 3));
     cr_assert(refused_vote(&node, 4));
-    node_hear(&node, vote_give(2, 3, true));
-    node_hear(&node, vote_give(3, 3, true));
+    node_hear(&node, request_vote_response(2, 3, true));
+    node_hear(&node, request_vote_response(3, 3, true));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER), "its own election is over");
     node_free(&node);
 
@@ -222,7 +222,7 @@ Test(vote, is_kept_when_its_owner_follows_within_the_term)
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER), "no majority heard it");
     cr_assert(not(node.out.persist.hard_state));
     cr_assert(eq(u64, raft_status(node.raft).term.n, 2));
-    node_hear(&node, vote_ask(2, 2, 9, 2));
+    node_hear(&node, request_vote(2, 2, 9, 2));
     cr_assert(refused_vote(&node, 2));
     node_free(&node);
 }
@@ -233,7 +233,7 @@ Test(vote, of_an_election_that_is_over_counts_nothing_when_it_becomes_durable)
 {
     struct node node = node_among(3, 2, TERMS(1, 2));
     node_wait(&node);
-    node_hear(&node, pre_vote_give(2, 2, 3, true));
+    node_hear(&node, request_pre_vote_response(2, 2, 3, true));
     struct raft_mark vote = node.out.persist.mark;
     node_hear(&node, append_after(2, 4, 0, 0, 0, NO_TERMS));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
@@ -241,16 +241,18 @@ Test(vote, of_an_election_that_is_over_counts_nothing_when_it_becomes_durable)
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     cr_assert(eq(u32, node.out.sends.count, 0), "term 4 is not durable: nothing to say");
     node_all_durable(&node);
-    cr_assert(node_sent(&node, RAFT_APPEND_GIVE, 2) != NULL);
+    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2) != NULL);
     node_free(&node);
 }
 
 Test(vote, and_candidates_give_way_to_a_higher_term_whoever_says_it)
 {
     const struct raft_message says[] = {
-        vote_give(2, 7, false),        vote_give(2, 7, true),
-        accepted(2, 7, 0, 0),          append_after(2, 7, 0, 0, 0, NO_TERMS),
-        message(RAFT_READ_GIVE, 2, 7),
+        request_vote_response(2, 7, false),
+        request_vote_response(2, 7, true),
+        accepted(2, 7, 0, 0),
+        append_after(2, 7, 0, 0, 0, NO_TERMS),
+        message(RAFT_READ_INDEX_RESPONSE, 2, 7),
     };
     for (size_t i = 0; i < ARRAY_LEN(says); i++) {
         struct node node = candidate();
@@ -291,11 +293,11 @@ Test(vote, splits_do_not_repeat_for_ever_as_timeouts_are_drawn_anew)
 Test(vote, is_given_once_a_term_also_when_the_leader_wants_another)
 {
     struct node node = node_among(3, 1, TERMS(1));
-    node_hear(&node, vote_ask(3, 2, 1, 1));
+    node_hear(&node, request_vote(3, 2, 1, 1));
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 3));
-    struct raft_message ask = vote_ask(2, 2, 9, 1);
-    ask.vote_ask.transfer = true;
+    struct raft_message ask = request_vote(2, 2, 9, 1);
+    ask.request_vote.transfer = true;
     node_hear(&node, ask);
     cr_assert(refused_vote(&node, 2));
     node_free(&node);

@@ -177,10 +177,10 @@ static void introduce(struct bench *b)
             uint8_t bytes[PEER_NOTE_BYTES_MAX];
             struct writer out = writer_of(bytes, sizeof(bytes));
             struct frame frame;
-            struct peer_note note = {.kind = PEER_STANDING,
-                                     .standing = {.question = b->replica->options.random +
-                                                              b->replica->admission.questions,
-                                                  .cluster_low = DRIVER_CLUSTER}};
+            struct peer_note note = {.kind = PEER_LOG_POSITION,
+                                     .log_position = {.question = b->replica->options.random +
+                                                                  b->replica->admission.questions,
+                                                      .cluster_low = DRIVER_CLUSTER}};
             peer_note_frame(&out, &note);
             demand(frame_decode(writer_bytes(&out), &frame) > 0);
             hear(b, (uint8_t)frame.kind, from, frame.payload);

@@ -38,8 +38,8 @@ static void hear(struct raft *raft, struct frame frame)
     (void)!peer_note_decode(frame, &note);
     if (peer_message_decode(frame, &message) != 0)
         return;
-    uint32_t count = message.message.kind == RAFT_APPEND
-                         ? raft_runs_entries(&message.message.append.entries)
+    uint32_t count = message.message.kind == RAFT_APPEND_ENTRIES
+                         ? raft_runs_entries(&message.message.append_entries.entries)
                          : 0;
     for (uint32_t i = 0; i < count; i++) {
         bytes[i] = (uint32_t)message.entry[i].payload.len;

@@ -56,9 +56,9 @@ static int received(void *context, raft_node_id from, struct frame frame)
     }
     if (side->nonsense)
         return -EBADMSG;
-    must(peer_note_decode(frame, &note) == 0 && note.kind == PEER_STANDING);
+    must(peer_note_decode(frame, &note) == 0 && note.kind == PEER_LOG_POSITION);
     must(side->frames < FRAMES_MAX);
-    side->frame[side->frames++] = note.standing.term;
+    side->frame[side->frames++] = note.log_position.term;
     return 0;
 }
 
@@ -191,7 +191,7 @@ static void say(struct net *net, uint32_t i, uint64_t term)
 {
     uint8_t bytes[PEER_NOTE_BYTES_MAX];
     struct writer out = writer_of(bytes, sizeof(bytes));
-    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = term}};
+    struct peer_note note = {.kind = PEER_LOG_POSITION, .log_position = {.term = term}};
     struct network *network = peers_network(net->side[i].peers);
     peer_note_frame(&out, &note);
     network->send(network, (raft_node_id){2 - i}, writer_bytes(&out));
@@ -328,7 +328,7 @@ Test(peers, refuse_strangers)
         cr_assert(is_refused(net, writer_bytes(&out)), "row %zu", i);
     }
     struct writer out = writer_of(bytes, sizeof(bytes));
-    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = 9}};
+    struct peer_note note = {.kind = PEER_LOG_POSITION, .log_position = {.term = 9}};
     peer_note_frame(&out, &note);
     cr_assert(is_refused(net, writer_bytes(&out)), "who does not greet");
     cr_assert(is_refused(net, bytes_of_text("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")));
@@ -478,7 +478,7 @@ Test(peers, hear_no_more_than_its_share_from_one_at_once)
     enum { FRAMES = 3000 };
     static uint8_t bytes[FRAMES * 96];
     struct writer out = writer_of(bytes, sizeof(bytes));
-    struct peer_note note = {.kind = PEER_STANDING};
+    struct peer_note note = {.kind = PEER_LOG_POSITION};
     struct net *net = net_new();
     open_side(net, 0, "a");
     int fd = call_as_2(net);
@@ -497,7 +497,7 @@ Test(peers, count_what_members_say_against_the_rules)
 {
     uint8_t bytes[PEER_NOTE_BYTES_MAX];
     struct writer out = writer_of(bytes, sizeof(bytes));
-    struct peer_note note = {.kind = PEER_STANDING};
+    struct peer_note note = {.kind = PEER_LOG_POSITION};
     struct net *net = net_new();
     open_side(net, 0, "a");
     net->side[0].nonsense = true;

@@ -16,7 +16,7 @@ static void enrol(struct worker *worker, uint64_t from, uint64_t to)
     }
 }
 
-static struct users_meta meta_of(const struct call_version_is *version)
+static struct users_meta meta_of(const struct call_version_response *version)
 {
     return (struct users_meta){.index = version->index, USERS_META_FIELDS(USERS_META_FROM_version)};
 }
@@ -27,10 +27,11 @@ Test(workers_backup, is_one_version_whatever_is_written_meanwhile, .timeout = 60
     struct worker worker = worker_greeted(rig);
     enrol(&worker, 1, 300);
     worker_send(&worker, (struct call){.kind = CALL_BACKUP, .backup = {.call = 7}});
-    struct call call = worker_expect(&worker, CALL_VERSION_IS);
-    struct users_meta meta = meta_of(&call.version_is);
-    must(call.version_is.call == 7 && call.version_is.node == 1 && call.version_is.term > 0);
-    must(bytes_equal(call.version_is.cluster, bytes_of_text("test")));
+    struct call call = worker_expect(&worker, CALL_VERSION_RESPONSE);
+    struct users_meta meta = meta_of(&call.version_response);
+    must(call.version_response.call == 7 && call.version_response.node == 1 &&
+         call.version_response.term > 0);
+    must(bytes_equal(call.version_response.cluster, bytes_of_text("test")));
     must(meta.users == 300 && meta.next_id == 301);
 
     struct users *users = users_new(ANSWERS_MAX);
@@ -66,13 +67,13 @@ Test(workers_backup, may_be_dropped_or_left, .timeout = 60)
     struct worker worker = worker_greeted(rig), other = worker_greeted(rig);
     enrol(&worker, 1, 100);
     worker_send(&worker, (struct call){.kind = CALL_BACKUP, .backup = {.call = 7}});
-    (void)worker_expect(&worker, CALL_VERSION_IS);
+    (void)worker_expect(&worker, CALL_VERSION_RESPONSE);
     worker_send(&worker, (struct call){.kind = CALL_MORE, .more = {.call = 7}});
     (void)worker_expect(&worker, CALL_PIECE);
     must(!workers_idle(rig->workers));
     worker_send(&worker, (struct call){.kind = CALL_DROP, .drop = {.call = 7}});
     worker_send(&other, (struct call){.kind = CALL_BACKUP, .backup = {.call = 8}});
-    (void)worker_expect(&other, CALL_VERSION_IS);
+    (void)worker_expect(&other, CALL_VERSION_RESPONSE);
     worker_close(&other);
     while (!workers_idle(rig->workers))
         workers_rig_turn(rig);
@@ -89,7 +90,7 @@ Test(workers_backup, waits_for_its_index_like_any_read, .timeout = 60)
     struct call call;
     must(!worker_next(&worker, false, &call));
     rig->hold = false;
-    must(worker_expect(&worker, CALL_VERSION_IS).version_is.users == 0);
+    must(worker_expect(&worker, CALL_VERSION_RESPONSE).version_response.users == 0);
     worker_close(&worker);
     workers_rig_free(rig);
 }

@@ -70,13 +70,13 @@ Test(workers, are_welcomed_and_answered)
     struct user user = user_get(&in);
     must(user.id == 1 && bytes_equal(user.name, bytes_of_text("Alice")) && reader_done(&in));
     worker_send(&worker, (struct call){.kind = CALL_STATUS, .status = {.call = 8}});
-    call = worker_expect(&worker, CALL_STATUS_IS);
-    cr_assert(call.status_is.ready);
-    cr_assert(eq(u64, call.status_is.users, 1));
-    cr_assert(eq(u64, call.status_is.leader, 1));
-    cr_assert(eq(u8, call.status_is.role, CALL_LEADER));
-    must(bytes_equal(call.status_is.cluster, bytes_of_text("test")));
-    must(bytes_equal(call.status_is.address, bytes_of_text("127.0.0.1:7001")));
+    call = worker_expect(&worker, CALL_STATUS_RESPONSE);
+    cr_assert(call.status_response.ready);
+    cr_assert(eq(u64, call.status_response.users, 1));
+    cr_assert(eq(u64, call.status_response.leader, 1));
+    cr_assert(eq(u8, call.status_response.role, CALL_LEADER));
+    must(bytes_equal(call.status_response.cluster, bytes_of_text("test")));
+    must(bytes_equal(call.status_response.address, bytes_of_text("127.0.0.1:7001")));
     worker_close(&worker);
     workers_rig_free(rig);
 }
@@ -93,10 +93,10 @@ Test(workers, are_told_the_metrics)
     worker_write(&worker, 5, 1, "Alice");
     (void)worker_expect(&worker, CALL_WRITTEN);
     worker_send(&worker, (struct call){.kind = CALL_METRICS, .metrics = {.call = 6}});
-    struct call call = worker_expect(&worker, CALL_METRICS_ARE);
-    cr_assert(eq(u64, call.metrics_are.call, 6));
-    must(holds(call.metrics_are.text, "\nrollcall_users 1\n"));
-    must(holds(call.metrics_are.text, "\nrollcall_connected_workers 2\n"));
+    struct call call = worker_expect(&worker, CALL_METRICS_RESPONSE);
+    cr_assert(eq(u64, call.metrics_response.call, 6));
+    must(holds(call.metrics_response.text, "\nrollcall_users 1\n"));
+    must(holds(call.metrics_response.text, "\nrollcall_connected_workers 2\n"));
     worker_close(&other);
     worker_close(&worker);
     workers_rig_free(rig);
@@ -114,8 +114,8 @@ Test(workers, that_break_the_protocol_are_dropped_and_nobody_else)
         {.kind = CALL_REFUSED, .refused = {.call = 1, .reason = 1}},
         {.kind = CALL_UNKNOWN, .unknown = {.call = 1}},
         {.kind = CALL_USERS, .users = {.call = 1}},
-        {.kind = CALL_STATUS_IS, .status_is = {.call = 1}},
-        {.kind = CALL_METRICS_ARE, .metrics_are = {.call = 1}},
+        {.kind = CALL_STATUS_RESPONSE, .status_response = {.call = 1}},
+        {.kind = CALL_METRICS_RESPONSE, .metrics_response = {.call = 1}},
         {.kind = CALL_MORE, .more = {.call = 77}}, /* of no list */
     };
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
@@ -188,7 +188,7 @@ Test(workers, may_send_a_frame_byte_by_byte)
     call_put(&out, &call);
     for (size_t i = 0; i < writer_len(&out); i++)
         must(worker_send_bytes(&worker, bytes_of(at + i, 1)));
-    must(worker_expect(&worker, CALL_STATUS_IS).status_is.call == 8);
+    must(worker_expect(&worker, CALL_STATUS_RESPONSE).status_response.call == 8);
     worker_close(&worker);
     workers_rig_free(rig);
 }
@@ -258,7 +258,7 @@ Test(workers, may_drop_a_list_before_and_while_it_is_read, .timeout = 60)
     worker_send(&worker, (struct call){.kind = CALL_DROP, .drop = {.call = 2}});
     worker_send(&worker, (struct call){.kind = CALL_DROP, .drop = {.call = 99}});
     worker_send(&worker, (struct call){.kind = CALL_STATUS, .status = {.call = 3}});
-    must(worker_expect(&worker, CALL_STATUS_IS).status_is.call == 3);
+    must(worker_expect(&worker, CALL_STATUS_RESPONSE).status_response.call == 3);
     worker_close(&worker);
     workers_rig_free(rig);
 }
@@ -293,7 +293,7 @@ static struct call list_at(uint64_t call, uint64_t min_index)
 static void sync_with(struct worker *worker)
 {
     worker_send(worker, (struct call){.kind = CALL_STATUS, .status = {.call = 9999}});
-    must(worker_expect(worker, CALL_STATUS_IS).status_is.call == 9999);
+    must(worker_expect(worker, CALL_STATUS_RESPONSE).status_response.call == 9999);
 }
 
 static uint32_t waiting_reads(const struct workers_rig *rig)
@@ -373,7 +373,7 @@ Test(workers, that_do_not_read_are_not_read_from_until_they_do, .timeout = 60)
     cr_assert(not(worker_send_bytes(&worker, writer_bytes(&flood))), "it takes no more");
     for (uint64_t i = 0; i < 200; i++)
         must(worker_expect(&worker, CALL_USERS).users.call == i);
-    must(worker_expect(&worker, CALL_STATUS_IS).status_is.call == 100000);
+    must(worker_expect(&worker, CALL_STATUS_RESPONSE).status_response.call == 100000);
     worker_close(&worker);
     workers_rig_free(rig);
 }
@@ -414,7 +414,7 @@ Test(workers, that_left_get_no_answer_and_neither_does_who_comes_after)
     struct worker next = worker_greeted(rig);
     rig->hold = false;
     worker_send(&next, (struct call){.kind = CALL_STATUS, .status = {.call = 8}});
-    must(worker_expect(&next, CALL_STATUS_IS).status_is.call == 8);
+    must(worker_expect(&next, CALL_STATUS_RESPONSE).status_response.call == 8);
     worker_write(&next, 9, 1, "Alice"); /* asked again, as a worker does */
     struct call call = worker_expect(&next, CALL_WRITTEN);
     cr_assert(eq(u64, call.written.call, 9));

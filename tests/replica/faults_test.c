@@ -230,9 +230,10 @@ static void on_sent(struct network *network, raft_node_id to, struct bytes frame
     if (peer_is_note(frame.kind) || peer_message_decode(frame, &f->message) != 0)
         return;
     const struct raft_message *message = &f->message.message;
-    if (message->kind == RAFT_APPEND_GIVE && message->append_give.accepted &&
-        message->append_give.match.n > f->acknowledged)
-        f->acknowledged = message->append_give.match.n;
+    if (message->kind == RAFT_APPEND_ENTRIES_RESPONSE &&
+        message->append_entries_response.accepted &&
+        message->append_entries_response.match.n > f->acknowledged)
+        f->acknowledged = message->append_entries_response.match.n;
 }
 
 static void no_flush(struct network *network)
@@ -340,12 +341,12 @@ static void append(struct follower *f, uint64_t first, uint64_t last, uint64_t t
     uint8_t memory[4096];
     struct writer out = writer_of(memory, sizeof(memory));
     struct raft_message m = {
-        .from = {1 + term % 2 + 1}, .to = {1}, .term = {term}, .kind = RAFT_APPEND};
-    m.append.prev.n = first - 1;
-    m.append.prev_term.n = f->term[first - 1];
-    m.append.commit.n = commit;
+        .from = {1 + term % 2 + 1}, .to = {1}, .term = {term}, .kind = RAFT_APPEND_ENTRIES};
+    m.append_entries.prev.n = first - 1;
+    m.append_entries.prev_term.n = f->term[first - 1];
+    m.append_entries.commit.n = commit;
     for (uint64_t i = first; i <= last; i++) {
-        struct raft_runs *runs = &m.append.entries;
+        struct raft_runs *runs = &m.append_entries.entries;
         if (runs->runs == 0 || runs->at[runs->runs - 1].term.n != f->term[i])
             runs->at[runs->runs++].term.n = f->term[i];
         runs->at[runs->runs - 1].count++;
@@ -412,8 +413,8 @@ static void please(struct follower *f, uint64_t index)
     struct writer out = writer_of(memory, sizeof(memory));
     struct writer indexes = writer_of(encoded, sizeof(encoded));
     put_u64(&indexes, index);
-    struct peer_note note = {.kind = PEER_ENTRIES_PLEASE,
-                             .entries_please = {.indexes = writer_bytes(&indexes)}};
+    struct peer_note note = {.kind = PEER_ENTRIES_REQUEST,
+                             .entries_request = {.indexes = writer_bytes(&indexes)}};
     peer_note_frame(&out, &note);
     hand_in(f, 3, &out);
 }

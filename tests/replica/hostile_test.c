@@ -34,8 +34,8 @@ Test(replica_hostile, answers_one_question_for_entries_a_turn)
     for (uint64_t i = 1; i <= ENTRIES; i++)
         put_u64(&out, i);
     must(member_hear_append(member, 0, ENTRIES, noop) == 0);
-    struct peer_note please = {.kind = PEER_ENTRIES_PLEASE,
-                               .entries_please = {bytes_of(indexes, sizeof(indexes))}};
+    struct peer_note please = {.kind = PEER_ENTRIES_REQUEST,
+                               .entries_request = {bytes_of(indexes, sizeof(indexes))}};
     cr_assert(eq(int, member_hear_note(member, 2, please), 0));
     cr_assert(eq(u32, member->said[PEER_ENTRY], ENTRIES));
     cr_assert(eq(int, member_hear_note(member, 3, please), -EAGAIN));
@@ -64,8 +64,9 @@ Test(replica_hostile, sends_each_member_one_piece_of_a_snapshot_a_turn)
 {
     struct member_rig *member = member_new();
     must(member_hear_append(member, 0, 3, noop) == 0);
-    struct peer_note please = {.kind = PEER_SNAPSHOT_PLEASE};
-    struct peer_note want = {.kind = PEER_SNAPSHOT_WANT, .snapshot_want = {.index = 3}};
+    struct peer_note please = {.kind = PEER_SNAPSHOT_REQUEST};
+    struct peer_note want = {.kind = PEER_SNAPSHOT_CHUNK_REQUEST,
+                             .snapshot_chunk_request = {.index = 3}};
     struct peer_note end = {.kind = PEER_SNAPSHOT_END, .snapshot_end = {.index = 3}};
     cr_assert(eq(int, member_hear_note(member, 3, please), 0));
     cr_assert(eq(int, member_hear_note(member, 3, want), 0));

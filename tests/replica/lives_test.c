@@ -25,11 +25,11 @@ static struct peer_note life(const struct member_rig *member)
 /* Node 3 asks for its vote in term 2; true: it has an answer. */
 static bool answers(struct member_rig *member)
 {
-    uint32_t before = member->said[RAFT_PRE_VOTE_GIVE];
-    struct raft_message m = {.from = {3}, .term = {1}, .kind = RAFT_PRE_VOTE_ASK};
-    m.pre_vote_ask.next_term.n = 2;
+    uint32_t before = member->said[RAFT_REQUEST_PRE_VOTE_RESPONSE];
+    struct raft_message m = {.from = {3}, .term = {1}, .kind = RAFT_REQUEST_PRE_VOTE};
+    m.request_pre_vote.next_term.n = 2;
     must(member_hear(member, m) == 0);
-    return member->said[RAFT_PRE_VOTE_GIVE] > before;
+    return member->said[RAFT_REQUEST_PRE_VOTE_RESPONSE] > before;
 }
 
 static struct raft_status status_of(const struct member_rig *member)
@@ -93,8 +93,8 @@ Test(replica_lives, does_not_wait_for_the_dead_for_ever)
 Test(replica_lives, does_not_stand_for_election_either)
 {
     struct member_rig *member = member_sure();
-    struct raft_message now = {.from = {2}, .term = {1}, .kind = RAFT_CAMPAIGN_NOW};
-    now.campaign_now.transfer = 1;
+    struct raft_message now = {.from = {2}, .term = {1}, .kind = RAFT_TIMEOUT_NOW};
+    now.timeout_now.transfer = 1;
     must(member_hear(member, now) == 0);
     cr_assert(eq(int, status_of(member).role, RAFT_FOLLOWER));
     must(member_hear_note(member, 2, life(member)) == 0);
@@ -355,15 +355,16 @@ Test(replica_lives, diverged_node_answers_no_stale_read)
     const struct replica_client client = {.call = 1};
     struct member_rig *member = member_sure();
     must(member_hear_append(member, 1, 3, noop) == 0);
-    struct raft_message give = {.from = {2}, .term = {1}, .kind = RAFT_READ_GIVE};
-    give.read_give = (struct raft_read_give){member->replica->reads.token, 1, {4}};
+    struct raft_message give = {.from = {2}, .term = {1}, .kind = RAFT_READ_INDEX_RESPONSE};
+    give.read_index_response =
+        (struct raft_read_index_response){member->replica->reads.token, 1, {4}};
     must(member_hear(member, give) == 0);
     must(replica_status(member->replica).ready);
     replica_read(member->replica, client, true, 0);
     cr_assert(eq(u32, member->readable, 1));
-    struct raft_message m = {.from = {3}, .term = {2}, .kind = RAFT_APPEND};
-    m.append.prev.n = 3;
-    m.append.prev_term.n = 2; /* the entry is committed here, in term 1 */
+    struct raft_message m = {.from = {3}, .term = {2}, .kind = RAFT_APPEND_ENTRIES};
+    m.append_entries.prev.n = 3;
+    m.append_entries.prev_term.n = 2; /* the entry is committed here, in term 1 */
     must(member_hear(member, m) == 0);
     must(status_of(member).diverged);
     replica_read(member->replica, client, true, 0);

@@ -172,13 +172,13 @@ int member_hear(struct member_rig *member, struct raft_message message)
 int member_hear_append(struct member_rig *member, uint64_t prev, uint32_t count,
                        struct peer_entry entry)
 {
-    struct raft_message m = {.from = {2}, .to = {1}, .term = {1}, .kind = RAFT_APPEND};
-    m.append.prev.n = prev;
-    m.append.prev_term.n = prev > 0;
-    m.append.commit.n = prev + count;
-    m.append.entries.runs = count > 0;
-    m.append.entries.at[0].term.n = 1;
-    m.append.entries.at[0].count = count;
+    struct raft_message m = {.from = {2}, .to = {1}, .term = {1}, .kind = RAFT_APPEND_ENTRIES};
+    m.append_entries.prev.n = prev;
+    m.append_entries.prev_term.n = prev > 0;
+    m.append_entries.commit.n = prev + count;
+    m.append_entries.entries.runs = count > 0;
+    m.append_entries.entries.at[0].term.n = 1;
+    m.append_entries.entries.at[0].count = count;
     member->entry = entry;
     return member_hear(member, m);
 }

@@ -21,7 +21,7 @@
  *   a vote given, an entry acknowledged, a round of reads answered, in the name of another member:
  *       majorities are counted by name                             elections, commits, freshness
  *   a vote asked with the end of a log that the asker has not      completeness
- *   a word of the leader's (READ_GIVE, FORWARD_REFUSED, FORGOT): nobody else knows better
+ *   a word of the leader's (READ_INDEX_RESPONSE, FORWARD_REFUSED, FORGOT): nobody else knows better
  *                                                                  freshness, once, liveness
  *   a write that nobody asked for, forwarded: any member may bring one               model
  *   a whole snapshot: state, counts and digest fit one another     states

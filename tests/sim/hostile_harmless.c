@@ -10,35 +10,37 @@ static bool of_an_old_term(void)
     l.m.term.n = 1 + lie_below(lie_term() - 1);
     uint64_t at = lie_near(l.status.last.n) % RAFT_INDEX_MAX, old = lie_below(l.m.term.n + 1);
     switch (l.m.kind) {
-    case RAFT_PRE_VOTE_ASK:
-    case RAFT_PRE_VOTE_GIVE:
+    case RAFT_REQUEST_PRE_VOTE:
+    case RAFT_REQUEST_PRE_VOTE_RESPONSE:
         break;
-    case RAFT_VOTE_ASK:
-        l.m.vote_ask = (struct raft_vote_ask){{at}, {old}, (uint8_t)lie_below(2)};
+    case RAFT_REQUEST_VOTE:
+        l.m.request_vote = (struct raft_request_vote){{at}, {old}, (uint8_t)lie_below(2)};
         break;
-    case RAFT_VOTE_GIVE:
-        l.m.vote_give.granted = 1;
+    case RAFT_REQUEST_VOTE_RESPONSE:
+        l.m.request_vote_response.granted = 1;
         break;
-    case RAFT_APPEND:
-        l.m.append.prev.n = at;
-        l.m.append.prev_term.n = old;
-        l.m.append.commit.n = lie_near(l.status.last.n) % RAFT_INDEX_MAX;
-        l.m.append.round = lie_any();
+    case RAFT_APPEND_ENTRIES:
+        l.m.append_entries.prev.n = at;
+        l.m.append_entries.prev_term.n = old;
+        l.m.append_entries.commit.n = lie_near(l.status.last.n) % RAFT_INDEX_MAX;
+        l.m.append_entries.round = lie_any();
         break;
-    case RAFT_APPEND_GIVE:
-        l.m.append_give = (struct raft_append_give){.accepted = (uint8_t)lie_below(2),
-                                                    .round = lie_any(),
-                                                    .match = {at},
-                                                    .hint_term = {old}};
+    case RAFT_APPEND_ENTRIES_RESPONSE:
+        l.m.append_entries_response =
+            (struct raft_append_entries_response){.accepted = (uint8_t)lie_below(2),
+                                                  .round = lie_any(),
+                                                  .match = {at},
+                                                  .hint_term = {old}};
         break;
-    case RAFT_READ_ASK:
-        l.m.read_ask.token = lie_any();
+    case RAFT_READ_INDEX:
+        l.m.read_index.token = lie_any();
         break;
-    case RAFT_READ_GIVE:
-        l.m.read_give = (struct raft_read_give){l.victim->replica->reads.token, 1, {at}};
+    case RAFT_READ_INDEX_RESPONSE:
+        l.m.read_index_response =
+            (struct raft_read_index_response){l.victim->replica->reads.token, 1, {at}};
         break;
-    case RAFT_CAMPAIGN_NOW:
-        l.m.campaign_now.transfer = 1;
+    case RAFT_TIMEOUT_NOW:
+        l.m.timeout_now.transfer = 1;
         break;
     case RAFT_FORGOT:
         l.m.forgot = (struct raft_forgot){{at}, {old}};
@@ -48,15 +50,16 @@ static bool of_an_old_term(void)
 
 static bool pre_vote(void)
 {
-    lie_begin(lie_below(2) == 0 ? RAFT_PRE_VOTE_ASK : RAFT_PRE_VOTE_GIVE);
+    lie_begin(lie_below(2) == 0 ? RAFT_REQUEST_PRE_VOTE : RAFT_REQUEST_PRE_VOTE_RESPONSE);
     l.m.term.n = lie_term() + (lie_below(16) == 0);
-    if (l.m.kind == RAFT_PRE_VOTE_ASK)
-        l.m.pre_vote_ask = (struct raft_pre_vote_ask){{lie_term() + lie_below(3)},
-                                                      {lie_near(l.status.last.n) % RAFT_INDEX_MAX},
-                                                      {lie_term()}};
+    if (l.m.kind == RAFT_REQUEST_PRE_VOTE)
+        l.m.request_pre_vote =
+            (struct raft_request_pre_vote){{lie_term() + lie_below(3)},
+                                           {lie_near(l.status.last.n) % RAFT_INDEX_MAX},
+                                           {lie_term()}};
     else
-        l.m.pre_vote_give =
-            (struct raft_pre_vote_give){{lie_term() + lie_below(3)}, (uint8_t)lie_below(2)};
+        l.m.request_pre_vote_response = (struct raft_request_pre_vote_response){
+            {lie_term() + lie_below(3)}, (uint8_t)lie_below(2)};
     return lie_message(false);
 }
 
@@ -65,26 +68,26 @@ static bool vote_for_an_empty_log(void)
 {
     if (l.status.last.n == 0)
         return false;
-    lie_begin(RAFT_VOTE_ASK);
+    lie_begin(RAFT_REQUEST_VOTE);
     l.m.term.n = lie_term() + (lie_below(8) == 0);
-    l.m.vote_ask.transfer = (uint8_t)lie_below(2);
+    l.m.request_vote.transfer = (uint8_t)lie_below(2);
     return lie_message(false);
 }
 
-static bool campaign_now(void)
+static bool timeout_now(void)
 {
     if (lie_below(8) != 0)
         return false;
-    lie_begin(RAFT_CAMPAIGN_NOW);
-    l.m.campaign_now.transfer = (uint8_t)lie_below(2);
+    lie_begin(RAFT_TIMEOUT_NOW);
+    l.m.timeout_now.transfer = (uint8_t)lie_below(2);
     return lie_message(false);
 }
 
 /* A member refuses, or has more than there is: then it counts for less, never for more. */
 static bool refusal(void)
 {
-    lie_begin(RAFT_APPEND_GIVE);
-    struct raft_append_give *give = &l.m.append_give;
+    lie_begin(RAFT_APPEND_ENTRIES_RESPONSE);
+    struct raft_append_entries_response *give = &l.m.append_entries_response;
     if (lie_below(2) == 0) {
         give->accepted = 1;
         give->match.n = l.status.last.n + 1 + lie_below(5);
@@ -101,8 +104,9 @@ static bool read_or_forgot_of_who_does_not_lead(void)
     if (lie_leader_is_known() && node_id_equal(l.lie->from, l.status.leader))
         return false;
     if (lie_below(2) == 0) {
-        lie_begin(RAFT_READ_GIVE);
-        l.m.read_give = (struct raft_read_give){l.victim->replica->reads.token, 1, {0}};
+        lie_begin(RAFT_READ_INDEX_RESPONSE);
+        l.m.read_index_response =
+            (struct raft_read_index_response){l.victim->replica->reads.token, 1, {0}};
     } else {
         lie_begin(RAFT_FORGOT);
         l.m.forgot = (struct raft_forgot){{RAFT_INDEX_MAX - lie_below(2)}, {lie_term()}};
@@ -110,24 +114,24 @@ static bool read_or_forgot_of_who_does_not_lead(void)
     return lie_message(false);
 }
 
-static bool read_ask(void)
+static bool read_index(void)
 {
-    lie_begin(RAFT_READ_ASK);
-    l.m.read_ask.token = lie_any();
+    lie_begin(RAFT_READ_INDEX);
+    l.m.read_index.token = lie_any();
     return lie_message(false);
 }
 
-static bool standing(void)
+static bool log_position(void)
 {
     struct raft_cluster_id cluster = replica_identity(l.victim->replica).cluster;
     bool says = lie_below(2) == 0;
-    l.note = (struct peer_note){.kind = PEER_STANDING,
-                                .standing = {.asks = (uint8_t)lie_below(2),
-                                             .question = lie_any(),
-                                             .term = lie_term() + lie_below(RAFT_TERM_LEAP),
-                                             .last = lie_near(l.status.last.n) % RAFT_INDEX_MAX,
-                                             .cluster_high = says ? cluster.high : 0,
-                                             .cluster_low = says ? cluster.low : 0}};
+    l.note = (struct peer_note){.kind = PEER_LOG_POSITION,
+                                .log_position = {.asks = (uint8_t)lie_below(2),
+                                                 .question = lie_any(),
+                                                 .term = lie_term() + lie_below(RAFT_TERM_LEAP),
+                                                 .last = lie_near(l.status.last.n) % RAFT_INDEX_MAX,
+                                                 .cluster_high = says ? cluster.high : 0,
+                                                 .cluster_low = says ? cluster.low : 0}};
     return lie_note(false);
 }
 
@@ -136,8 +140,8 @@ static bool about_snapshots(void)
     uint64_t applied = l.victim->replica->applied;
     switch (lie_below(4)) {
     case 0:
-        l.note = (struct peer_note){.kind = PEER_SNAPSHOT_PLEASE,
-                                    .snapshot_please = {lie_near(applied) % RAFT_INDEX_MAX}};
+        l.note = (struct peer_note){.kind = PEER_SNAPSHOT_REQUEST,
+                                    .snapshot_request = {lie_near(applied) % RAFT_INDEX_MAX}};
         break;
     case 1: {
         uint64_t index = lie_near(applied) % RAFT_INDEX_MAX;
@@ -148,10 +152,12 @@ static bool about_snapshots(void)
                 l.lie->from = offer->to;
             }
         }
-        l.note = (struct peer_note){.kind = PEER_SNAPSHOT_WANT,
-                                    .snapshot_want = {index, lie_near(lie_below(100)), lie_any()}};
+        l.note = (struct peer_note){
+            .kind = PEER_SNAPSHOT_CHUNK_REQUEST,
+            .snapshot_chunk_request = {index, lie_near(lie_below(100)), lie_any()}};
         if (lie_below(2) == 0)
-            l.note.snapshot_want.answers_from = lie_near(0) + (lie_below(2) == 0 ? USERS_KEYED : 0);
+            l.note.snapshot_chunk_request.answers_from =
+                lie_near(0) + (lie_below(2) == 0 ? USERS_KEYED : 0);
         break;
     }
     case 2:
@@ -196,14 +202,14 @@ static bool false_offer(void)
 
 static bool about_entries(void)
 {
-    static uint8_t indexes[PEER_ENTRIES_PLEASE_MAX * 8];
+    static uint8_t indexes[PEER_ENTRIES_REQUEST_MAX * 8];
     struct writer out = writer_of(indexes, sizeof(indexes));
     struct wal_hole hole = {.index = l.status.commit, .term = l.status.term, .kind = RAFT_COMMAND};
     if (lie_below(2) == 0) {
-        for (uint64_t i = lie_below(PEER_ENTRIES_PLEASE_MAX + 1); i > 0; i--)
+        for (uint64_t i = lie_below(PEER_ENTRIES_REQUEST_MAX + 1); i > 0; i--)
             put_u64(&out, lie_near(l.status.last.n - lie_below(l.status.last.n + 1)));
-        l.note =
-            (struct peer_note){.kind = PEER_ENTRIES_PLEASE, .entries_please = {writer_bytes(&out)}};
+        l.note = (struct peer_note){.kind = PEER_ENTRIES_REQUEST,
+                                    .entries_request = {writer_bytes(&out)}};
         return lie_note(false);
     }
     if (wal_holes(l.victim->replica->wal) > 0)
@@ -258,11 +264,11 @@ lie_maker *lie_of_no_consequence(void)
         {of_an_old_term, "of an old term"},
         {pre_vote, "pre vote"},
         {vote_for_an_empty_log, "vote for an empty log"},
-        {campaign_now, "campaign now"},
+        {timeout_now, "campaign now"},
         {refusal, "refusal"},
         {read_or_forgot_of_who_does_not_lead, "read or forgot of who does not lead"},
-        {read_ask, "read ask"},
-        {standing, "standing"},
+        {read_index, "read ask"},
+        {log_position, "log_position"},
         {about_snapshots, "about snapshots"},
         {false_offer, "false offer"},
         {about_entries, "about entries"},

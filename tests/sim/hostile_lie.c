@@ -49,13 +49,13 @@ void lie_begin(uint16_t kind)
 void lie_begin_append(uint32_t entries)
 {
     assert(entries <= ARRAY_LEN(l.entry));
-    lie_begin(RAFT_APPEND);
-    l.m.append.prev = l.status.last;
-    l.m.append.prev_term = raft_entry_term(l.raft, l.status.last);
-    l.m.append.commit = l.status.commit;
-    l.m.append.entries.runs = entries > 0;
-    l.m.append.entries.at[0].term.n = lie_term();
-    l.m.append.entries.at[0].count = entries;
+    lie_begin(RAFT_APPEND_ENTRIES);
+    l.m.append_entries.prev = l.status.last;
+    l.m.append_entries.prev_term = raft_entry_term(l.raft, l.status.last);
+    l.m.append_entries.commit = l.status.commit;
+    l.m.append_entries.entries.runs = entries > 0;
+    l.m.append_entries.entries.at[0].term.n = lie_term();
+    l.m.append_entries.entries.at[0].count = entries;
     for (uint32_t i = 0; i < ARRAY_LEN(l.entry); i++)
         l.entry[i] = (struct peer_entry){.kind = RAFT_NOOP};
 }

@@ -5,8 +5,12 @@
 
 static bool term_that_there_is_not(void)
 {
-    static const uint16_t kinds[] = {RAFT_PRE_VOTE_ASK, RAFT_VOTE_ASK, RAFT_APPEND,
-                                     RAFT_APPEND_GIVE,  RAFT_READ_ASK, RAFT_READ_GIVE,
+    static const uint16_t kinds[] = {RAFT_REQUEST_PRE_VOTE,
+                                     RAFT_REQUEST_VOTE,
+                                     RAFT_APPEND_ENTRIES,
+                                     RAFT_APPEND_ENTRIES_RESPONSE,
+                                     RAFT_READ_INDEX,
+                                     RAFT_READ_INDEX_RESPONSE,
                                      RAFT_FORGOT};
     const uint64_t terms[] = {UINT64_MAX, RAFT_TERM_MAX + 1,
                               lie_term() > 0 ? lie_term() + RAFT_TERM_LEAP + 1 : RAFT_TERM_MAX + 1};
@@ -41,50 +45,50 @@ static bool flags_and_indexes(void)
     uint64_t beyond = RAFT_INDEX_MAX + 1 + lie_below(2) * (UINT64_MAX - RAFT_INDEX_MAX - 1);
     switch (lie_below(11)) {
     case 0:
-        lie_begin(RAFT_PRE_VOTE_GIVE);
-        l.m.pre_vote_give.granted = 2;
+        lie_begin(RAFT_REQUEST_PRE_VOTE_RESPONSE);
+        l.m.request_pre_vote_response.granted = 2;
         break;
     case 1:
-        lie_begin(RAFT_VOTE_ASK);
-        l.m.vote_ask.transfer = 255;
+        lie_begin(RAFT_REQUEST_VOTE);
+        l.m.request_vote.transfer = 255;
         break;
     case 2:
-        lie_begin(RAFT_VOTE_GIVE);
-        l.m.vote_give.granted = 2;
+        lie_begin(RAFT_REQUEST_VOTE_RESPONSE);
+        l.m.request_vote_response.granted = 2;
         break;
     case 3:
-        lie_begin(RAFT_VOTE_ASK);
-        l.m.vote_ask.last.n = beyond;
+        lie_begin(RAFT_REQUEST_VOTE);
+        l.m.request_vote.last.n = beyond;
         break;
     case 4:
-        lie_begin(RAFT_VOTE_ASK);
-        l.m.vote_ask.last_term.n = lie_term() + 1;
+        lie_begin(RAFT_REQUEST_VOTE);
+        l.m.request_vote.last_term.n = lie_term() + 1;
         break;
     case 5:
-        lie_begin(RAFT_APPEND_GIVE);
-        l.m.append_give.accepted = 1;
-        l.m.append_give.match.n = beyond;
+        lie_begin(RAFT_APPEND_ENTRIES_RESPONSE);
+        l.m.append_entries_response.accepted = 1;
+        l.m.append_entries_response.match.n = beyond;
         break;
     case 6:
-        lie_begin(RAFT_APPEND_GIVE);
-        l.m.append_give.hint.n = beyond;
+        lie_begin(RAFT_APPEND_ENTRIES_RESPONSE);
+        l.m.append_entries_response.hint.n = beyond;
         break;
     case 7:
-        lie_begin(RAFT_READ_GIVE);
-        l.m.read_give.granted = 1;
-        l.m.read_give.index.n = beyond;
+        lie_begin(RAFT_READ_INDEX_RESPONSE);
+        l.m.read_index_response.granted = 1;
+        l.m.read_index_response.index.n = beyond;
         break;
     case 8:
-        lie_begin(RAFT_CAMPAIGN_NOW);
-        l.m.campaign_now.transfer = 2;
+        lie_begin(RAFT_TIMEOUT_NOW);
+        l.m.timeout_now.transfer = 2;
         break;
     case 9:
         lie_begin(RAFT_FORGOT);
         l.m.forgot.index.n = beyond;
         break;
     default:
-        lie_begin(RAFT_PRE_VOTE_ASK);
-        l.m.pre_vote_ask.next_term.n = RAFT_TERM_MAX + 1;
+        lie_begin(RAFT_REQUEST_PRE_VOTE);
+        l.m.request_pre_vote.next_term.n = RAFT_TERM_MAX + 1;
     }
     return lie_message(true);
 }
@@ -92,7 +96,7 @@ static bool flags_and_indexes(void)
 static bool stretches_that_no_log_has(void)
 {
     lie_begin_append(1);
-    struct raft_append *a = &l.m.append;
+    struct raft_append_entries *a = &l.m.append_entries;
     switch (lie_below(7)) {
     case 0:
         a->prev_term.n = lie_term() + 1;
@@ -127,10 +131,10 @@ static bool append_to_the_leader(void)
     if (l.status.role != RAFT_LEADER)
         return false;
     lie_begin_append((uint32_t)lie_below(2));
-    l.m.append.prev.n = lie_near(l.status.last.n);
-    l.m.append.prev_term.n = 0;
-    if (l.m.append.prev.n > RAFT_INDEX_MAX - 1)
-        l.m.append.prev.n = 0;
+    l.m.append_entries.prev.n = lie_near(l.status.last.n);
+    l.m.append_entries.prev_term.n = 0;
+    if (l.m.append_entries.prev.n > RAFT_INDEX_MAX - 1)
+        l.m.append_entries.prev.n = 0;
     bool room =
         replica_room(l.victim->replica) > 1000 && entries_room(&l.victim->replica->entries, 1, 0);
     return room && lie_message(true);
@@ -142,9 +146,9 @@ static bool append_of_a_second_leader(void)
     if (!lie_leader_is_known() || node_id_equal(l.lie->from, l.status.leader))
         return false;
     lie_begin_append(0);
-    l.m.append.commit.n = lie_near(l.status.last.n) % RAFT_INDEX_MAX;
-    l.m.append.prev.n = l.raft->log.start.n;
-    l.m.append.prev_term = raft_entry_term(l.raft, l.m.append.prev);
+    l.m.append_entries.commit.n = lie_near(l.status.last.n) % RAFT_INDEX_MAX;
+    l.m.append_entries.prev.n = l.raft->log.start.n;
+    l.m.append_entries.prev_term = raft_entry_term(l.raft, l.m.append_entries.prev);
     return lie_message(true);
 }
 
@@ -156,10 +160,10 @@ static bool append_that_takes_back(void)
         return false;
     l.lie->from = l.status.leader;
     lie_begin_append(1);
-    l.m.append.prev.n = l.status.commit.n + lie_below(verified.n - l.status.commit.n);
-    l.m.append.prev_term = raft_entry_term(l.raft, l.m.append.prev);
-    raft_term said = raft_entry_term(l.raft, index_next(l.m.append.prev));
-    l.m.append.entries.at[0].term.n = said.n + 1;
+    l.m.append_entries.prev.n = l.status.commit.n + lie_below(verified.n - l.status.commit.n);
+    l.m.append_entries.prev_term = raft_entry_term(l.raft, l.m.append_entries.prev);
+    raft_term said = raft_entry_term(l.raft, index_next(l.m.append_entries.prev));
+    l.m.append_entries.entries.at[0].term.n = said.n + 1;
     bool room =
         replica_room(l.victim->replica) > 1000 && entries_room(&l.victim->replica->entries, 1, 0);
     return room && said.n < lie_term() && lie_message(true);
@@ -299,35 +303,35 @@ static bool life_that_cannot_be(void)
 
 static bool note_that_cannot_be(void)
 {
-    l.note = (struct peer_note){.kind = PEER_STANDING};
+    l.note = (struct peer_note){.kind = PEER_LOG_POSITION};
     switch (lie_below(9)) {
     case 0:
-        l.note.standing.asks = 2;
+        l.note.log_position.asks = 2;
         break;
     case 1:
-        l.note.standing.last = RAFT_INDEX_MAX + 1;
+        l.note.log_position.last = RAFT_INDEX_MAX + 1;
         break;
     case 2:
-        l.note.standing.last_term = 1;
+        l.note.log_position.last_term = 1;
         break;
     case 3:
         if (lie_term() == 0)
             return false;
-        l.note.standing.term = lie_term() + RAFT_TERM_LEAP + 1;
+        l.note.log_position.term = lie_term() + RAFT_TERM_LEAP + 1;
         break;
     case 4:
-        l.note.kind = PEER_SNAPSHOT_WANT;
-        l.note.snapshot_want.index = UINT64_MAX;
+        l.note.kind = PEER_SNAPSHOT_CHUNK_REQUEST;
+        l.note.snapshot_chunk_request.index = UINT64_MAX;
         break;
     case 5:
         l.note.kind = PEER_SNAPSHOT_END;
         l.note.snapshot_end = (struct peer_snapshot_end){.index = 1, .installed = 2};
         break;
     case 6:
-        l.note.kind = PEER_ENTRIES_PLEASE;
-        l.note.entries_please.indexes =
+        l.note.kind = PEER_ENTRIES_REQUEST;
+        l.note.entries_request.indexes =
             bytes_of(l.text, lie_below(2) == 0 ? 8 * lie_below(9) + 1 + lie_below(7)
-                                               : 8 * (PEER_ENTRIES_PLEASE_MAX + 1));
+                                               : 8 * (PEER_ENTRIES_REQUEST_MAX + 1));
         break;
     case 7:
         l.note.kind = PEER_ENTRY;
@@ -361,7 +365,7 @@ static bool forward_that_cannot_be(void)
 static bool kind_that_there_is_not(void)
 {
     uint64_t kind = lie_below(3) == 0 ? lie_below(65536) : lie_below(80);
-    if ((kind >= 1 && kind <= 10) || (kind >= PEER_STANDING && kind <= PEER_DIGEST))
+    if ((kind >= 1 && kind <= 10) || (kind >= PEER_LOG_POSITION && kind <= PEER_DIGEST))
         return false;
     return lie_frame((uint16_t)kind, lie_text(lie_below(200)), true);
 }

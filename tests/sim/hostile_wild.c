@@ -32,7 +32,7 @@ static void draw_entries(void)
 {
     static uint8_t commands[ARRAY_LEN(l.entry)][USERS_REQUEST_BYTES_MAX];
     static uint8_t configuration[MEMBERS_BYTES_MAX];
-    struct raft_append *a = &l.m.append;
+    struct raft_append_entries *a = &l.m.append_entries;
     uint64_t term = a->prev_term.n;
     uint32_t entries = 0;
     a->entries.runs = (uint32_t)lie_below(3);
@@ -58,7 +58,7 @@ static bool append(void)
     l.m.term.n = any_term();
     if (lie_leader_is_known() && lie_below(2) == 0)
         l.m.from = l.lie->from = l.status.leader;
-    struct raft_append *a = &l.m.append;
+    struct raft_append_entries *a = &l.m.append_entries;
     raft_index start = l.raft->log.start;
     if (lie_below(2) == 0)
         a->prev.n = start.n + lie_below(l.status.last.n - start.n + 1);
@@ -75,34 +75,35 @@ static bool append(void)
 
 static bool vote(void)
 {
-    lie_begin(lie_below(2) == 0 ? RAFT_VOTE_ASK : RAFT_VOTE_GIVE);
+    lie_begin(lie_below(2) == 0 ? RAFT_REQUEST_VOTE : RAFT_REQUEST_VOTE_RESPONSE);
     l.m.term.n = any_term();
-    if (l.m.kind == RAFT_VOTE_ASK)
-        l.m.vote_ask = (struct raft_vote_ask){
+    if (l.m.kind == RAFT_REQUEST_VOTE)
+        l.m.request_vote = (struct raft_request_vote){
             {lie_near(l.status.last.n)}, {lie_below(l.m.term.n + 1)}, (uint8_t)lie_below(2)};
     else
-        l.m.vote_give.granted = 1;
+        l.m.request_vote_response.granted = 1;
     return lie_message(false);
 }
 
 static bool pre_vote(void)
 {
-    lie_begin(lie_below(2) == 0 ? RAFT_PRE_VOTE_ASK : RAFT_PRE_VOTE_GIVE);
+    lie_begin(lie_below(2) == 0 ? RAFT_REQUEST_PRE_VOTE : RAFT_REQUEST_PRE_VOTE_RESPONSE);
     l.m.term.n = any_term();
     uint64_t next = lie_term() + lie_below(3);
-    if (l.m.kind == RAFT_PRE_VOTE_ASK)
-        l.m.pre_vote_ask =
-            (struct raft_pre_vote_ask){{next}, {lie_near(l.status.last.n)}, {lie_below(next + 1)}};
+    if (l.m.kind == RAFT_REQUEST_PRE_VOTE)
+        l.m.request_pre_vote = (struct raft_request_pre_vote){
+            {next}, {lie_near(l.status.last.n)}, {lie_below(next + 1)}};
     else
-        l.m.pre_vote_give = (struct raft_pre_vote_give){{next}, (uint8_t)lie_below(2)};
+        l.m.request_pre_vote_response =
+            (struct raft_request_pre_vote_response){{next}, (uint8_t)lie_below(2)};
     return lie_message(false);
 }
 
 static bool acknowledgement(void)
 {
-    lie_begin(RAFT_APPEND_GIVE);
+    lie_begin(RAFT_APPEND_ENTRIES_RESPONSE);
     l.m.term.n = any_term();
-    l.m.append_give = (struct raft_append_give){
+    l.m.append_entries_response = (struct raft_append_entries_response){
         .accepted = (uint8_t)lie_below(2),
         .round = lie_near(l.status.role == RAFT_LEADER ? l.raft->leader.round : 3),
         .match = {lie_near(l.status.last.n)},
@@ -116,17 +117,18 @@ static bool acknowledgement(void)
 
 static bool word_of_the_leader(void)
 {
-    static const uint16_t kinds[] = {RAFT_READ_ASK, RAFT_READ_GIVE, RAFT_CAMPAIGN_NOW, RAFT_FORGOT};
+    static const uint16_t kinds[] = {RAFT_READ_INDEX, RAFT_READ_INDEX_RESPONSE, RAFT_TIMEOUT_NOW,
+                                     RAFT_FORGOT};
     if (lie_leader_is_known())
         l.lie->from = l.status.leader;
     lie_begin(kinds[lie_below(ARRAY_LEN(kinds))]);
     l.m.term.n = any_term();
     uint64_t token = l.victim->replica->reads.token + lie_below(2);
-    if (l.m.kind == RAFT_READ_ASK)
-        l.m.read_ask.token = token;
-    else if (l.m.kind == RAFT_READ_GIVE)
-        l.m.read_give =
-            (struct raft_read_give){token, (uint8_t)lie_below(2), {lie_near(l.status.last.n)}};
+    if (l.m.kind == RAFT_READ_INDEX)
+        l.m.read_index.token = token;
+    else if (l.m.kind == RAFT_READ_INDEX_RESPONSE)
+        l.m.read_index_response = (struct raft_read_index_response){
+            token, (uint8_t)lie_below(2), {lie_near(l.status.last.n)}};
     else if (l.m.kind == RAFT_FORGOT && lie_below(8) == 0)
         l.m.forgot = (struct raft_forgot){{lie_near(l.status.last.n)}, {lie_below(l.m.term.n + 1)}};
     return lie_message(false);
@@ -154,18 +156,18 @@ static bool digest(void)
 }
 
 /* Answers what the node asks, and names any end of a log, and any cluster. */
-static bool standing(void)
+static bool log_position(void)
 {
     const struct replica *replica = l.victim->replica;
     uint64_t term = lie_below(4) == 0 ? lie_near(RAFT_TERM_LEAP) : any_term();
     l.note = (struct peer_note){
-        .kind = PEER_STANDING,
-        .standing = {.question = replica->options.random + replica->admission.questions,
-                     .term = term,
-                     .last = lie_near(l.status.last.n),
-                     .last_term = lie_below(term + 1),
-                     .cluster_high = lie_below(2) == 0 ? 0 : lie_any(),
-                     .cluster_low = lie_below(2)}};
+        .kind = PEER_LOG_POSITION,
+        .log_position = {.question = replica->options.random + replica->admission.questions,
+                         .term = term,
+                         .last = lie_near(l.status.last.n),
+                         .last_term = lie_below(term + 1),
+                         .cluster_high = lie_below(2) == 0 ? 0 : lie_any(),
+                         .cluster_low = lie_below(2)}};
     return lie_note(false);
 }
 
@@ -293,7 +295,7 @@ lie_maker *lie_of_any_kind(void)
         {acknowledgement, "an acknowledgement"},
         {word_of_the_leader, "a word of the leader"},
         {forward, "a write, or its refusal"},
-        {standing, "the end of a log"},
+        {log_position, "the end of a log"},
         {life, "a life"},
         {digest, "a digest"},
         {snapshot, "a snapshot"},

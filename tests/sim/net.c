@@ -88,8 +88,8 @@ static struct packet *copy_packet(const struct packet *packet)
 /* What a scenario does not let through, so that one node and no other is elected. */
 static bool seeks_leadership(uint16_t kind)
 {
-    return kind == RAFT_PRE_VOTE_ASK || kind == RAFT_VOTE_ASK || kind == RAFT_APPEND ||
-           kind == RAFT_CAMPAIGN_NOW;
+    return kind == RAFT_REQUEST_PRE_VOTE || kind == RAFT_REQUEST_VOTE ||
+           kind == RAFT_APPEND_ENTRIES || kind == RAFT_TIMEOUT_NOW;
 }
 
 static bool gets_lost(struct world *world, uint32_t from, uint32_t to, uint16_t kind)

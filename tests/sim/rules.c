@@ -60,18 +60,18 @@ void rules_sent(struct world *world, uint32_t node, const struct raft_message *m
     struct rules_node *known = &world->rules.node[node];
     if (world->hostile.lied)
         return;
-    if (message->kind == RAFT_VOTE_ASK)
+    if (message->kind == RAFT_REQUEST_VOTE)
         note_vote(world, node, message->term.n, node);
-    if (message->kind == RAFT_VOTE_GIVE && message->vote_give.granted)
+    if (message->kind == RAFT_REQUEST_VOTE_RESPONSE && message->request_vote_response.granted)
         note_vote(world, node, message->term.n, message->to.n);
-    if (message->kind != RAFT_APPEND_GIVE || !message->append_give.accepted)
+    if (message->kind != RAFT_APPEND_ENTRIES_RESPONSE || !message->append_entries_response.accepted)
         return;
     if (known->acked_term != message->term.n) {
         known->acked_term = message->term.n;
         known->acked = 0;
     }
-    if (known->acked < message->append_give.match.n)
-        known->acked = message->append_give.match.n;
+    if (known->acked < message->append_entries_response.match.n)
+        known->acked = message->append_entries_response.match.n;
 }
 
 /* --- lives ------------------------------------------------------------------------------------ */

@@ -14,16 +14,16 @@ static struct peer_entry entry_of(const void *context, uint32_t i)
 
 static struct raft_message an_append(void)
 {
-    struct raft_message m = {.from = {1}, .to = {2}, .term = {7}, .kind = RAFT_APPEND};
-    m.append.prev.n = 41;
-    m.append.prev_term.n = 5;
-    m.append.commit.n = 40;
-    m.append.round = 3;
-    m.append.entries.runs = 2;
-    m.append.entries.at[0].term.n = 6;
-    m.append.entries.at[0].count = 2;
-    m.append.entries.at[1].term.n = 7;
-    m.append.entries.at[1].count = 1;
+    struct raft_message m = {.from = {1}, .to = {2}, .term = {7}, .kind = RAFT_APPEND_ENTRIES};
+    m.append_entries.prev.n = 41;
+    m.append_entries.prev_term.n = 5;
+    m.append_entries.commit.n = 40;
+    m.append_entries.round = 3;
+    m.append_entries.entries.runs = 2;
+    m.append_entries.entries.at[0].term.n = 6;
+    m.append_entries.entries.at[0].count = 2;
+    m.append_entries.entries.at[1].term.n = 7;
+    m.append_entries.entries.at[1].count = 1;
     return m;
 }
 
@@ -44,8 +44,8 @@ Test(peer, carries_an_append_with_its_entries)
     struct peer_message *got = calloc(1, sizeof(*got));
     cr_assert_eq(peer_message_decode(frame_of(&out), got), 0);
     cr_assert_eq(got->message.term.n, 7);
-    cr_assert_eq(got->message.append.prev.n, 41);
-    cr_assert_eq(got->message.append.entries.at[1].term.n, 7);
+    cr_assert_eq(got->message.append_entries.prev.n, 41);
+    cr_assert_eq(got->message.append_entries.entries.at[1].term.n, 7);
     cr_assert(bytes_equal(got->entry[2].payload, bytes_of_text("three")));
     cr_assert_eq(got->entry[1].kind, RAFT_NOOP);
     free(got);
@@ -54,7 +54,7 @@ Test(peer, carries_an_append_with_its_entries)
 Test(peer, carries_every_kind_of_message)
 {
     struct peer_message *got = calloc(1, sizeof(*got));
-    for (uint16_t kind = RAFT_PRE_VOTE_ASK; kind <= RAFT_FORGOT; kind++) {
+    for (uint16_t kind = RAFT_REQUEST_PRE_VOTE; kind <= RAFT_FORGOT; kind++) {
         uint8_t buffer[1024], text[512];
         struct writer out = writer_of(buffer, sizeof(buffer));
         struct raft_message m = {.from = {1}, .to = {2}, .term = {kind}};
@@ -84,7 +84,7 @@ Test(peer, refuses_every_prefix_and_what_announces_too_much)
     }
     struct frame other = {.kind = 63, .payload = whole.payload};
     cr_assert_neq(peer_message_decode(other, got), 0);
-    m.append.entries.at[0].count = RAFT_APPEND_ENTRIES_MAX + 1;
+    m.append_entries.entries.at[0].count = RAFT_APPEND_ENTRIES_MAX + 1;
     uint8_t *large = malloc(1 << 16);
     struct writer too_many = writer_of(large, 1 << 16);
     put_u64(&too_many, 1);
@@ -95,7 +95,7 @@ Test(peer, refuses_every_prefix_and_what_announces_too_much)
     put_u32(&too_many, 1);
     put_u64(&too_many, 7);
     put_u32(&too_many, RAFT_APPEND_ENTRIES_MAX + 1);
-    struct frame greedy = {.kind = RAFT_APPEND, .payload = writer_bytes(&too_many)};
+    struct frame greedy = {.kind = RAFT_APPEND_ENTRIES, .payload = writer_bytes(&too_many)};
     cr_assert_neq(peer_message_decode(greedy, got), 0);
     free(large);
     free(got);
@@ -113,7 +113,7 @@ Test(peer, greets_with_who_it_is)
     cr_assert_eq(peer_hello_decode(frame, &got), 0);
     cr_assert_eq(got.to, 2);
     cr_assert(bytes_equal(got.cluster, hello.cluster));
-    frame.kind = RAFT_APPEND;
+    frame.kind = RAFT_APPEND_ENTRIES;
     cr_assert_neq(peer_hello_decode(frame, &got), 0);
 }
 
@@ -164,12 +164,13 @@ static bool is_taken(const struct peer_note *note)
 
 Test(peer, refuses_notes_that_no_node_sends)
 {
-    static const uint8_t indexes[8 * (PEER_ENTRIES_PLEASE_MAX + 1)];
-    struct peer_note note = {.kind = PEER_STANDING, .standing = {.term = 3, .last_term = 3}};
+    static const uint8_t indexes[8 * (PEER_ENTRIES_REQUEST_MAX + 1)];
+    struct peer_note note = {.kind = PEER_LOG_POSITION,
+                             .log_position = {.term = 3, .last_term = 3}};
     cr_assert(is_taken(&note));
-    note.standing.last_term = 4;
+    note.log_position.last_term = 4;
     cr_assert_not(is_taken(&note), "an entry above the term");
-    note.standing.term = note.standing.last_term = UINT64_MAX;
+    note.log_position.term = note.log_position.last_term = UINT64_MAX;
     cr_assert_not(is_taken(&note), "no such term");
 
     note = (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK,
@@ -185,12 +186,12 @@ Test(peer, refuses_notes_that_no_node_sends)
     note.snapshot_chunk.next_after = 4;
     cr_assert_not(is_taken(&note), "it goes back");
 
-    note = (struct peer_note){.kind = PEER_ENTRIES_PLEASE,
-                              .entries_please = {bytes_of(indexes, sizeof(indexes) - 8)}};
+    note = (struct peer_note){.kind = PEER_ENTRIES_REQUEST,
+                              .entries_request = {bytes_of(indexes, sizeof(indexes) - 8)}};
     cr_assert(is_taken(&note));
-    note.entries_please.indexes.len = sizeof(indexes);
+    note.entries_request.indexes.len = sizeof(indexes);
     cr_assert_not(is_taken(&note), "too many");
-    note.entries_please.indexes.len = 9;
+    note.entries_request.indexes.len = 9;
     cr_assert_not(is_taken(&note), "half an index");
 
     note = (struct peer_note){.kind = PEER_ENTRY, .entry = {.index = 1, .term = 1, .kind = 2}};
