@@ -6,7 +6,7 @@
 #define FCGI_STDIN         5u
 #define FCGI_RESPONDER     1u
 
-struct record {
+struct fcgi_record {
     uint8_t type;
     uint16_t id;
     struct bytes content;
@@ -27,13 +27,13 @@ static uint16_t u16_big(const uint8_t *at)
 }
 
 /* The next record; false when its end is not there yet, or when it is *ret_bad. */
-static bool next_record(struct reader *in, struct record *ret_record, bool *ret_bad)
+static bool next_record(struct reader *in, struct fcgi_record *ret_record, bool *ret_bad)
 {
     struct reader peek = *in;
     struct bytes header = get_raw(&peek, 8); /* version type id:2 length:2 padding reserved */
     if (peek.bad)
         return false;
-    struct record record = {.type = header.at[1], .id = u16_big(header.at + 2)};
+    struct fcgi_record record = {.type = header.at[1], .id = u16_big(header.at + 2)};
     if (header.at[0] != FCGI_VERSION || record.id == 0) {
         *ret_bad = true;
         return false;
@@ -93,7 +93,7 @@ static void pairs_feed(struct pairs *pairs, struct bytes content)
     }
 }
 
-static bool begins_request(const struct record *record)
+static bool begins_request(const struct fcgi_record *record)
 {
     if (record->type != FCGI_BEGIN_REQUEST || record->content.len != 8)
         return false;
@@ -104,7 +104,7 @@ static bool begins_request(const struct record *record)
 static enum prescan scan_params(struct reader *in, uint16_t id)
 {
     struct pairs pairs = {.have = 0};
-    struct record record;
+    struct fcgi_record record;
     bool bad = false;
     while (next_record(in, &record, &bad)) {
         if (record.id != id || record.type != FCGI_PARAMS)
@@ -121,7 +121,7 @@ static enum prescan scan_params(struct reader *in, uint16_t id)
 static enum prescan scan_body(struct reader *in, uint16_t id)
 {
     size_t total = 0;
-    struct record record;
+    struct fcgi_record record;
     bool bad = false;
     while (next_record(in, &record, &bad)) {
         if (record.id != id || record.type != FCGI_STDIN)
@@ -138,7 +138,7 @@ static enum prescan scan_body(struct reader *in, uint16_t id)
 enum prescan prescan(struct bytes bytes)
 {
     struct reader in = reader_of(bytes);
-    struct record begin;
+    struct fcgi_record begin;
     bool bad = false;
     if (!next_record(&in, &begin, &bad))
         return bad ? PRESCAN_BROKEN : PRESCAN_PARTIAL;

@@ -19,7 +19,7 @@
 #include <string.h>
 
 /* xorshift64*: Vigna, "An experimental exploration of Marsaglia's xorshift generators". */
-uint64_t draw(struct raft *raft, uint64_t below)
+uint64_t raft_random_below(struct raft *raft, uint64_t below)
 {
     if (raft->random == 0)
         raft->random = 0x9e3779b97f4a7c15u;
@@ -30,23 +30,23 @@ uint64_t draw(struct raft *raft, uint64_t below)
 }
 
 /* Drawn anew at each campaign: a timeout drawn once makes split votes repeat for ever. */
-void redraw_deadline(struct raft *raft)
+void raft_reset_election_timer(struct raft *raft)
 {
     uint64_t span = raft->options.election_ms;
-    raft->deadline_ms = raft->now_ms + span + draw(raft, span);
+    raft->deadline_ms = raft->now_ms + span + raft_random_below(raft, span);
 }
 
 static bool is_alone(const struct raft *raft)
 {
     const struct raft_configuration *c = raft_configuration(raft);
-    return c->voters == 1 && c->outgoing == 0 && is_voter(c, raft->options.self);
+    return c->voters == 1 && c->outgoing == 0 && raft_is_voter(c, raft->options.self);
 }
 
-void become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
-                     struct raft_output *out)
+void raft_become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
+                          struct raft_output *out)
 {
     if (out != NULL)
-        refuse_reads(raft, out);
+        raft_refuse_reads(raft, out);
     raft->role = RAFT_FOLLOWER;
     memset(&raft->follower, 0, sizeof(raft->follower));
     raft->follower.leader_known = leader_known;
@@ -55,10 +55,10 @@ void become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
     if (is_alone(raft))
         raft->deadline_ms = raft->now_ms; /* nobody else could be leader: no need to wait */
     else
-        redraw_deadline(raft);
+        raft_reset_election_timer(raft);
 }
 
-bool hears_leader(const struct raft *raft)
+bool raft_hears_leader(const struct raft *raft)
 {
     if (raft->role == RAFT_LEADER)
         return true;
@@ -96,10 +96,10 @@ static void ask_voters(struct raft *raft, enum raft_message_kind kind,
 {
     raft_node_id nodes[RAFT_PEERS_MAX];
     const struct raft_configuration *configuration = raft_configuration(raft);
-    uint32_t count = configuration_nodes(configuration, nodes);
+    uint32_t count = raft_configuration_nodes(configuration, nodes);
     for (uint32_t i = 0; i < count; i++) {
-        if (is_voter(configuration, nodes[i]) && !node_id_equal(nodes[i], raft->options.self))
-            ask(raft, add_send(raft, nodes[i], kind, out));
+        if (raft_is_voter(configuration, nodes[i]) && !node_id_equal(nodes[i], raft->options.self))
+            ask(raft, raft_add_send(raft, nodes[i], kind, out));
     }
 }
 
@@ -107,15 +107,15 @@ static void ask_voters(struct raft *raft, enum raft_message_kind kind,
 
 static void campaign(struct raft *raft, bool transfer, struct raft_output *out)
 {
-    refuse_reads(raft, out);
-    set_term(raft, (raft_term){raft->term.n + 1}, out);
+    raft_refuse_reads(raft, out);
+    raft_set_term(raft, (raft_term){raft->term.n + 1}, out);
     raft->voted = true;
     raft->vote = raft->options.self;
     raft->role = RAFT_CANDIDATE;
     memset(&raft->candidate, 0, sizeof(raft->candidate));
     raft->candidate.transfer = transfer;
-    redraw_deadline(raft);
-    want_persist(raft, out);
+    raft_reset_election_timer(raft);
+    raft_want_persist(raft, out);
 }
 
 static void fill_request_pre_vote(struct raft *raft, struct raft_message *m)
@@ -133,28 +133,28 @@ static void fill_request_pre_vote(struct raft *raft, struct raft_message *m)
 static bool may_campaign(const struct raft *raft)
 {
     const struct raft_configured *newest = &raft->configured[raft->configurations - 1];
-    bool voter = is_voter(&newest->configuration, raft->options.self);
+    bool voter = raft_is_voter(&newest->configuration, raft->options.self);
     if (!voter && raft->configurations > 1 && index_less(raft->commit, newest->index))
-        voter = is_voter(&(newest - 1)->configuration, raft->options.self);
+        voter = raft_is_voter(&(newest - 1)->configuration, raft->options.self);
     /* A leader opens its term with an entry: there must be room for one more stretch. */
-    return voter && !is_unsound(raft) && raft->term.n < RAFT_TERM_MAX &&
+    return voter && !raft_decides_nothing(raft) && raft->term.n < RAFT_TERM_MAX &&
            raft->log.last.n < RAFT_INDEX_MAX &&
            log_has_room(&raft->log, (raft_term){raft->term.n + 1});
 }
 
-void election_deadline_passed(struct raft *raft, struct raft_output *out)
+void raft_election_deadline_passed(struct raft *raft, struct raft_output *out)
 {
-    redraw_deadline(raft);
+    raft_reset_election_timer(raft);
     if (raft->role == RAFT_CANDIDATE && !raft->candidate.asked)
         return; /* its disk is slow, and would be no faster in another term */
     if (!may_campaign(raft)) {
         if (raft->role != RAFT_FOLLOWER)
-            become_follower(raft, false, (raft_node_id){0}, out);
-        refuse_reads(raft, out);
+            raft_become_follower(raft, false, (raft_node_id){0}, out);
+        raft_refuse_reads(raft, out);
         raft->follower.leader_known = false;
         return;
     }
-    refuse_reads(raft, out);
+    raft_refuse_reads(raft, out);
     raft->role = RAFT_PRE_CANDIDATE;
     memset(&raft->pre_candidate, 0, sizeof(raft->pre_candidate));
     grant(&raft->pre_candidate.granted, raft->options.self);
@@ -164,7 +164,7 @@ void election_deadline_passed(struct raft *raft, struct raft_output *out)
         ask_voters(raft, RAFT_REQUEST_PRE_VOTE, fill_request_pre_vote, out);
 }
 
-void on_timeout_now(struct raft *raft, struct raft_output *out)
+void raft_on_timeout_now(struct raft *raft, struct raft_output *out)
 {
     if (may_campaign(raft))
         campaign(raft, true, out);
@@ -174,18 +174,18 @@ static void fill_request_vote(struct raft *raft, struct raft_message *m)
 {
     m->request_vote.last = raft->log.last;
     m->request_vote.last_term = log_last_term(&raft->log);
-    m->request_vote.transfer = as_candidate(raft)->transfer;
+    m->request_vote.transfer = raft_as_candidate(raft)->transfer;
 }
 
-void candidate_persisted(struct raft *raft, struct raft_output *out)
+void raft_candidate_persisted(struct raft *raft, struct raft_output *out)
 {
-    struct raft_candidate *candidate = as_candidate(raft);
-    if (candidate->asked || !term_is_durable(raft) || !raft->durable_vote)
+    struct raft_candidate *candidate = raft_as_candidate(raft);
+    if (candidate->asked || !raft_term_is_durable(raft) || !raft->durable_vote)
         return;
     candidate->asked = true;
     grant(&candidate->granted, raft->options.self);
     if (has_won(raft, &candidate->granted))
-        become_leader(raft, out);
+        raft_become_leader(raft, out);
     else
         ask_voters(raft, RAFT_REQUEST_VOTE, fill_request_vote, out);
 }
@@ -201,76 +201,77 @@ static bool log_suffices(const struct raft *raft, raft_index last, raft_term las
     return log_is_up_to_date(&raft->log, last, last_term);
 }
 
-void on_request_pre_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void raft_on_request_pre_vote(struct raft *raft, const struct raft_message *m,
+                              struct raft_output *out)
 {
     const struct raft_request_pre_vote *ask = &m->request_pre_vote;
-    if (!term_is_durable(raft))
+    if (!raft_term_is_durable(raft))
         return; /* an answer carries the term */
-    bool granted = !hears_leader(raft) && term_less(raft->term, ask->next_term) &&
+    bool granted = !raft_hears_leader(raft) && term_less(raft->term, ask->next_term) &&
                    log_suffices(raft, ask->last, ask->last_term);
-    struct raft_message *answer = add_send(raft, m->from, RAFT_REQUEST_PRE_VOTE_RESPONSE, out);
+    struct raft_message *answer = raft_add_send(raft, m->from, RAFT_REQUEST_PRE_VOTE_RESPONSE, out);
     answer->request_pre_vote_response.next_term = ask->next_term;
     answer->request_pre_vote_response.granted = granted;
 }
 
-void on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
-                                  struct raft_output *out)
+void raft_on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
+                                       struct raft_output *out)
 {
     if (term_less(raft->term, m->term)) {
         /* Refused for being behind: without catching up this node could ask for ever. */
-        if (m->request_pre_vote_response.granted || hears_leader(raft))
+        if (m->request_pre_vote_response.granted || raft_hears_leader(raft))
             return;
-        become_follower(raft, false, (raft_node_id){0}, out);
-        set_term(raft, m->term, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
+        raft_set_term(raft, m->term, out);
         return;
     }
     if (raft->role != RAFT_PRE_CANDIDATE || !m->request_pre_vote_response.granted ||
         m->request_pre_vote_response.next_term.n != raft->term.n + 1)
         return;
-    struct raft_pre_candidate *candidate = as_pre_candidate(raft);
+    struct raft_pre_candidate *candidate = raft_as_pre_candidate(raft);
     grant(&candidate->granted, m->from);
     if (has_won(raft, &candidate->granted))
         campaign(raft, false, out);
 }
 
-void on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void raft_on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     const struct raft_request_vote *ask = &m->request_vote;
     if (term_less(raft->term, m->term)) {
-        if (hears_leader(raft) && !ask->transfer)
+        if (raft_hears_leader(raft) && !ask->transfer)
             return;
-        become_follower(raft, false, (raft_node_id){0}, out);
-        set_term(raft, m->term, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
+        raft_set_term(raft, m->term, out);
     }
     bool same_term = term_equal(raft->term, m->term);
     bool free_vote = !raft->voted || node_id_equal(raft->vote, m->from);
     if (!same_term || !free_vote || !log_suffices(raft, ask->last, ask->last_term)) {
-        if (term_is_durable(raft))
-            add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out);
+        if (raft_term_is_durable(raft))
+            raft_add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out);
         return;
     }
     if (raft->voted) { /* asked again: what storage has may be said again */
-        if (term_is_durable(raft) && raft->durable_vote)
-            add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out)
+        if (raft_term_is_durable(raft) && raft->durable_vote)
+            raft_add_send(raft, m->from, RAFT_REQUEST_VOTE_RESPONSE, out)
                 ->request_vote_response.granted = true;
         return;
     }
     raft->voted = true;
     raft->vote = m->from;
     out->persist.hard_state = true;
-    redraw_deadline(raft);
-    want_persist(raft, out); /* the vote is given when that is durable: on_persisted */
+    raft_reset_election_timer(raft);
+    raft_want_persist(raft, out); /* the vote is given when that is durable: on_persisted */
 }
 
-void on_request_vote_response(struct raft *raft, const struct raft_message *m,
-                              struct raft_output *out)
+void raft_on_request_vote_response(struct raft *raft, const struct raft_message *m,
+                                   struct raft_output *out)
 {
-    struct raft_candidate *candidate = as_candidate(raft);
+    struct raft_candidate *candidate = raft_as_candidate(raft);
     if (!m->request_vote_response.granted || !candidate->asked)
         return;
     grant(&candidate->granted, m->from);
     if (has_won(raft, &candidate->granted))
-        become_leader(raft, out);
+        raft_become_leader(raft, out);
 }
 
 /* --- unsure and damaged ----------------------------------------------------------------------- */
@@ -284,13 +285,14 @@ static void give_no_vote(struct raft *raft)
     raft->vote = raft->options.self;
 }
 
-void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out)
+void raft_on_floor_known(struct raft *raft, const struct raft_floor_known *known,
+                         struct raft_output *out)
 {
     if (!raft->unsure || known->term.n > RAFT_TERM_MAX)
         return;
     if (term_less(raft->term, known->term)) {
-        become_follower(raft, false, (raft_node_id){0}, out);
-        set_term(raft, known->term, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
+        raft_set_term(raft, known->term, out);
     }
     give_no_vote(raft);
     /* What it knew before is a bound as well: the lower one counts. */
@@ -298,10 +300,10 @@ void floor_known(struct raft *raft, const struct raft_floor_known *known, struct
         log_end_less(known->last, known->last_term, raft->floor.index, raft->floor.term))
         raft->floor = (struct raft_floor){true, known->last, known->last_term};
     out->persist.hard_state = true;
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }
 
-void become_sure(struct raft *raft, struct raft_output *out)
+void raft_recovered(struct raft *raft, struct raft_output *out)
 {
     if (!raft->unsure || !raft->floor.known || index_less(raft->durable, raft->log.start) ||
         log_end_less(raft->durable, log_term(&raft->log, raft->durable), raft->floor.index,
@@ -310,28 +312,28 @@ void become_sure(struct raft *raft, struct raft_output *out)
     raft->unsure = raft->rolled_back = false;
     raft->floor = (struct raft_floor){.known = false};
     out->persist.hard_state = true;
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }
 
-void damage_found(struct raft *raft, struct raft_output *out)
+void raft_on_damage(struct raft *raft, struct raft_output *out)
 {
     raft->damaged = true;
     if (raft->role != RAFT_FOLLOWER)
-        become_follower(raft, false, (raft_node_id){0}, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
 }
 
 static void say_rolled_back(struct raft *raft, raft_index floor, struct raft_output *out)
 {
-    struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
-    verdict->rolled_back.node = raft->options.self;
-    verdict->rolled_back.floor = floor;
-    verdict->rolled_back.has = raft->log.last;
+    struct raft_result *result = raft_add_result(out, RAFT_ROLLED_BACK);
+    result->rolled_back.node = raft->options.self;
+    result->rolled_back.floor = floor;
+    result->rolled_back.has = raft->log.last;
 }
 
 /* What was voted and is not durable is not said, unless it is asked for again. */
 static void drop_vote(struct raft *raft)
 {
-    raft->vote_dropped = !(term_is_durable(raft) && raft->durable_vote);
+    raft->vote_dropped = !(raft_term_is_durable(raft) && raft->durable_vote);
 }
 
 /*
@@ -366,23 +368,23 @@ static bool hard_state_differs(const struct raft *raft, const struct raft_hard_s
            !term_equal(raft->floor.term, before->floor.term);
 }
 
-void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
-                 struct raft_output *out)
+void raft_on_self_rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
+                              struct raft_output *out)
 {
     const struct raft_hard_state before = {raft->term,   raft->voted,       raft->vote,
                                            raft->unsure, raft->rolled_back, raft->floor};
     if (seen->term.n > RAFT_TERM_MAX || seen->floor.index.n > RAFT_INDEX_MAX)
         return;
     if (raft->role != RAFT_FOLLOWER || term_less(raft->term, seen->term))
-        become_follower(raft, false, (raft_node_id){0}, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
     if (term_less(raft->term, seen->term))
-        set_term(raft, seen->term, out);
+        raft_set_term(raft, seen->term, out);
     take_seen(raft, seen->floor, out);
     give_no_vote(raft);
     if (!hard_state_differs(raft, &before))
         return;
     out->persist.hard_state = true;
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }
 
 /*
@@ -391,7 +393,7 @@ void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
  * the leader that it follows, who is told so with each answer: anybody else's word would make any
  * node unsure, up to an entry that there will never be.
  */
-void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void raft_on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     const struct raft_forgot *forgot = &m->forgot;
     bool has = !index_less(raft->durable, forgot->index) &&
@@ -410,5 +412,5 @@ void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_outp
     drop_vote(raft);
     give_no_vote(raft);
     out->persist.hard_state = true;
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }

@@ -7,30 +7,32 @@
 
 static void acknowledge(struct raft *raft, struct raft_output *out)
 {
-    struct raft_follower *f = as_follower(raft);
-    assert(f->leader_known && term_is_durable(raft));
+    struct raft_follower *f = raft_as_follower(raft);
+    assert(f->leader_known && raft_term_is_durable(raft));
     raft_index match = index_min(f->verified, raft->durable);
-    struct raft_message *response = add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
+    struct raft_message *response =
+        raft_add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
     response->append_entries_response.accepted = true;
     response->append_entries_response.round = f->round;
     response->append_entries_response.match = match;
-    response->append_entries_response.unsure = is_unsound(raft);
+    response->append_entries_response.unsure = raft_decides_nothing(raft);
     f->acked = match;
     f->owes = index_less(match, f->verified);
 }
 
 static void reject(struct raft *raft, const struct raft_append_entries *a, struct raft_output *out)
 {
-    struct raft_follower *f = as_follower(raft);
-    if (!term_is_durable(raft))
+    struct raft_follower *f = raft_as_follower(raft);
+    if (!raft_term_is_durable(raft))
         return; /* the leader asks again */
     raft_index below = {a->prev.n - 1};
     raft_index hint = log_find_term(&raft->log, index_min(below, raft->log.last), a->prev_term);
-    struct raft_message *response = add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
+    struct raft_message *response =
+        raft_add_send(raft, f->leader, RAFT_APPEND_ENTRIES_RESPONSE, out);
     response->append_entries_response.round = f->round;
     response->append_entries_response.prev = a->prev;
     response->append_entries_response.hint = hint;
-    response->append_entries_response.unsure = is_unsound(raft);
+    response->append_entries_response.unsure = raft_decides_nothing(raft);
     response->append_entries_response.hint_term = log_term(&raft->log, hint);
 }
 
@@ -42,7 +44,7 @@ static void truncate(struct raft *raft, raft_index first_gone, struct raft_outpu
     out->persist.first_gone = first_gone;
     out->persist.term_before = log_term(&raft->log, before);
     log_truncate(&raft->log, first_gone);
-    configurations_truncated(raft, first_gone);
+    raft_configurations_truncated(raft, first_gone);
     raft->epoch++;
     raft->durable = index_min(raft->durable, before);
 }
@@ -68,7 +70,8 @@ static bool take_entry(struct raft *raft, raft_index index, raft_term term, uint
     }
     if (term_less(term, log_last_term(&raft->log)))
         return false; /* it was not compared at or below the commit index, and lies there */
-    if (!log_has_room(&raft->log, term) || (configuration != NULL && !configuration_room(raft)))
+    if (!log_has_room(&raft->log, term) ||
+        (configuration != NULL && !raft_configuration_room(raft)))
         return false;
     if (out->persist.entries.runs == 0)
         out->persist.first = index;
@@ -76,7 +79,7 @@ static bool take_entry(struct raft *raft, raft_index index, raft_term term, uint
     add_run(&out->persist.entries, term);
     out->persist.from = RAFT_FROM_MESSAGE;
     if (configuration != NULL)
-        configuration_appended(raft, index, configuration);
+        raft_configuration_appended(raft, index, configuration);
     return true;
 }
 
@@ -89,12 +92,12 @@ static bool contradicts(struct raft *raft, raft_index index, raft_term term,
     if (!comparable || term_equal(log_term(&raft->log, index), term))
         return false;
     raft->diverged = true;
-    struct raft_verdict *verdict = add_verdict(out, RAFT_DIVERGED);
-    verdict->diverged.node = raft->options.self;
-    verdict->diverged.other = raft->follower.leader;
-    verdict->diverged.index = index;
-    verdict->diverged.term = log_term(&raft->log, index);
-    verdict->diverged.other_term = term;
+    struct raft_result *result = raft_add_result(out, RAFT_DIVERGED);
+    result->diverged.node = raft->options.self;
+    result->diverged.other = raft->follower.leader;
+    result->diverged.index = index;
+    result->diverged.term = log_term(&raft->log, index);
+    result->diverged.other_term = term;
     return true;
 }
 
@@ -164,7 +167,8 @@ static bool is_of_no_leader(const struct raft *raft, const struct raft_message *
     return !node_id_equal(raft->follower.leader, m->from) || takes_back(raft, &m->append_entries);
 }
 
-void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out)
+void raft_on_append_entries(struct raft *raft, const struct raft_received *received,
+                            struct raft_output *out)
 {
     const struct raft_message *m = received->message;
     const struct raft_append_entries *a = &m->append_entries;
@@ -173,10 +177,10 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
         return;
     }
     if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known)
-        become_follower(raft, true, m->from, out);
-    struct raft_follower *f = as_follower(raft);
+        raft_become_follower(raft, true, m->from, out);
+    struct raft_follower *f = raft_as_follower(raft);
     f->heard_ms = raft->now_ms;
-    redraw_deadline(raft);
+    raft_reset_election_timer(raft);
     bool new_round = f->round < a->round;
     if (new_round)
         f->round = a->round;
@@ -192,7 +196,7 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
     }
     raft_index checked = take_entries(raft, received, out);
     if (out->persist.truncate || out->persist.entries.runs > 0)
-        want_persist(raft, out);
+        raft_want_persist(raft, out);
     f->verified = index_max(f->verified, checked);
     raft->commit = index_max(raft->commit, index_min(a->commit, f->verified));
 
@@ -201,14 +205,14 @@ void on_append(struct raft *raft, const struct raft_received *received, struct r
     f->owes = true;
     if (no_room && !new_round)
         return; /* or the leader would send the same at once, for ever: it asks at its heartbeat */
-    if (term_is_durable(raft) && (all_durable || new_round || a->entries.runs == 0))
+    if (raft_term_is_durable(raft) && (all_durable || new_round || a->entries.runs == 0))
         acknowledge(raft, out);
 }
 
-void follower_persisted(struct raft *raft, struct raft_output *out)
+void raft_follower_persisted(struct raft *raft, struct raft_output *out)
 {
-    struct raft_follower *f = as_follower(raft);
-    if (!f->leader_known || !term_is_durable(raft))
+    struct raft_follower *f = raft_as_follower(raft);
+    if (!f->leader_known || !raft_term_is_durable(raft))
         return;
     raft_index match = index_min(f->verified, raft->durable);
     if (f->owes && (index_less(f->acked, match) || index_equal(match, f->verified)))
@@ -226,7 +230,7 @@ static void keep_after(struct raft *raft, raft_index index, struct raft_output *
     if (raft->role != RAFT_FOLLOWER)
         return;
     raft->follower.verified = index_max(raft->follower.verified, index);
-    if (raft->follower.leader_known && term_is_durable(raft))
+    if (raft->follower.leader_known && raft_term_is_durable(raft))
         acknowledge(raft, out);
 }
 
@@ -235,7 +239,7 @@ static void begin_after(struct raft *raft, const struct raft_snapshot_installed 
 {
     log_reset(&raft->log, installed->index, installed->term);
     raft->configurations = 0;
-    configuration_appended(raft, installed->index, installed->configuration);
+    raft_configuration_appended(raft, installed->index, installed->configuration);
     raft->epoch++;
     raft->durable = (raft_index){0}; /* the snapshot is; but not yet that the log begins after it */
     raft->commit = installed->index;
@@ -247,11 +251,11 @@ static void begin_after(struct raft *raft, const struct raft_snapshot_installed 
     out->persist.reset = true;
     out->persist.reset_index = installed->index;
     out->persist.reset_term = installed->term;
-    want_persist(raft, out); /* acknowledged when that is durable: follower_persisted */
+    raft_want_persist(raft, out); /* acknowledged when that is durable: follower_persisted */
 }
 
-void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
-                        struct raft_output *out)
+void raft_on_snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
+                                struct raft_output *out)
 {
     if (!index_less(raft->commit, installed->index) || raft->diverged)
         return;

@@ -13,15 +13,15 @@
 
 static void broadcast(struct raft *raft, bool always, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     for (uint32_t i = 0; i < leader->peers; i++)
-        send_appends(raft, &leader->peer[i], always, out);
+        raft_send_appends(raft, &leader->peer[i], always, out);
     if (always)
         leader->heartbeat_ms = raft->now_ms + raft->options.heartbeat_ms;
 }
 
-void leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
-                   const uint32_t *bytes, struct raft_output *out)
+void raft_leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
+                        const uint32_t *bytes, struct raft_output *out)
 {
     assert(out->persist.entries.runs == 0); /* one kind of entries a step */
     out->persist.first = index_next(raft->log.last);
@@ -32,17 +32,17 @@ void leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
     out->persist.from = kind == RAFT_NOOP ? RAFT_FROM_CORE : RAFT_FROM_PROPOSAL;
     for (uint32_t i = 0; i < count; i++)
         log_append(&raft->log, raft->term, bytes[i]);
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }
 
-void leader_reconfigured(struct raft *raft)
+void raft_leader_reconfigured(struct raft *raft)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     raft_node_id nodes[RAFT_PEERS_MAX];
     struct raft_progress peers[RAFT_PEERS_MAX];
-    uint32_t count = configuration_nodes(raft_configuration(raft), nodes);
+    uint32_t count = raft_configuration_nodes(raft_configuration(raft), nodes);
     for (uint32_t i = 0; i < count; i++) {
-        const struct raft_progress *known = find_progress(leader, nodes[i]);
+        const struct raft_progress *known = raft_find_progress(leader, nodes[i]);
         peers[i] = known != NULL ? *known
                                  : (struct raft_progress){
                                        .id = nodes[i],
@@ -56,11 +56,11 @@ void leader_reconfigured(struct raft *raft)
     }
     memcpy(leader->peer, peers, count * sizeof(peers[0]));
     leader->peers = count;
-    if (leader->transferring && !is_voter(raft_configuration(raft), leader->transfer_to))
+    if (leader->transferring && !raft_is_voter(raft_configuration(raft), leader->transfer_to))
         leader->transferring = false; /* it may not lead any more */
 }
 
-void become_leader(struct raft *raft, struct raft_output *out)
+void raft_become_leader(struct raft *raft, struct raft_output *out)
 {
     raft->role = RAFT_LEADER;
     struct raft_leader *leader = &raft->leader;
@@ -68,16 +68,16 @@ void become_leader(struct raft *raft, struct raft_output *out)
     leader->first = index_next(raft->log.last);
     leader->quorum_ms = raft->now_ms + raft->options.election_ms;
     const uint32_t noop_bytes = 0;
-    if (is_founded(raft)) {
-        leader_append(raft, RAFT_NOOP, 1, &noop_bytes, out);
-        leader_reconfigured(raft);
+    if (raft_is_founded(raft)) {
+        raft_leader_append(raft, RAFT_NOOP, 1, &noop_bytes, out);
+        raft_leader_reconfigured(raft);
     } else {
-        found(raft, out);
+        raft_found_cluster(raft, out);
     }
     broadcast(raft, true, out);
 }
 
-bool leader_is_settled(const struct raft *raft)
+bool raft_leader_is_settled(const struct raft *raft)
 {
     return !index_less(raft->commit, raft->leader.first);
 }
@@ -103,27 +103,28 @@ static void forget_committed(struct raft_leader *leader, raft_index commit)
     memmove(leader->batch, leader->batch + gone, leader->batches * sizeof(leader->batch[0]));
 }
 
-void propose(struct raft *raft, const struct raft_proposed *proposed, struct raft_output *out)
+void raft_on_proposed(struct raft *raft, const struct raft_proposed *proposed,
+                      struct raft_output *out)
 {
     assert(proposed->count > 0);
     if (raft->role != RAFT_LEADER) {
-        add_verdict(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_LEADER;
+        raft_add_result(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_LEADER;
         return;
     }
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < proposed->count; i++)
         bytes += proposed->bytes[i];
     if (leader->transferring || bytes > RAFT_UNCOMMITTED_BYTES_MAX - leader->uncommitted_bytes) {
-        add_verdict(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_BUSY;
+        raft_add_result(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_BUSY;
         return;
     }
-    leader_append(raft, RAFT_COMMAND, proposed->count, proposed->bytes, out);
+    raft_leader_append(raft, RAFT_COMMAND, proposed->count, proposed->bytes, out);
     count_uncommitted(leader, raft->log.last, bytes);
-    struct raft_verdict *verdict = add_verdict(out, RAFT_ACCEPTED);
-    verdict->accepted.first = out->persist.first;
-    verdict->accepted.term = raft->term;
-    verdict->accepted.count = proposed->count;
+    struct raft_result *result = raft_add_result(out, RAFT_ACCEPTED);
+    result->accepted.first = out->persist.first;
+    result->accepted.term = raft->term;
+    result->accepted.count = proposed->count;
     broadcast(raft, false, out);
 }
 
@@ -139,9 +140,9 @@ static uint64_t counted_of(const void *context, raft_node_id id)
     UNREACHABLE(); /* every voter has a progress: leader_reconfigured */
 }
 
-void advance_commit(struct raft *raft, struct raft_output *out)
+void raft_advance_commit(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     raft_index reached = {quorum_reached(raft_configuration(raft), counted_of, leader)};
     /* §5.4.2: counting decides only about entries of the own term (Figure 8). */
     if (index_less(raft->commit, reached) && !index_less(reached, leader->first)) {
@@ -151,34 +152,34 @@ void advance_commit(struct raft *raft, struct raft_output *out)
             struct raft_progress *peer = &leader->peer[i];
             bool idle = peer->kind == RAFT_REPLICATE && index_less(raft->log.last, peer->next);
             if (idle && index_less(peer->commit_told, raft->commit))
-                send_appends(raft, peer, true, out);
+                raft_send_appends(raft, peer, true, out);
         }
-        leader_configuration_committed(raft, out);
+        raft_leader_configuration_committed(raft, out);
     }
     if (raft->role == RAFT_LEADER)
-        release_reads(raft, out);
+        raft_release_reads(raft, out);
 }
 
-void leader_persisted(struct raft *raft, struct raft_output *out)
+void raft_leader_persisted(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
-    struct raft_progress *self = find_progress(leader, raft->options.self);
+    struct raft_leader *leader = raft_as_leader(raft);
+    struct raft_progress *self = raft_find_progress(leader, raft->options.self);
     if (self != NULL)
         self->match = self->counted = raft->durable;
-    advance_commit(raft, out);
+    raft_advance_commit(raft, out);
 }
 
 /* --- peers ------------------------------------------------------------------------------------ */
 
 static void push_transfer(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
-    const struct raft_progress *to = find_progress(leader, leader->transfer_to);
+    struct raft_leader *leader = raft_as_leader(raft);
+    const struct raft_progress *to = raft_find_progress(leader, leader->transfer_to);
     if (!leader->transferring || leader->transfer_sent || to == NULL ||
         !index_equal(to->match, raft->log.last))
         return;
     leader->transfer_sent = true;
-    add_send(raft, to->id, RAFT_TIMEOUT_NOW, out)->timeout_now.transfer = true;
+    raft_add_send(raft, to->id, RAFT_TIMEOUT_NOW, out)->timeout_now.transfer = true;
 }
 
 /*
@@ -191,11 +192,11 @@ static void has_committed_more(struct raft *raft, struct raft_progress *peer, ra
     if (peer->said_diverged)
         return;
     peer->said_diverged = true;
-    struct raft_verdict *verdict = add_verdict(out, RAFT_DIVERGED);
-    verdict->diverged.node = peer->id;
-    verdict->diverged.other = raft->options.self;
-    verdict->diverged.index = index;
-    verdict->diverged.term = verdict->diverged.other_term = (raft_term){0};
+    struct raft_result *result = raft_add_result(out, RAFT_DIVERGED);
+    result->diverged.node = peer->id;
+    result->diverged.other = raft->options.self;
+    result->diverged.index = index;
+    result->diverged.term = result->diverged.other_term = (raft_term){0};
 }
 
 /* What an answer that is believed says of its sender. */
@@ -212,12 +213,12 @@ static void take_answer(struct raft_progress *peer,
         peer->counted = index_max(peer->counted, response->match);
 }
 
-void on_append_entries_response(struct raft *raft, const struct raft_message *m,
-                                struct raft_output *out)
+void raft_on_append_entries_response(struct raft *raft, const struct raft_message *m,
+                                     struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     const struct raft_append_entries_response *response = &m->append_entries_response;
-    struct raft_progress *peer = find_progress(leader, m->from);
+    struct raft_progress *peer = raft_find_progress(leader, m->from);
     if (peer == NULL || response->round > leader->round)
         return; /* nobody we know, or nothing we ever sent */
     if (response->accepted && index_less(raft->log.last, response->match)) {
@@ -234,19 +235,19 @@ void on_append_entries_response(struct raft *raft, const struct raft_message *m,
         progress_rejected(raft, peer, response, out);
     if (peer->forgot && !response->unsure)
         progress_tell_that_it_forgot(raft, peer, out);
-    advance_commit(raft, out);
+    raft_advance_commit(raft, out);
     if (raft->role != RAFT_LEADER)
         return;
     push_transfer(raft, out);
-    send_appends(raft, peer, false, out);
+    raft_send_appends(raft, peer, false, out);
 }
 
-void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
-                   struct raft_output *out)
+void raft_on_snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
+                           struct raft_output *out)
 {
     if (raft->role != RAFT_LEADER)
         return;
-    struct raft_progress *peer = find_progress(as_leader(raft), sent->to);
+    struct raft_progress *peer = raft_find_progress(raft_as_leader(raft), sent->to);
     if (peer == NULL || peer->kind != RAFT_SNAPSHOT)
         return;
     progress_probe(peer);
@@ -256,25 +257,25 @@ void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
     }
     if (!index_less(raft->log.last, sent->index))
         peer->next = index_max(peer->next, index_next(sent->index));
-    send_appends(raft, peer, false, out); /* or it needs a snapshot still */
+    raft_send_appends(raft, peer, false, out); /* or it needs a snapshot still */
 }
 
 /* What was under way to it may be lost. */
-void leader_lost_peer(struct raft *raft, raft_node_id id)
+void raft_leader_lost_peer(struct raft *raft, raft_node_id id)
 {
-    struct raft_progress *peer = find_progress(as_leader(raft), id);
+    struct raft_progress *peer = raft_find_progress(raft_as_leader(raft), id);
     if (peer != NULL && peer->kind == RAFT_REPLICATE)
         progress_probe(peer);
 }
 
 /* Again, when the peer asks again: FORGOT may have been lost. */
-void leader_rolled_back_peer(struct raft *raft, raft_node_id id, struct raft_output *out)
+void raft_leader_rolled_back_peer(struct raft *raft, raft_node_id id, struct raft_output *out)
 {
-    struct raft_progress *peer = find_progress(as_leader(raft), id);
+    struct raft_progress *peer = raft_find_progress(raft_as_leader(raft), id);
     if (peer == NULL || node_id_equal(id, raft->options.self))
         return;
     if (!peer->forgot) {
-        raft_index elected_with = {as_leader(raft)->first.n - 1};
+        raft_index elected_with = {raft_as_leader(raft)->first.n - 1};
         progress_forgot(raft, peer, index_max(peer->match, elected_with), (raft_index){0}, out);
         if (peer->kind == RAFT_REPLICATE)
             peer->kind = RAFT_PROBE;
@@ -298,7 +299,7 @@ static uint64_t heard_of(const void *context, raft_node_id id)
 
 static void look_at_peers(struct raft *raft)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     for (uint32_t i = 0; i < leader->peers; i++) {
         struct raft_progress *peer = &leader->peer[i];
         bool stalled = raft->now_ms - peer->moved_ms >= raft->options.election_ms;
@@ -309,13 +310,13 @@ static void look_at_peers(struct raft *raft)
     }
 }
 
-void leader_ticked(struct raft *raft, struct raft_output *out)
+void raft_leader_ticked(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     if (raft->now_ms >= leader->quorum_ms) {
         leader->quorum_ms = raft->now_ms + raft->options.election_ms;
         if (quorum_reached(raft_configuration(raft), heard_of, raft) == 0) {
-            become_follower(raft, false, (raft_node_id){0}, out);
+            raft_become_follower(raft, false, (raft_node_id){0}, out);
             return;
         }
     }
@@ -327,7 +328,7 @@ void leader_ticked(struct raft *raft, struct raft_output *out)
     }
 }
 
-uint64_t leader_deadline_ms(const struct raft *raft)
+uint64_t raft_leader_deadline_ms(const struct raft *raft)
 {
     const struct raft_leader *leader = &raft->leader;
     if (leader->peers == 1 && node_id_equal(leader->peer[0].id, raft->options.self))
@@ -339,18 +340,18 @@ uint64_t leader_deadline_ms(const struct raft *raft)
     return deadline;
 }
 
-void ask_transfer(struct raft *raft, const struct raft_transfer_asked *asked,
-                  struct raft_output *out)
+void raft_on_transfer_asked(struct raft *raft, const struct raft_transfer_asked *asked,
+                            struct raft_output *out)
 {
     if (raft->role != RAFT_LEADER)
         return;
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     const struct raft_progress *best = NULL;
     for (uint32_t i = 0; i < leader->peers; i++) {
         const struct raft_progress *peer = &leader->peer[i];
         bool wanted = asked->to_known ? node_id_equal(peer->id, asked->to)
                                       : raft->now_ms - peer->heard_ms < raft->options.election_ms;
-        if (wanted && is_voter(raft_configuration(raft), peer->id) &&
+        if (wanted && raft_is_voter(raft_configuration(raft), peer->id) &&
             !node_id_equal(peer->id, raft->options.self) && !peer->unsure &&
             (best == NULL || index_less(best->match, peer->match)))
             best = peer;

@@ -30,7 +30,7 @@ static bool is_set(const raft_node_id *ids, uint32_t count)
     return true;
 }
 
-bool configuration_valid(const struct raft_configuration *c)
+bool raft_configuration_valid(const struct raft_configuration *c)
 {
     if (c->voters == 0 || !is_set(c->voter, c->voters) || !is_set(c->outgoing_voter, c->outgoing) ||
         !is_set(c->learner, c->learners))
@@ -46,12 +46,7 @@ bool configuration_valid(const struct raft_configuration *c)
     return nodes <= RAFT_PEERS_MAX;
 }
 
-bool raft_configuration_valid(const struct raft_configuration *configuration)
-{
-    return configuration_valid(configuration);
-}
-
-bool is_voter(const struct raft_configuration *c, raft_node_id id)
+bool raft_is_voter(const struct raft_configuration *c, raft_node_id id)
 {
     return contains(c->voter, c->voters, id) || contains(c->outgoing_voter, c->outgoing, id);
 }
@@ -64,8 +59,8 @@ static void add_node(raft_node_id nodes[RAFT_PEERS_MAX], uint32_t *count, raft_n
     nodes[(*count)++] = id;
 }
 
-uint32_t configuration_nodes(const struct raft_configuration *c,
-                             raft_node_id ret_nodes[RAFT_PEERS_MAX])
+uint32_t raft_configuration_nodes(const struct raft_configuration *c,
+                                  raft_node_id ret_nodes[RAFT_PEERS_MAX])
 {
     uint32_t count = 0;
     for (uint32_t i = 0; i < c->voters; i++)
@@ -91,22 +86,23 @@ const struct raft_configuration *raft_configuration_at(const struct raft *raft, 
     return &raft->configured[i].configuration;
 }
 
-bool configuration_room(const struct raft *raft)
+bool raft_configuration_room(const struct raft *raft)
 {
     return raft->configurations < RAFT_CONFIGURATIONS_MAX;
 }
 
-void configuration_appended(struct raft *raft, raft_index index,
-                            const struct raft_configuration *configuration)
+void raft_configuration_appended(struct raft *raft, raft_index index,
+                                 const struct raft_configuration *configuration)
 {
-    assert(configuration_room(raft) && configuration_valid(configuration));
+    assert(raft_configuration_room(raft) && raft_configuration_valid(configuration));
     raft->configured[raft->configurations++] =
         (struct raft_configured){.index = index, .configuration = *configuration};
 }
 
-void configuration_repaired(struct raft *raft, const struct raft_configuration_repaired *repaired)
+void raft_on_configuration_repaired(struct raft *raft,
+                                    const struct raft_configuration_repaired *repaired)
 {
-    if (!raft->damaged || !configuration_valid(repaired->configuration))
+    if (!raft->damaged || !raft_configuration_valid(repaired->configuration))
         return;
     for (uint32_t i = 0; i < raft->configurations; i++) {
         if (index_equal(raft->configured[i].index, repaired->index) && !raft->configured[i].implied)
@@ -114,7 +110,7 @@ void configuration_repaired(struct raft *raft, const struct raft_configuration_r
     }
 }
 
-void configurations_truncated(struct raft *raft, raft_index first_gone)
+void raft_configurations_truncated(struct raft *raft, raft_index first_gone)
 {
     while (raft->configurations > 1 &&
            !index_less(raft->configured[raft->configurations - 1].index, first_gone))
@@ -123,7 +119,7 @@ void configurations_truncated(struct raft *raft, raft_index first_gone)
 }
 
 /* The one in effect at `index` stays, as the first. */
-void configurations_compacted(struct raft *raft, raft_index index)
+void raft_configurations_compacted(struct raft *raft, raft_index index)
 {
     uint32_t gone = 0;
     while (gone + 1 < raft->configurations && !index_less(index, raft->configured[gone + 1].index))
@@ -147,7 +143,7 @@ static bool same_set(const raft_node_id *a, uint32_t a_count, const raft_node_id
 static bool is_legal_step(const struct raft_configuration *now,
                           const struct raft_configuration *next)
 {
-    if (!configuration_valid(next))
+    if (!raft_configuration_valid(next))
         return false;
     if (now->outgoing > 0) /* joint: only out of it */
         return next->outgoing == 0 && same_set(now->voter, now->voters, next->voter, next->voters);
@@ -165,60 +161,60 @@ static void append_configuration(struct raft *raft, const struct raft_configurat
                                  uint32_t bytes, enum raft_entries_from from,
                                  struct raft_output *out)
 {
-    configuration_appended(raft, index_next(raft->log.last), configuration);
-    leader_append(raft, RAFT_CONFIGURATION, 1, &bytes, out);
+    raft_configuration_appended(raft, index_next(raft->log.last), configuration);
+    raft_leader_append(raft, RAFT_CONFIGURATION, 1, &bytes, out);
     out->persist.from = from;
     out->persist.configuration = *configuration;
-    leader_reconfigured(raft);
+    raft_leader_reconfigured(raft);
 }
 
-bool is_founded(const struct raft *raft)
+bool raft_is_founded(const struct raft *raft)
 {
     return !raft->configured[raft->configurations - 1].implied;
 }
 
-void found(struct raft *raft, struct raft_output *out)
+void raft_found_cluster(struct raft *raft, struct raft_output *out)
 {
     struct raft_configuration first = *raft_configuration(raft);
     append_configuration(raft, &first, 0, RAFT_FROM_CORE, out);
 }
 
-void propose_change(struct raft *raft, const struct raft_change_proposed *change,
-                    struct raft_output *out)
+void raft_on_change_proposed(struct raft *raft, const struct raft_change_proposed *change,
+                             struct raft_output *out)
 {
     if (raft->role != RAFT_LEADER) {
-        add_verdict(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_LEADER;
+        raft_add_result(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_LEADER;
         return;
     }
     bool under_way = index_less(raft->commit, raft->configured[raft->configurations - 1].index);
-    if (under_way || !leader_is_settled(raft) || !configuration_room(raft) ||
+    if (under_way || !raft_leader_is_settled(raft) || !raft_configuration_room(raft) ||
         !is_legal_step(raft_configuration(raft), change->configuration)) {
-        add_verdict(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_ALLOWED;
+        raft_add_result(out, RAFT_PROPOSAL_REFUSED)->refused.why = RAFT_NOT_ALLOWED;
         return;
     }
     append_configuration(raft, change->configuration, change->bytes, RAFT_FROM_PROPOSAL, out);
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     for (uint32_t i = 0; i < leader->peers; i++)
-        send_appends(raft, &leader->peer[i], false, out);
-    struct raft_verdict *verdict = add_verdict(out, RAFT_ACCEPTED);
-    verdict->accepted.first = raft->log.last;
-    verdict->accepted.term = raft->term;
-    verdict->accepted.count = 1;
+        raft_send_appends(raft, &leader->peer[i], false, out);
+    struct raft_result *result = raft_add_result(out, RAFT_ACCEPTED);
+    result->accepted.first = raft->log.last;
+    result->accepted.term = raft->term;
+    result->accepted.count = 1;
 }
 
-void leader_configuration_committed(struct raft *raft, struct raft_output *out)
+void raft_leader_configuration_committed(struct raft *raft, struct raft_output *out)
 {
     const struct raft_configured *newest = &raft->configured[raft->configurations - 1];
     if (index_less(raft->commit, newest->index))
         return;
     if (newest->configuration.outgoing > 0) {
-        if (!configuration_room(raft) || !leader_is_settled(raft) || out->persist.wanted)
+        if (!raft_configuration_room(raft) || !raft_leader_is_settled(raft) || out->persist.wanted)
             return; /* the next commit comes by here again */
         struct raft_configuration next = newest->configuration;
         next.outgoing = 0;
         append_configuration(raft, &next, 0, RAFT_FROM_CORE, out);
         return;
     }
-    if (!is_voter(&newest->configuration, raft->options.self))
-        become_follower(raft, false, (raft_node_id){0}, out); /* thesis §4.2.2 */
+    if (!raft_is_voter(&newest->configuration, raft->options.self))
+        raft_become_follower(raft, false, (raft_node_id){0}, out); /* thesis §4.2.2 */
 }

@@ -8,7 +8,7 @@
  */
 #include "raft/core/state.h"
 
-struct raft_progress *find_progress(struct raft_leader *leader, raft_node_id id)
+struct raft_progress *raft_find_progress(struct raft_leader *leader, raft_node_id id)
 {
     for (uint32_t i = 0; i < leader->peers; i++) {
         if (node_id_equal(leader->peer[i].id, id))
@@ -57,11 +57,11 @@ static void send_append(struct raft *raft, struct raft_progress *peer, raft_inde
                         uint32_t count, struct raft_output *out)
 {
     struct raft_append_entries *a =
-        &add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
+        &raft_add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
     a->prev = prev;
     a->prev_term = log_term(&raft->log, prev);
     a->commit = raft->commit;
-    a->round = as_leader(raft)->round;
+    a->round = raft_as_leader(raft)->round;
     if (count > 0)
         log_runs(&raft->log, index_next(prev), count, &a->entries);
     peer->commit_told = raft->commit;
@@ -71,15 +71,15 @@ static void send_append(struct raft *raft, struct raft_progress *peer, raft_inde
 static void send_bare(struct raft *raft, struct raft_progress *peer, struct raft_output *out)
 {
     struct raft_append_entries *a =
-        &add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
+        &raft_add_send(raft, peer->id, RAFT_APPEND_ENTRIES, out)->append_entries;
     a->commit = index_min(raft->commit, peer->match);
-    a->round = as_leader(raft)->round;
+    a->round = raft_as_leader(raft)->round;
 }
 
 static void begin_snapshot(struct raft_progress *peer, struct raft_output *out)
 {
     peer->kind = RAFT_SNAPSHOT;
-    add_verdict(out, RAFT_SEND_SNAPSHOT)->send_snapshot.to = peer->id;
+    raft_add_result(out, RAFT_SEND_SNAPSHOT)->send_snapshot.to = peer->id;
 }
 
 static void send_probe(struct raft *raft, struct raft_progress *peer, bool always,
@@ -113,8 +113,8 @@ static void send_stream(struct raft *raft, struct raft_progress *peer, bool alwa
         send_append(raft, peer, (raft_index){peer->next.n - 1}, 0, out);
 }
 
-void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
-                  struct raft_output *out)
+void raft_send_appends(struct raft *raft, struct raft_progress *peer, bool always,
+                       struct raft_output *out)
 {
     if (node_id_equal(peer->id, raft->options.self))
         return;
@@ -143,7 +143,7 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
 {
     if (index_less(peer->match, match)) {
         peer->match = match;
-        peer->match_round = as_leader(raft)->round;
+        peer->match_round = raft_as_leader(raft)->round;
         peer->moved_ms = raft->now_ms;
     }
     if (!index_less(peer->match, peer->next))
@@ -162,20 +162,20 @@ void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index
 void progress_forgot(struct raft *raft, struct raft_progress *peer, raft_index floor,
                      raft_index has, struct raft_output *out)
 {
-    struct raft_verdict *verdict = add_verdict(out, RAFT_ROLLED_BACK);
-    verdict->rolled_back.node = peer->id;
-    verdict->rolled_back.floor = floor;
-    verdict->rolled_back.has = has;
+    struct raft_result *result = raft_add_result(out, RAFT_ROLLED_BACK);
+    result->rolled_back.node = peer->id;
+    result->rolled_back.floor = floor;
+    result->rolled_back.has = has;
     peer->forgot = peer->unsure = true;
     peer->floor = floor;
     peer->match = peer->counted = (raft_index){0};
-    peer->believed_from = ++as_leader(raft)->round;
+    peer->believed_from = ++raft_as_leader(raft)->round;
 }
 
 void progress_tell_that_it_forgot(struct raft *raft, const struct raft_progress *peer,
                                   struct raft_output *out)
 {
-    struct raft_forgot *forgot = &add_send(raft, peer->id, RAFT_FORGOT, out)->forgot;
+    struct raft_forgot *forgot = &raft_add_send(raft, peer->id, RAFT_FORGOT, out)->forgot;
     forgot->index = index_max(peer->floor, raft->log.start);
     forgot->index_term = log_term(&raft->log, forgot->index);
 }
@@ -187,8 +187,8 @@ void progress_rejected(struct raft *raft, struct raft_progress *peer,
         !response->unsure && peer->match.n > 0 && !index_less(peer->match, response->prev);
     if (had_it && response->round > peer->match_round)
         progress_forgot(raft, peer, peer->match, response->hint, out);
-    else if (had_it && as_leader(raft)->round == peer->match_round)
-        as_leader(raft)->round++; /* late, or true: what it answers to this round tells */
+    else if (had_it && raft_as_leader(raft)->round == peer->match_round)
+        raft_as_leader(raft)->round++; /* late, or true: what it answers to this round tells */
     if (response->unsure && index_less(response->hint, peer->match) &&
         !index_less(peer->match, response->prev))
         peer->match = (raft_index){0}; /* it forgot what it had: begin where it says */

@@ -5,25 +5,25 @@
 #include <errno.h>
 #include <string.h>
 
-struct raft_follower *as_follower(struct raft *raft)
+struct raft_follower *raft_as_follower(struct raft *raft)
 {
     assert(raft->role == RAFT_FOLLOWER);
     return &raft->follower;
 }
 
-struct raft_pre_candidate *as_pre_candidate(struct raft *raft)
+struct raft_pre_candidate *raft_as_pre_candidate(struct raft *raft)
 {
     assert(raft->role == RAFT_PRE_CANDIDATE);
     return &raft->pre_candidate;
 }
 
-struct raft_candidate *as_candidate(struct raft *raft)
+struct raft_candidate *raft_as_candidate(struct raft *raft)
 {
     assert(raft->role == RAFT_CANDIDATE);
     return &raft->candidate;
 }
 
-struct raft_leader *as_leader(struct raft *raft)
+struct raft_leader *raft_as_leader(struct raft *raft)
 {
     assert(raft->role == RAFT_LEADER);
     return &raft->leader;
@@ -40,7 +40,7 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     if (options->self.n == 0 || options->election_ms == 0 || options->heartbeat_ms == 0 ||
         options->election_ms / 5 < options->heartbeat_ms)
         return -EINVAL;
-    if (!configuration_valid(&saved->configuration) ||
+    if (!raft_configuration_valid(&saved->configuration) ||
         index_less(saved->snapshot_index, saved->log_start) ||
         term_less(saved->hard.term, saved->log_start_term))
         return -EINVAL;
@@ -61,9 +61,9 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     raft->durable = saved->log_start;
     raft->random = options->seed ^ options->self.n;
     log_reset(&raft->log, saved->log_start, saved->log_start_term);
-    configuration_appended(raft, saved->log_start, &saved->configuration);
+    raft_configuration_appended(raft, saved->log_start, &saved->configuration);
     raft->configured[0].implied = saved->implied;
-    become_follower(raft, false, (raft_node_id){0}, NULL);
+    raft_become_follower(raft, false, (raft_node_id){0}, NULL);
     *ret_raft = raft;
     return 0;
 }
@@ -73,22 +73,24 @@ int raft_restore_entry(struct raft *raft, raft_term term, uint32_t bytes,
 {
     if (term_less(term, log_last_term(&raft->log)) || term_less(raft->term, term))
         return -EINVAL;
-    if (configuration != NULL && !configuration_valid(configuration))
+    if (configuration != NULL && !raft_configuration_valid(configuration))
         return -EINVAL;
-    if (!log_has_room(&raft->log, term) || (configuration != NULL && !configuration_room(raft)))
+    if (!log_has_room(&raft->log, term) ||
+        (configuration != NULL && !raft_configuration_room(raft)))
         return -ENOBUFS;
     log_append(&raft->log, term, bytes);
     raft->durable = raft->log.last;
     if (configuration != NULL) {
-        configuration_appended(raft, raft->log.last, configuration);
-        become_follower(raft, false, (raft_node_id){0}, NULL); /* the voters may be others now */
+        raft_configuration_appended(raft, raft->log.last, configuration);
+        raft_become_follower(raft, false, (raft_node_id){0},
+                             NULL); /* the voters may be others now */
     }
     return 0;
 }
 
 /* --- what sections use ------------------------------------------------------------------------ */
 
-void set_term(struct raft *raft, raft_term term, struct raft_output *out)
+void raft_set_term(struct raft *raft, raft_term term, struct raft_output *out)
 {
     assert(term_less(raft->term, term) && term.n <= RAFT_TERM_MAX);
     raft->term = term;
@@ -96,10 +98,10 @@ void set_term(struct raft *raft, raft_term term, struct raft_output *out)
     raft->vote = (raft_node_id){0};
     raft->vote_dropped = false;
     out->persist.hard_state = true;
-    want_persist(raft, out);
+    raft_want_persist(raft, out);
 }
 
-void want_persist(struct raft *raft, struct raft_output *out)
+void raft_want_persist(struct raft *raft, struct raft_output *out)
 {
     struct raft_persist *persist = &out->persist;
     persist->wanted = true;
@@ -119,18 +121,18 @@ void want_persist(struct raft *raft, struct raft_output *out)
     };
 }
 
-bool term_is_durable(const struct raft *raft)
+bool raft_term_is_durable(const struct raft *raft)
 {
     return term_equal(raft->durable_term, raft->term);
 }
 
-bool is_unsound(const struct raft *raft)
+bool raft_decides_nothing(const struct raft *raft)
 {
     return raft->unsure || raft->damaged || raft->diverged;
 }
 
-struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
-                              struct raft_output *out)
+struct raft_message *raft_add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
+                                   struct raft_output *out)
 {
     assert(out->sends.count < RAFT_SENDS_MAX && !node_id_equal(to, raft->options.self));
     struct raft_message *m = &out->sends.at[out->sends.count++];
@@ -142,12 +144,12 @@ struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_mess
     return m;
 }
 
-struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind)
+struct raft_result *raft_add_result(struct raft_output *out, enum raft_result_kind kind)
 {
-    assert(out->verdicts.count < RAFT_VERDICTS_MAX);
-    struct raft_verdict *verdict = &out->verdicts.at[out->verdicts.count++];
-    verdict->kind = kind;
-    return verdict;
+    assert(out->results.count < RAFT_RESULTS_MAX);
+    struct raft_result *result = &out->results.at[out->results.count++];
+    result->kind = kind;
+    return result;
 }
 
 /* --- events ----------------------------------------------------------------------------------- */
@@ -157,7 +159,7 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
 {
     const struct raft_mark *mark = &persisted->mark;
     assert(!term_less(raft->term, mark->term) && mark->epoch <= raft->epoch);
-    bool had_vote = term_is_durable(raft) && raft->durable_vote;
+    bool had_vote = raft_term_is_durable(raft) && raft->durable_vote;
     if (!term_less(mark->term, raft->durable_term)) {
         raft->durable_vote =
             mark->voted || (raft->durable_vote && term_equal(mark->term, raft->durable_term));
@@ -165,23 +167,23 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
     }
     if (mark->epoch == raft->epoch)
         raft->durable = index_max(raft->durable, mark->last);
-    bool has_vote = term_is_durable(raft) && raft->durable_vote;
+    bool has_vote = raft_term_is_durable(raft) && raft->durable_vote;
     if (has_vote && !had_vote && !raft->vote_dropped &&
         !node_id_equal(raft->vote, raft->options.self))
-        add_send(raft, raft->vote, RAFT_REQUEST_VOTE_RESPONSE, out)->request_vote_response.granted =
-            true;
+        raft_add_send(raft, raft->vote, RAFT_REQUEST_VOTE_RESPONSE, out)
+            ->request_vote_response.granted = true;
 
     switch (raft->role) {
     case RAFT_FOLLOWER:
-        follower_persisted(raft, out);
+        raft_follower_persisted(raft, out);
         return;
     case RAFT_PRE_CANDIDATE:
         return;
     case RAFT_CANDIDATE:
-        candidate_persisted(raft, out);
+        raft_candidate_persisted(raft, out);
         return;
     case RAFT_LEADER:
-        leader_persisted(raft, out);
+        raft_leader_persisted(raft, out);
         return;
     }
     UNREACHABLE();
@@ -190,8 +192,8 @@ static void on_persisted(struct raft *raft, const struct raft_persisted *persist
 /* A stale leader learns that it is one; other stale messages say nothing any more. */
 static void answer_stale(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
-    if (m->kind == RAFT_APPEND_ENTRIES && term_is_durable(raft))
-        add_send(raft, m->from, RAFT_APPEND_ENTRIES_RESPONSE, out);
+    if (m->kind == RAFT_APPEND_ENTRIES && raft_term_is_durable(raft))
+        raft_add_send(raft, m->from, RAFT_APPEND_ENTRIES_RESPONSE, out);
 }
 
 /* §5.1: whoever hears of a later term follows it. Votes and pre-votes judge for themselves. */
@@ -202,8 +204,8 @@ static bool is_current(struct raft *raft, const struct raft_message *m, struct r
         return false;
     }
     if (term_less(raft->term, m->term)) {
-        become_follower(raft, false, (raft_node_id){0}, out);
-        set_term(raft, m->term, out);
+        raft_become_follower(raft, false, (raft_node_id){0}, out);
+        raft_set_term(raft, m->term, out);
     }
     return true;
 }
@@ -215,52 +217,52 @@ static void on_received(struct raft *raft, const struct raft_received *received,
     bool leaps = raft->term.n > 0 && m->term.n > raft->term.n + RAFT_TERM_LEAP;
     bool for_us = node_id_equal(m->to, raft->options.self);
     if (!raft_message_valid(m) || !for_us || leaps ||
-        (received->configuration != NULL && !configuration_valid(received->configuration))) {
+        (received->configuration != NULL && !raft_configuration_valid(received->configuration))) {
         out->impossible = true;
         return;
     }
     switch (m->kind) {
     case RAFT_REQUEST_PRE_VOTE:
         if (!received->no_vote)
-            on_request_pre_vote(raft, m, out);
+            raft_on_request_pre_vote(raft, m, out);
         return;
     case RAFT_REQUEST_PRE_VOTE_RESPONSE:
         if (!received->no_vote)
-            on_request_pre_vote_response(raft, m, out);
+            raft_on_request_pre_vote_response(raft, m, out);
         return;
     case RAFT_REQUEST_VOTE:
         if (!received->no_vote)
-            on_request_vote(raft, m, out);
+            raft_on_request_vote(raft, m, out);
         return;
     case RAFT_REQUEST_VOTE_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_CANDIDATE)
-            on_request_vote_response(raft, m, out);
+            raft_on_request_vote_response(raft, m, out);
         return;
     case RAFT_APPEND_ENTRIES:
         if (is_current(raft, m, out))
-            on_append(raft, received, out);
+            raft_on_append_entries(raft, received, out);
         return;
     case RAFT_APPEND_ENTRIES_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_LEADER)
-            on_append_entries_response(raft, m, out);
+            raft_on_append_entries_response(raft, m, out);
         return;
     case RAFT_READ_INDEX:
         if (is_current(raft, m, out))
-            on_read_index(raft, m, out);
+            raft_on_read_index(raft, m, out);
         return;
     case RAFT_READ_INDEX_RESPONSE:
         if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER)
-            on_read_index_response(raft, m, out);
+            raft_on_read_index_response(raft, m, out);
         return;
     case RAFT_TIMEOUT_NOW:
         if (!received->no_vote && is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
             (!raft->follower.leader_known || node_id_equal(raft->follower.leader, m->from)))
-            on_timeout_now(raft, out);
+            raft_on_timeout_now(raft, out);
         return;
     case RAFT_FORGOT: /* an answer to what was said to this leader: nobody else was told anything */
         if (is_current(raft, m, out) && raft->role == RAFT_FOLLOWER &&
             raft->follower.leader_known && node_id_equal(raft->follower.leader, m->from))
-            on_forgot(raft, m, out);
+            raft_on_forgot(raft, m, out);
         return;
     }
     UNREACHABLE();
@@ -269,30 +271,30 @@ static void on_received(struct raft *raft, const struct raft_received *received,
 static void on_ticked(struct raft *raft, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER)
-        leader_ticked(raft, out);
+        raft_leader_ticked(raft, out);
     else if (raft->now_ms >= raft->deadline_ms)
-        election_deadline_passed(raft, out);
+        raft_election_deadline_passed(raft, out);
 }
 
 static void on_compacted(struct raft *raft, raft_index index, struct raft_output *out)
 {
     assert(!index_less(raft->commit, index));
-    configurations_compacted(raft, index);
+    raft_configurations_compacted(raft, index);
     log_compact(&raft->log, index);
     raft->durable = index_max(raft->durable, index);
     if (raft->role == RAFT_LEADER) /* the snapshot was faster than the log's own disk */
-        leader_persisted(raft, out);
+        raft_leader_persisted(raft, out);
 }
 
 static void on_peer_lost(struct raft *raft, raft_node_id peer)
 {
     if (raft->role == RAFT_LEADER) {
-        leader_lost_peer(raft, peer);
+        raft_leader_lost_peer(raft, peer);
     } else if (raft->role == RAFT_FOLLOWER && raft->follower.leader_known &&
                node_id_equal(raft->follower.leader, peer)) {
         /* Perhaps it died: ask the others soon, each at a moment of its own. */
         raft->follower.leader_known = false;
-        raft->deadline_ms = raft->now_ms + 1 + draw(raft, raft->options.heartbeat_ms);
+        raft->deadline_ms = raft->now_ms + 1 + raft_random_below(raft, raft->options.heartbeat_ms);
     }
 }
 
@@ -306,16 +308,16 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
         on_received(raft, &event->received, out);
         return;
     case RAFT_PROPOSED:
-        propose(raft, &event->proposed, out);
+        raft_on_proposed(raft, &event->proposed, out);
         return;
     case RAFT_CHANGE_PROPOSED:
-        propose_change(raft, &event->change_proposed, out);
+        raft_on_change_proposed(raft, &event->change_proposed, out);
         return;
     case RAFT_READ_ASKED:
-        ask_read(raft, event->read_asked.token, out);
+        raft_on_read_asked(raft, event->read_asked.token, out);
         return;
     case RAFT_TRANSFER_ASKED:
-        ask_transfer(raft, &event->transfer_asked, out);
+        raft_on_transfer_asked(raft, &event->transfer_asked, out);
         return;
     case RAFT_PERSISTED:
         on_persisted(raft, &event->persisted, out);
@@ -324,29 +326,29 @@ static void dispatch(struct raft *raft, const struct raft_event *event, struct r
         on_compacted(raft, event->compacted.index, out);
         return;
     case RAFT_SNAPSHOT_INSTALLED:
-        snapshot_installed(raft, &event->snapshot_installed, out);
+        raft_on_snapshot_installed(raft, &event->snapshot_installed, out);
         return;
     case RAFT_SNAPSHOT_SENT:
-        snapshot_sent(raft, &event->snapshot_sent, out);
+        raft_on_snapshot_sent(raft, &event->snapshot_sent, out);
         return;
     case RAFT_PEER_LOST:
         on_peer_lost(raft, event->peer_lost.peer);
         return;
     case RAFT_FLOOR_KNOWN:
-        floor_known(raft, &event->floor_known, out);
+        raft_on_floor_known(raft, &event->floor_known, out);
         return;
     case RAFT_SELF_ROLLED_BACK:
-        rolled_back(raft, &event->self_rolled_back, out);
+        raft_on_self_rolled_back(raft, &event->self_rolled_back, out);
         return;
     case RAFT_PEER_ROLLED_BACK:
         if (raft->role == RAFT_LEADER)
-            leader_rolled_back_peer(raft, event->peer_rolled_back.peer, out);
+            raft_leader_rolled_back_peer(raft, event->peer_rolled_back.peer, out);
         return;
     case RAFT_DAMAGED:
-        damage_found(raft, out);
+        raft_on_damage(raft, out);
         return;
     case RAFT_CONFIGURATION_REPAIRED:
-        configuration_repaired(raft, &event->configuration_repaired);
+        raft_on_configuration_repaired(raft, &event->configuration_repaired);
         return;
     case RAFT_REPAIRED:
         raft->damaged = false;
@@ -364,15 +366,16 @@ void raft_step(struct raft *raft, const struct raft_event *event, struct raft_ou
     struct raft_output *out = ret_output;
     memset(&out->persist, 0, sizeof(out->persist));
     out->sends.count = 0;
-    out->verdicts.count = 0;
+    out->results.count = 0;
     out->impossible = false;
     dispatch(raft, event, out);
-    become_sure(raft, out);
+    raft_recovered(raft, out);
 
     bool installed = event->kind == RAFT_SNAPSHOT_INSTALLED; /* the state machine has it all */
     out->apply.first = index_next(installed ? raft->commit : commit_before);
     out->apply.last = raft->commit;
-    out->deadline_ms = raft->role == RAFT_LEADER ? leader_deadline_ms(raft) : raft->deadline_ms;
+    out->deadline_ms =
+        raft->role == RAFT_LEADER ? raft_leader_deadline_ms(raft) : raft->deadline_ms;
     assert(!index_less(raft->commit, commit_before));
 }
 
@@ -399,7 +402,7 @@ struct raft_status raft_status(const struct raft *raft)
     if (raft->role == RAFT_LEADER) {
         status.leader_known = true;
         status.leader = raft->options.self;
-        status.settled = leader_is_settled(raft);
+        status.settled = raft_leader_is_settled(raft);
     } else if (raft->role == RAFT_FOLLOWER) {
         status.leader_known = raft->follower.leader_known;
         status.leader = raft->follower.leader;
@@ -464,7 +467,7 @@ void raft_check(const struct raft *raft)
     log_check(&raft->log);
     assert(!term_less(raft->term, log_last_term(&raft->log)));
     assert(!term_less(raft->term, raft->durable_term));
-    assert(!is_unsound(raft) || raft->role == RAFT_FOLLOWER);
+    assert(!raft_decides_nothing(raft) || raft->role == RAFT_FOLLOWER);
     assert(raft->voted == (raft->vote.n != 0));
     assert(raft->unsure || (!raft->floor.known && !raft->rolled_back));
     assert(!index_less(raft->log.last, raft->durable));
@@ -473,7 +476,7 @@ void raft_check(const struct raft *raft)
     assert(raft->configurations > 0);
     for (uint32_t i = 0; i < raft->configurations; i++) {
         const struct raft_configured *configured = &raft->configured[i];
-        assert(configuration_valid(&configured->configuration));
+        assert(raft_configuration_valid(&configured->configuration));
         assert(i == 0 || !configured->implied);
         assert(!index_less(raft->log.last, configured->index) || i == 0);
         assert(i == 0 || index_less(raft->configured[i - 1].index, configured->index));

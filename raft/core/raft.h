@@ -15,7 +15,7 @@
  *      that PERSISTED was says it. Losing, doubling and reordering messages is allowed.
  *   3. apply: hand these entries to the state machine, in order, once. What is here is committed,
  *      and so durable on a majority.
- *   4. verdicts: tell the asker. ACCEPTED is a place in the log, not yet an acknowledgement.
+ *   4. results: tell the asker. ACCEPTED is a place in the log, not yet an acknowledgement.
  *   5. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
  * A failed write ends the process: there is no event for it.
  *
@@ -179,7 +179,7 @@ struct raft_change_proposed {
 };
 
 struct raft_read_asked {
-    uint64_t token; /* the driver's name for the round, comes back in the verdict */
+    uint64_t token; /* the driver's name for the round, comes back in the result */
 };
 
 struct raft_transfer_asked {
@@ -297,7 +297,7 @@ enum raft_refusal {
     RAFT_NOT_ALLOWED = 3, /* a change: one is under way, or it is no legal step from here */
 };
 
-enum raft_verdict_kind {
+enum raft_result_kind {
     RAFT_ACCEPTED,         /* the proposed entries are first … first + count - 1 */
     RAFT_PROPOSAL_REFUSED, /* none of them is in the log */
     RAFT_READ_READY,       /* reads of this round are linearizable once `index` is applied */
@@ -307,8 +307,8 @@ enum raft_verdict_kind {
     RAFT_DIVERGED,      /* this node, or another, has committed another history: see there */
 };
 
-struct raft_verdict {
-    enum raft_verdict_kind kind;
+struct raft_result {
+    enum raft_result_kind kind;
     union {
         struct {
             raft_index first;
@@ -342,8 +342,8 @@ struct raft_verdict {
     };
 };
 
-#define RAFT_SENDS_MAX    (RAFT_PEERS_MAX * (RAFT_APPENDS_PER_STEP + 1u) + RAFT_READ_ROUNDS_MAX)
-#define RAFT_VERDICTS_MAX (2 * RAFT_READ_ROUNDS_MAX + RAFT_PEERS_MAX + 3u)
+#define RAFT_SENDS_MAX   (RAFT_PEERS_MAX * (RAFT_APPENDS_PER_STEP + 1u) + RAFT_READ_ROUNDS_MAX)
+#define RAFT_RESULTS_MAX (2 * RAFT_READ_ROUNDS_MAX + RAFT_PEERS_MAX + 3u)
 
 struct raft_output {
     struct raft_persist persist;
@@ -357,8 +357,8 @@ struct raft_output {
     } apply;
     struct {
         uint32_t count;
-        struct raft_verdict at[RAFT_VERDICTS_MAX];
-    } verdicts;
+        struct raft_result at[RAFT_RESULTS_MAX];
+    } results;
     uint64_t deadline_ms;
     /* The received message cannot come from a node that follows the rules: nothing was done. */
     bool impossible;

@@ -19,12 +19,13 @@ static void answer(struct raft *raft, const struct raft_round_waiter *waiter,
                    struct raft_output *out)
 {
     if (node_id_equal(waiter->from, raft->options.self)) {
-        struct raft_verdict *verdict = add_verdict(out, RAFT_READ_READY);
-        verdict->read_ready.token = waiter->token;
-        verdict->read_ready.index = waiter->index;
+        struct raft_result *result = raft_add_result(out, RAFT_READ_READY);
+        result->read_ready.token = waiter->token;
+        result->read_ready.index = waiter->index;
         return;
     }
-    struct raft_message *response = add_send(raft, waiter->from, RAFT_READ_INDEX_RESPONSE, out);
+    struct raft_message *response =
+        raft_add_send(raft, waiter->from, RAFT_READ_INDEX_RESPONSE, out);
     response->read_index_response.token = waiter->token;
     response->read_index_response.granted = true;
     response->read_index_response.index = waiter->index;
@@ -32,24 +33,24 @@ static void answer(struct raft *raft, const struct raft_round_waiter *waiter,
 
 static void refuse(uint64_t token, enum raft_refusal why, struct raft_output *out)
 {
-    struct raft_verdict *verdict = add_verdict(out, RAFT_READ_REFUSED);
-    verdict->read_refused.token = token;
-    verdict->read_refused.why = why;
+    struct raft_result *result = raft_add_result(out, RAFT_READ_REFUSED);
+    result->read_refused.token = token;
+    result->read_refused.why = why;
 }
 
 static bool wait_for_round(struct raft *raft, uint64_t token, raft_node_id from,
                            struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     if (leader->waiters == RAFT_READ_ROUNDS_MAX)
         return false;
     leader->waiter[leader->waiters++] =
         (struct raft_round_waiter){.token = token, .from = from, .round = 0};
-    release_reads(raft, out);
+    raft_release_reads(raft, out);
     return true;
 }
 
-void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
+void raft_on_read_asked(struct raft *raft, uint64_t token, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER) {
         if (!wait_for_round(raft, token, raft->options.self, out))
@@ -57,33 +58,33 @@ void ask_read(struct raft *raft, uint64_t token, struct raft_output *out)
         return;
     }
     if (raft->role != RAFT_FOLLOWER || !raft->follower.leader_known || raft->diverged ||
-        !term_is_durable(raft)) {
+        !raft_term_is_durable(raft)) {
         refuse(token, RAFT_NOT_LEADER, out);
         return;
     }
-    struct raft_follower *f = as_follower(raft);
+    struct raft_follower *f = raft_as_follower(raft);
     if (f->reads == RAFT_READ_ROUNDS_MAX) { /* the oldest has waited longest: its answer is lost */
         refuse(f->read[0], RAFT_BUSY, out);
         memmove(f->read, f->read + 1, --f->reads * sizeof(f->read[0]));
     }
     f->read[f->reads++] = token;
-    struct raft_message *ask = add_send(raft, f->leader, RAFT_READ_INDEX, out);
+    struct raft_message *ask = raft_add_send(raft, f->leader, RAFT_READ_INDEX, out);
     ask->read_index.token = token;
 }
 
-void on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out)
+void raft_on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER && wait_for_round(raft, m->read_index.token, m->from, out))
         return;
-    if (term_is_durable(raft))
-        add_send(raft, m->from, RAFT_READ_INDEX_RESPONSE, out)->read_index_response.token =
+    if (raft_term_is_durable(raft))
+        raft_add_send(raft, m->from, RAFT_READ_INDEX_RESPONSE, out)->read_index_response.token =
             m->read_index.token;
 }
 
-void on_read_index_response(struct raft *raft, const struct raft_message *m,
-                            struct raft_output *out)
+void raft_on_read_index_response(struct raft *raft, const struct raft_message *m,
+                                 struct raft_output *out)
 {
-    struct raft_follower *f = as_follower(raft);
+    struct raft_follower *f = raft_as_follower(raft);
     if (!f->leader_known || !node_id_equal(f->leader, m->from))
         return; /* nobody else was asked */
     for (uint32_t i = 0; i < f->reads; i++) {
@@ -92,9 +93,9 @@ void on_read_index_response(struct raft *raft, const struct raft_message *m,
         f->reads--;
         memmove(f->read + i, f->read + i + 1, (f->reads - i) * sizeof(f->read[0]));
         if (m->read_index_response.granted) {
-            struct raft_verdict *verdict = add_verdict(out, RAFT_READ_READY);
-            verdict->read_ready.token = m->read_index_response.token;
-            verdict->read_ready.index = m->read_index_response.index;
+            struct raft_result *result = raft_add_result(out, RAFT_READ_READY);
+            result->read_ready.token = m->read_index_response.token;
+            result->read_ready.index = m->read_index_response.index;
         } else {
             refuse(m->read_index_response.token, RAFT_BUSY, out);
         }
@@ -117,7 +118,7 @@ static uint64_t round_of(const void *context, raft_node_id id)
 /* Begins a round for everybody who waits without one; false when nobody does. */
 static bool begin_round(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     bool wanted = false;
     for (uint32_t i = 0; i < leader->waiters; i++) {
         if (leader->waiter[i].round != 0)
@@ -130,13 +131,13 @@ static bool begin_round(struct raft *raft, struct raft_output *out)
         return false;
     leader->round++;
     for (uint32_t i = 0; i < leader->peers; i++)
-        send_appends(raft, &leader->peer[i], true, out);
+        raft_send_appends(raft, &leader->peer[i], true, out);
     return true;
 }
 
 static void answer_confirmed(struct raft *raft, uint64_t confirmed, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
+    struct raft_leader *leader = raft_as_leader(raft);
     uint32_t kept = 0;
     for (uint32_t i = 0; i < leader->waiters; i++) {
         const struct raft_round_waiter waiter = leader->waiter[i];
@@ -148,10 +149,10 @@ static void answer_confirmed(struct raft *raft, uint64_t confirmed, struct raft_
     leader->waiters = kept;
 }
 
-void release_reads(struct raft *raft, struct raft_output *out)
+void raft_release_reads(struct raft *raft, struct raft_output *out)
 {
-    struct raft_leader *leader = as_leader(raft);
-    if (leader->waiters == 0 || !leader_is_settled(raft))
+    struct raft_leader *leader = raft_as_leader(raft);
+    if (leader->waiters == 0 || !raft_leader_is_settled(raft))
         return;
     uint64_t confirmed = quorum_reached(raft_configuration(raft), round_of, raft);
     answer_confirmed(raft, confirmed, out);
@@ -161,10 +162,10 @@ void release_reads(struct raft *raft, struct raft_output *out)
     }
 }
 
-void refuse_reads(struct raft *raft, struct raft_output *out)
+void raft_refuse_reads(struct raft *raft, struct raft_output *out)
 {
     if (raft->role == RAFT_LEADER) {
-        struct raft_leader *leader = as_leader(raft);
+        struct raft_leader *leader = raft_as_leader(raft);
         for (uint32_t i = 0; i < leader->waiters; i++) {
             const struct raft_round_waiter *waiter = &leader->waiter[i];
             if (node_id_equal(waiter->from, raft->options.self))
@@ -172,7 +173,7 @@ void refuse_reads(struct raft *raft, struct raft_output *out)
         } /* those who forwarded theirs hear of the new leader, and ask again */
         leader->waiters = 0;
     } else if (raft->role == RAFT_FOLLOWER) {
-        struct raft_follower *f = as_follower(raft);
+        struct raft_follower *f = raft_as_follower(raft);
         for (uint32_t i = 0; i < f->reads; i++)
             refuse(f->read[i], RAFT_NOT_LEADER, out);
         f->reads = 0;

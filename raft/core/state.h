@@ -153,105 +153,108 @@ struct raft {
 };
 
 /* The arm of the role, which must be the one. */
-struct raft_follower *as_follower(struct raft *raft);
-struct raft_pre_candidate *as_pre_candidate(struct raft *raft);
-struct raft_candidate *as_candidate(struct raft *raft);
-struct raft_leader *as_leader(struct raft *raft);
+struct raft_follower *raft_as_follower(struct raft *raft);
+struct raft_pre_candidate *raft_as_pre_candidate(struct raft *raft);
+struct raft_candidate *raft_as_candidate(struct raft *raft);
+struct raft_leader *raft_as_leader(struct raft *raft);
 
 /* --- raft.c ----------------------------------------------------------------------------------- */
 
 /* The only place where the term moves (§5.1): forward, without a vote. */
-void set_term(struct raft *raft, raft_term term, struct raft_output *out);
+void raft_set_term(struct raft *raft, raft_term term, struct raft_output *out);
 /* Something changed that storage must have: marks it. May be called more than once in a step. */
-void want_persist(struct raft *raft, struct raft_output *out);
+void raft_want_persist(struct raft *raft, struct raft_output *out);
 /* Storage has the current term: what says it may leave. */
-bool term_is_durable(const struct raft *raft);
+bool raft_term_is_durable(const struct raft *raft);
 /* Unsure, damaged or diverged: what it says of its log decides nothing (raft.h). */
-bool is_unsound(const struct raft *raft);
-struct raft_message *add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
-                              struct raft_output *out);
-struct raft_verdict *add_verdict(struct raft_output *out, enum raft_verdict_kind kind);
+bool raft_decides_nothing(const struct raft *raft);
+struct raft_message *raft_add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
+                                   struct raft_output *out);
+struct raft_result *raft_add_result(struct raft_output *out, enum raft_result_kind kind);
 
 /* --- membership.c, thesis §4 ------------------------------------------------------------------ */
 
-bool configuration_valid(const struct raft_configuration *configuration);
-bool is_voter(const struct raft_configuration *configuration, raft_node_id id);
+bool raft_is_voter(const struct raft_configuration *configuration, raft_node_id id);
 /* All different nodes of a configuration; returns how many. */
-uint32_t configuration_nodes(const struct raft_configuration *configuration,
-                             raft_node_id ret_nodes[RAFT_PEERS_MAX]);
+uint32_t raft_configuration_nodes(const struct raft_configuration *configuration,
+                                  raft_node_id ret_nodes[RAFT_PEERS_MAX]);
 /* Room for one more in the log. */
-bool configuration_room(const struct raft *raft);
+bool raft_configuration_room(const struct raft *raft);
 /* The entry `index` is this configuration, effective from now on. */
-void configuration_appended(struct raft *raft, raft_index index,
-                            const struct raft_configuration *configuration);
+void raft_configuration_appended(struct raft *raft, raft_index index,
+                                 const struct raft_configuration *configuration);
 /* The leader's first entry says the one in effect, which none says yet. */
-void found(struct raft *raft, struct raft_output *out);
-bool is_founded(const struct raft *raft);
-void configuration_repaired(struct raft *raft, const struct raft_configuration_repaired *repaired);
-void configurations_truncated(struct raft *raft, raft_index first_gone);
-void configurations_compacted(struct raft *raft, raft_index index);
-void propose_change(struct raft *raft, const struct raft_change_proposed *change,
-                    struct raft_output *out);
+void raft_found_cluster(struct raft *raft, struct raft_output *out);
+bool raft_is_founded(const struct raft *raft);
+void raft_on_configuration_repaired(struct raft *raft,
+                                    const struct raft_configuration_repaired *repaired);
+void raft_configurations_truncated(struct raft *raft, raft_index first_gone);
+void raft_configurations_compacted(struct raft *raft, raft_index index);
+void raft_on_change_proposed(struct raft *raft, const struct raft_change_proposed *change,
+                             struct raft_output *out);
 /* After commit moved: leaves a joint configuration, and steps down when it is no voter any more. */
-void leader_configuration_committed(struct raft *raft, struct raft_output *out);
+void raft_leader_configuration_committed(struct raft *raft, struct raft_output *out);
 
 /* --- quorum.c: see quorum.h ------------------------------------------------------------------- */
 
 /* --- election.c, §5.2, §5.4.1, thesis §3.10, §9.6 --------------------------------------------- */
 
 /* Whoever waits for a read is refused; `out` is NULL at start, when nobody can. */
-void become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
-                     struct raft_output *out);
-void election_deadline_passed(struct raft *raft, struct raft_output *out);
-void redraw_deadline(struct raft *raft);
-uint64_t draw(struct raft *raft, uint64_t below);
+void raft_become_follower(struct raft *raft, bool leader_known, raft_node_id leader,
+                          struct raft_output *out);
+void raft_election_deadline_passed(struct raft *raft, struct raft_output *out);
+void raft_reset_election_timer(struct raft *raft);
+uint64_t raft_random_below(struct raft *raft, uint64_t below);
 /* A leader is alive for all that this node knows: nobody gets its vote now (§6, stickiness). */
-bool hears_leader(const struct raft *raft);
-void candidate_persisted(struct raft *raft, struct raft_output *out);
+bool raft_hears_leader(const struct raft *raft);
+void raft_candidate_persisted(struct raft *raft, struct raft_output *out);
 void follower_vote_persisted(struct raft *raft, struct raft_output *out);
-void on_request_pre_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
-                                  struct raft_output *out);
-void on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_request_vote_response(struct raft *raft, const struct raft_message *m,
+void raft_on_request_pre_vote(struct raft *raft, const struct raft_message *m,
                               struct raft_output *out);
-void on_timeout_now(struct raft *raft, struct raft_output *out);
-void floor_known(struct raft *raft, const struct raft_floor_known *known, struct raft_output *out);
+void raft_on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,
+                                       struct raft_output *out);
+void raft_on_request_vote(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void raft_on_request_vote_response(struct raft *raft, const struct raft_message *m,
+                                   struct raft_output *out);
+void raft_on_timeout_now(struct raft *raft, struct raft_output *out);
+void raft_on_floor_known(struct raft *raft, const struct raft_floor_known *known,
+                         struct raft_output *out);
 /* When the durable log reaches the floor. */
-void become_sure(struct raft *raft, struct raft_output *out);
-void damage_found(struct raft *raft, struct raft_output *out);
-void on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
-                 struct raft_output *out);
+void raft_recovered(struct raft *raft, struct raft_output *out);
+void raft_on_damage(struct raft *raft, struct raft_output *out);
+void raft_on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void raft_on_self_rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
+                              struct raft_output *out);
 
 /* --- leader.c: §5.3, §5.4.2, from the leader's side ------------------------------------------- */
 
-void become_leader(struct raft *raft, struct raft_output *out);
-void propose(struct raft *raft, const struct raft_proposed *proposed, struct raft_output *out);
-void leader_persisted(struct raft *raft, struct raft_output *out);
-void leader_ticked(struct raft *raft, struct raft_output *out);
-uint64_t leader_deadline_ms(const struct raft *raft);
-bool leader_is_settled(const struct raft *raft);
-void leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
-                   const uint32_t *bytes, struct raft_output *out);
-void advance_commit(struct raft *raft, struct raft_output *out);
+void raft_become_leader(struct raft *raft, struct raft_output *out);
+void raft_on_proposed(struct raft *raft, const struct raft_proposed *proposed,
+                      struct raft_output *out);
+void raft_leader_persisted(struct raft *raft, struct raft_output *out);
+void raft_leader_ticked(struct raft *raft, struct raft_output *out);
+uint64_t raft_leader_deadline_ms(const struct raft *raft);
+bool raft_leader_is_settled(const struct raft *raft);
+void raft_leader_append(struct raft *raft, enum raft_entry_kind kind, uint32_t count,
+                        const uint32_t *bytes, struct raft_output *out);
+void raft_advance_commit(struct raft *raft, struct raft_output *out);
 /* Takes peers in and out after the configuration changed. */
-void leader_reconfigured(struct raft *raft);
-void on_append_entries_response(struct raft *raft, const struct raft_message *m,
-                                struct raft_output *out);
-void snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
-                   struct raft_output *out);
-void leader_lost_peer(struct raft *raft, raft_node_id peer);
-void leader_rolled_back_peer(struct raft *raft, raft_node_id peer, struct raft_output *out);
-void ask_transfer(struct raft *raft, const struct raft_transfer_asked *asked,
-                  struct raft_output *out);
+void raft_leader_reconfigured(struct raft *raft);
+void raft_on_append_entries_response(struct raft *raft, const struct raft_message *m,
+                                     struct raft_output *out);
+void raft_on_snapshot_sent(struct raft *raft, const struct raft_snapshot_sent *sent,
+                           struct raft_output *out);
+void raft_leader_lost_peer(struct raft *raft, raft_node_id peer);
+void raft_leader_rolled_back_peer(struct raft *raft, raft_node_id peer, struct raft_output *out);
+void raft_on_transfer_asked(struct raft *raft, const struct raft_transfer_asked *asked,
+                            struct raft_output *out);
 
 /* --- progress.c: what to send to one peer ----------------------------------------------------- */
 
-struct raft_progress *find_progress(struct raft_leader *leader, raft_node_id id);
+struct raft_progress *raft_find_progress(struct raft_leader *leader, raft_node_id id);
 /* Sends what the peer's progress allows; `always`: at least an empty append. */
-void send_appends(struct raft *raft, struct raft_progress *peer, bool always,
-                  struct raft_output *out);
+void raft_send_appends(struct raft *raft, struct raft_progress *peer, bool always,
+                       struct raft_output *out);
 void progress_accepted(struct raft *raft, struct raft_progress *peer, raft_index match);
 void progress_rejected(struct raft *raft, struct raft_progress *peer,
                        const struct raft_append_entries_response *give, struct raft_output *out);
@@ -264,20 +267,21 @@ void progress_probe(struct raft_progress *peer);
 
 /* --- follower.c: §5.3 from the follower's side ------------------------------------------------ */
 
-void on_append(struct raft *raft, const struct raft_received *received, struct raft_output *out);
-void follower_persisted(struct raft *raft, struct raft_output *out);
-void snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
-                        struct raft_output *out);
+void raft_on_append_entries(struct raft *raft, const struct raft_received *received,
+                            struct raft_output *out);
+void raft_follower_persisted(struct raft *raft, struct raft_output *out);
+void raft_on_snapshot_installed(struct raft *raft, const struct raft_snapshot_installed *installed,
+                                struct raft_output *out);
 
 /* --- read.c, thesis §6.4 ---------------------------------------------------------------------- */
 
-void ask_read(struct raft *raft, uint64_t token, struct raft_output *out);
-void on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out);
-void on_read_index_response(struct raft *raft, const struct raft_message *m,
-                            struct raft_output *out);
+void raft_on_read_asked(struct raft *raft, uint64_t token, struct raft_output *out);
+void raft_on_read_index(struct raft *raft, const struct raft_message *m, struct raft_output *out);
+void raft_on_read_index_response(struct raft *raft, const struct raft_message *m,
+                                 struct raft_output *out);
 /* Answers the rounds that a majority has confirmed, begins the next if somebody waits for it. */
-void release_reads(struct raft *raft, struct raft_output *out);
+void raft_release_reads(struct raft *raft, struct raft_output *out);
 /* The role ends: nobody will answer these. */
-void refuse_reads(struct raft *raft, struct raft_output *out);
+void raft_refuse_reads(struct raft *raft, struct raft_output *out);
 
 #endif

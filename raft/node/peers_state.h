@@ -9,7 +9,7 @@
 #include <sys/socket.h>
 
 /* GREETING: connected, and the other side has not said whether it accepts. */
-enum link_state {
+enum peer_link_state {
     LINK_DOWN,
     LINK_RESOLVING,
     LINK_CONNECTING,
@@ -26,7 +26,7 @@ enum link_state {
 struct link {
     struct peers *peers;
     raft_node_id id;
-    enum link_state state;
+    enum peer_link_state state;
     char host[PEERS_HOST_BYTES];
     uint16_t port;
     uv_tcp_t tcp;

@@ -22,9 +22,10 @@ _Static_assert(CALL_BYTES_MAX < WORKERS_IN_BYTES, "a call fits the buffer");
 
 /* --- sending ---------------------------------------------------------------------------------- */
 
-static void end_connection(struct connection *connection, const char *why);
+static void end_connection(struct worker_connection *connection, const char *why);
 
-void workers_send(struct connection *connection, const struct call *call, size_t variable_bytes)
+void workers_send(struct worker_connection *connection, const struct call *call,
+                  size_t variable_bytes)
 {
     struct writer out;
     if (connection->closing)
@@ -37,18 +38,18 @@ void workers_send(struct connection *connection, const struct call *call, size_t
     outbox_put(&connection->outbox, &out);
 }
 
-static void resume_reading(struct connection *connection);
+static void resume_reading(struct worker_connection *connection);
 
 static void on_sent(struct outbox *outbox)
 {
-    struct connection *connection = CONTAINER_OF(outbox, struct connection, outbox);
+    struct worker_connection *connection = CONTAINER_OF(outbox, struct worker_connection, outbox);
     if (!connection->closing)
         resume_reading(connection);
 }
 
 static void on_broken(struct outbox *outbox, int error)
 {
-    end_connection(CONTAINER_OF(outbox, struct connection, outbox), uv_strerror(error));
+    end_connection(CONTAINER_OF(outbox, struct worker_connection, outbox), uv_strerror(error));
 }
 
 /* --- receiving -------------------------------------------------------------------------------- */
@@ -56,12 +57,12 @@ static void on_broken(struct outbox *outbox, int error)
 static void on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buffer)
 {
     (void)suggested;
-    struct connection *connection = handle->data;
+    struct worker_connection *connection = handle->data;
     *ret_buffer = uv_buf_init((char *)connection->in + connection->in_len,
                               (unsigned)(WORKERS_IN_BYTES - connection->in_len));
 }
 
-static bool has_too_much_unsent(const struct connection *connection)
+static bool has_too_much_unsent(const struct worker_connection *connection)
 {
     return outbox_bytes(&connection->outbox) > OUT_BYTES_PAUSE;
 }
@@ -70,7 +71,7 @@ static bool has_too_much_unsent(const struct connection *connection)
  * Takes whole frames off the buffer, as long as the worker takes its answers; the rest waits until
  * it does. False when what is there is no frame.
  */
-static bool take_frames(struct connection *connection)
+static bool take_frames(struct worker_connection *connection)
 {
     size_t at = 0;
     bool good = true;
@@ -94,7 +95,7 @@ static bool take_frames(struct connection *connection)
 static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
 {
     (void)buffer;
-    struct connection *connection = stream->data;
+    struct worker_connection *connection = stream->data;
     if (len == 0)
         return;
     if (len < 0) {
@@ -112,7 +113,7 @@ static void on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buffer)
     }
 }
 
-static void resume_reading(struct connection *connection)
+static void resume_reading(struct worker_connection *connection)
 {
     if (!connection->paused)
         return;
@@ -132,14 +133,14 @@ static void resume_reading(struct connection *connection)
 
 static void on_closed(uv_handle_t *handle)
 {
-    struct connection *connection = handle->data;
+    struct worker_connection *connection = handle->data;
     workers_forget_reads(connection);
     outbox_free(&connection->outbox);
     connection->open = false;
 }
 
 /* `why` is NULL when the worker left by itself. */
-static void end_connection(struct connection *connection, const char *why)
+static void end_connection(struct worker_connection *connection, const char *why)
 {
     if (connection->closing)
         return;
@@ -151,10 +152,10 @@ static void end_connection(struct connection *connection, const char *why)
 }
 
 /* A place for a new connection, kept for later ones. NULL: all are taken. */
-static struct connection *new_connection(struct workers *workers)
+static struct worker_connection *new_connection(struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX; i++) {
-        struct connection *connection = workers->connection[i];
+        struct worker_connection *connection = workers->connection[i];
         if (connection == NULL) {
             connection = calloc(1, sizeof(*connection));
             if (connection == NULL || (connection->in = malloc(WORKERS_IN_BYTES)) == NULL) {
@@ -167,7 +168,7 @@ static struct connection *new_connection(struct workers *workers)
             continue;
         uint8_t *in = connection->in;
         uint32_t generation = connection->generation + 1;
-        memset(connection, 0, offsetof(struct connection, list));
+        memset(connection, 0, offsetof(struct worker_connection, list));
         connection->workers = workers;
         connection->place = i;
         connection->generation = generation;
@@ -198,7 +199,7 @@ static void on_connection(uv_stream_t *listener, int status)
     struct workers *workers = listener->data;
     if (status != 0)
         return;
-    struct connection *connection = new_connection(workers);
+    struct worker_connection *connection = new_connection(workers);
     if (connection == NULL) {
         refuse_connection(listener);
         return;
@@ -270,7 +271,7 @@ int workers_listen(struct workers *workers, const char *path)
 void workers_flush(struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
-        struct connection *connection = workers->connection[i];
+        struct worker_connection *connection = workers->connection[i];
         if (connection->open && !connection->closing)
             outbox_flush(&connection->outbox);
     }
@@ -287,7 +288,7 @@ uint32_t workers_connected(const struct workers *workers)
 bool workers_idle(const struct workers *workers)
 {
     for (uint32_t i = 0; i < WORKERS_MAX && workers->connection[i] != NULL; i++) {
-        const struct connection *connection = workers->connection[i];
+        const struct worker_connection *connection = workers->connection[i];
         if (!connection->open)
             continue;
         if (outbox_bytes(&connection->outbox) > 0)

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-void workers_send_version(struct connection *connection, struct list *list)
+void workers_send_version(struct worker_connection *connection, struct list *list)
 {
     const struct workers_options *options = &connection->workers->options;
     struct users_meta meta = users_view_meta(list->view);
@@ -26,7 +26,7 @@ void workers_send_version(struct connection *connection, struct list *list)
     workers_send(connection, &call, strlen(options->cluster) + writer_len(&members));
 }
 
-void workers_send_piece(struct connection *connection, struct list *list)
+void workers_send_piece(struct worker_connection *connection, struct list *list)
 {
     uint8_t chunk[CALL_CHUNK_BYTES_MAX];
     struct writer out = writer_of(chunk, sizeof(chunk));

@@ -17,14 +17,14 @@ void workers_close_list(struct list *list)
     *list = (struct list){.open = false};
 }
 
-void workers_close_lists(struct connection *connection)
+void workers_close_lists(struct worker_connection *connection)
 {
     for (uint32_t i = 0; i < connection->lists; i++)
         workers_close_list(&connection->list[i]);
     connection->lists = 0;
 }
 
-static struct list *find_list(struct connection *connection, uint64_t call)
+static struct list *find_list(struct worker_connection *connection, uint64_t call)
 {
     for (uint32_t i = 0; i < connection->lists; i++) {
         if (connection->list[i].open && connection->list[i].call == call)
@@ -33,7 +33,7 @@ static struct list *find_list(struct connection *connection, uint64_t call)
     return NULL;
 }
 
-static struct list *open_list(struct connection *connection, const struct list *asked)
+static struct list *open_list(struct worker_connection *connection, const struct list *asked)
 {
     uint32_t place = 0;
     while (place < connection->lists && connection->list[place].open)
@@ -61,7 +61,7 @@ static uint64_t next_users(const struct list *list, struct writer *out, bool *re
     UNREACHABLE();
 }
 
-static void send_chunk(struct connection *connection, struct list *list)
+static void send_chunk(struct worker_connection *connection, struct list *list)
 {
     uint8_t chunk[CALL_CHUNK_BYTES_MAX];
     struct writer out = writer_of(chunk, sizeof(chunk));
@@ -92,7 +92,7 @@ static void send_chunk(struct connection *connection, struct list *list)
 
 /* --- calls ------------------------------------------------------------------------------------ */
 
-static struct replica_client client_of(const struct connection *connection, uint64_t call)
+static struct replica_client client_of(const struct worker_connection *connection, uint64_t call)
 {
     return (struct replica_client){
         .connection = (uint64_t)connection->generation << 32 | connection->place,
@@ -101,29 +101,30 @@ static struct replica_client client_of(const struct connection *connection, uint
 }
 
 /* The read for which the list in this place waits. */
-static struct replica_client reader_at(const struct connection *connection, uint64_t place)
+static struct replica_client reader_at(const struct worker_connection *connection, uint64_t place)
 {
     struct replica_client client = client_of(connection, place);
     client.connection |= CLIENT_IS_READ;
     return client;
 }
 
-void workers_forget_reads(const struct connection *connection)
+void workers_forget_reads(const struct worker_connection *connection)
 {
     uint64_t of_reads = reader_at(connection, 0).connection;
     replica_forget_reads(connection->workers->options.replica, of_reads);
 }
 
-static struct connection *connection_of(struct workers *workers, struct replica_client client)
+static struct worker_connection *connection_of(struct workers *workers,
+                                               struct replica_client client)
 {
-    struct connection *connection = workers->connection[client.connection & PLACE_MASK];
+    struct worker_connection *connection = workers->connection[client.connection & PLACE_MASK];
     if (connection == NULL || !connection->open || connection->closing ||
         connection->generation != client.connection >> 32)
         return NULL;
     return connection;
 }
 
-static void refuse(struct connection *connection, uint64_t call, enum call_reason reason)
+static void refuse(struct worker_connection *connection, uint64_t call, enum call_reason reason)
 {
     struct call answer = {
         .kind = CALL_REFUSED,
@@ -132,7 +133,7 @@ static void refuse(struct connection *connection, uint64_t call, enum call_reaso
     workers_send(connection, &answer, 0);
 }
 
-static void on_list(struct connection *connection, const struct list *asked, bool stale,
+static void on_list(struct worker_connection *connection, const struct list *asked, bool stale,
                     uint64_t min_index)
 {
     struct list *list = open_list(connection, asked);
@@ -146,7 +147,7 @@ static void on_list(struct connection *connection, const struct list *asked, boo
 }
 
 /* Its place is free at once: a client can open and leave lists faster than they are answered. */
-static void on_drop(struct connection *connection, uint64_t call)
+static void on_drop(struct worker_connection *connection, uint64_t call)
 {
     struct list *list = find_list(connection, call);
     if (list == NULL)
@@ -158,7 +159,7 @@ static void on_drop(struct connection *connection, uint64_t call)
 }
 
 /* False for what no worker asks. */
-static bool on_users_asked(struct connection *connection, const struct call_list *call)
+static bool on_users_asked(struct worker_connection *connection, const struct call_list *call)
 {
     struct list asked = {
         .open = true,
@@ -239,7 +240,7 @@ static void put_members(const struct workers_options *options, const struct raft
         put_member(options, status, now->learner[i], false, out);
 }
 
-static void on_status(struct connection *connection, const struct call_status *asked)
+static void on_status(struct worker_connection *connection, const struct call_status *asked)
 {
     const struct workers_options *options = &connection->workers->options;
     struct replica_status status = replica_status(options->replica);
@@ -271,7 +272,7 @@ static void on_status(struct connection *connection, const struct call_status *a
     workers_send(connection, &call, variable_bytes);
 }
 
-static void on_metrics(struct connection *connection, const struct call_metrics *asked)
+static void on_metrics(struct worker_connection *connection, const struct call_metrics *asked)
 {
     const struct workers_options *options = &connection->workers->options;
     uint8_t text[CALL_METRICS_BYTES_MAX];
@@ -285,7 +286,7 @@ static void on_metrics(struct connection *connection, const struct call_metrics 
     workers_send(connection, &call, writer_len(&out));
 }
 
-bool workers_on_call(struct connection *connection, const struct call *call)
+bool workers_on_call(struct worker_connection *connection, const struct call *call)
 {
     struct list *list, asked;
     if (!connection->greeted && call->kind != CALL_HELLO)
@@ -349,7 +350,7 @@ bool workers_on_call(struct connection *connection, const struct call *call)
 void workers_written(struct workers *workers, struct replica_client client, uint64_t index,
                      const struct users_answer *answer)
 {
-    struct connection *connection = connection_of(workers, client);
+    struct worker_connection *connection = connection_of(workers, client);
     if (connection == NULL)
         return; /* the worker is gone; it asks again under the same request id */
     uint8_t encoded[USERS_ANSWER_BYTES_MAX];
@@ -364,7 +365,7 @@ void workers_written(struct workers *workers, struct replica_client client, uint
 }
 
 /* The list that waits for this result. */
-static struct list *waiting_list(struct connection *connection, struct replica_client client)
+static struct list *waiting_list(struct worker_connection *connection, struct replica_client client)
 {
     assert((client.connection & CLIENT_IS_READ) != 0 && client.call < connection->lists);
     struct list *list = &connection->list[client.call];
@@ -374,7 +375,7 @@ static struct list *waiting_list(struct connection *connection, struct replica_c
 
 void workers_refused(struct workers *workers, struct replica_client client, enum call_reason reason)
 {
-    struct connection *connection = connection_of(workers, client);
+    struct worker_connection *connection = connection_of(workers, client);
     if (connection == NULL)
         return;
     if ((client.connection & CLIENT_IS_READ) == 0) {
@@ -388,7 +389,7 @@ void workers_refused(struct workers *workers, struct replica_client client, enum
 
 void workers_unknown(struct workers *workers, struct replica_client client)
 {
-    struct connection *connection = connection_of(workers, client);
+    struct worker_connection *connection = connection_of(workers, client);
     struct call answer = {.kind = CALL_UNKNOWN, .unknown = {.call = client.call}};
     if (connection != NULL)
         workers_send(connection, &answer, 0);
@@ -396,7 +397,7 @@ void workers_unknown(struct workers *workers, struct replica_client client)
 
 void workers_readable(struct workers *workers, struct replica_client client)
 {
-    struct connection *connection = connection_of(workers, client);
+    struct worker_connection *connection = connection_of(workers, client);
     if (connection == NULL)
         return;
     struct list *list = waiting_list(connection, client);

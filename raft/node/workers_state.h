@@ -23,7 +23,7 @@ struct list {
     uint64_t answers_from;
 };
 
-struct connection {
+struct worker_connection {
     struct workers *workers;
     uint32_t place;
     uint32_t generation; /* of this place: a client of an earlier one is nobody */
@@ -41,22 +41,23 @@ struct workers {
     uv_pipe_t listener;
     bool listening;
     char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-    struct connection *connection[WORKERS_MAX];
+    struct worker_connection *connection[WORKERS_MAX];
 };
 
 /* workers.c: gathers one frame, `variable_bytes` of it in its variable part. */
-void workers_send(struct connection *connection, const struct call *call, size_t variable_bytes);
+void workers_send(struct worker_connection *connection, const struct call *call,
+                  size_t variable_bytes);
 
 /* workers_calls.c */
 /* False when the worker broke the protocol: a call that only the node sends, or one out of turn. */
-NODISCARD bool workers_on_call(struct connection *connection, const struct call *call);
-void workers_close_lists(struct connection *connection);
+NODISCARD bool workers_on_call(struct worker_connection *connection, const struct call *call);
+void workers_close_lists(struct worker_connection *connection);
 void workers_close_list(struct list *list);
 /* The connection is gone, with those of its lists that still waited: not from within a hook. */
-void workers_forget_reads(const struct connection *connection);
+void workers_forget_reads(const struct worker_connection *connection);
 
 /* workers_backup.c: the first answer to a BACKUP that is readable, and each later one. */
-void workers_send_version(struct connection *connection, struct list *list);
-void workers_send_piece(struct connection *connection, struct list *list);
+void workers_send_version(struct worker_connection *connection, struct list *list);
+void workers_send_piece(struct worker_connection *connection, struct list *list);
 
 #endif

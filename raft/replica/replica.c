@@ -255,10 +255,10 @@ static void apply_committed(struct replica *replica)
 
 /* --- a step ----------------------------------------------------------------------------------- */
 
-static void note_rolled_back(struct replica *replica, const struct raft_verdict *verdict)
+static void note_rolled_back(struct replica *replica, const struct raft_result *result)
 {
     char text[320];
-    uint64_t node = verdict->rolled_back.node.n;
+    uint64_t node = result->rolled_back.node.n;
     replica->measures.rolled_back++;
     if (replica->lives.taking_word)
         return; /* replica/lives.c says it */
@@ -266,11 +266,11 @@ static void note_rolled_back(struct replica *replica, const struct raft_verdict 
              "node %" PRIu64 " acknowledged entries up to %" PRIu64 " and has them up to %" PRIu64
              " at most: its disk was put back to an earlier copy; it does not vote and is not "
              "counted until it has them again",
-             node, verdict->rolled_back.floor.n, verdict->rolled_back.has.n);
+             node, result->rolled_back.floor.n, result->rolled_back.has.n);
     replica->options.hooks->note(replica->options.context, "log_rolled_back", text);
 }
 
-static void note_diverged(struct replica *replica, const struct raft_verdict *verdict)
+static void note_diverged(struct replica *replica, const struct raft_result *result)
 {
     char text[400];
     replica->measures.diverged++;
@@ -278,33 +278,33 @@ static void note_diverged(struct replica *replica, const struct raft_verdict *ve
              "entry %" PRIu64 " is committed at node %" PRIu64 " (term %" PRIu64
              ") and is not what node %" PRIu64 " has there (term %" PRIu64
              "): the two have different histories; see the runbook, \"Nodes that differ\"",
-             verdict->diverged.index.n, verdict->diverged.node.n, verdict->diverged.term.n,
-             verdict->diverged.other.n, verdict->diverged.other_term.n);
+             result->diverged.index.n, result->diverged.node.n, result->diverged.term.n,
+             result->diverged.other.n, result->diverged.other_term.n);
     replica->options.hooks->note(replica->options.context, "log_diverged", text);
 }
 
-static void carry_verdict(struct replica *replica, const struct raft_verdict *verdict)
+static void carry_result(struct replica *replica, const struct raft_result *result)
 {
-    switch (verdict->kind) {
+    switch (result->kind) {
     case RAFT_ACCEPTED:
-        replica->proposal_accepted = verdict->accepted.count;
+        replica->proposal_accepted = result->accepted.count;
         return;
     case RAFT_PROPOSAL_REFUSED:
         return; /* it stays unsent */
     case RAFT_READ_READY:
-        reads_ready(replica, verdict->read_ready.token, verdict->read_ready.index);
+        reads_ready(replica, result->read_ready.token, result->read_ready.index);
         return;
     case RAFT_READ_REFUSED:
-        reads_refused(replica, verdict->read_refused.token);
+        reads_refused(replica, result->read_refused.token);
         return;
     case RAFT_SEND_SNAPSHOT:
-        (void)offers_begin(replica, verdict->send_snapshot.to, true);
+        (void)offers_begin(replica, result->send_snapshot.to, true);
         return;
     case RAFT_ROLLED_BACK:
-        note_rolled_back(replica, verdict);
+        note_rolled_back(replica, result);
         return;
     case RAFT_DIVERGED:
-        note_diverged(replica, verdict);
+        note_diverged(replica, result);
         return;
     }
     UNREACHABLE();
@@ -325,8 +325,8 @@ void replica_step(struct replica *replica, const struct raft_event *event)
         replica_send(replica, &output->sends.at[i]);
     if (!index_less(output->apply.last, output->apply.first))
         replica->committed = output->apply.last.n;
-    for (uint32_t i = 0; i < output->verdicts.count; i++)
-        carry_verdict(replica, &output->verdicts.at[i]);
+    for (uint32_t i = 0; i < output->results.count; i++)
+        carry_result(replica, &output->results.at[i]);
     replica->deadline_ms = output->deadline_ms;
 }
 

@@ -17,8 +17,8 @@ struct remembered {
     uint64_t index;
     uint64_t what;
     union {
-        uint64_t number;       /* the etag of those that have one; `first` of KEY_REUSED */
-        struct record *record; /* PATCHED: one reference to it */
+        uint64_t number;            /* the etag of those that have one; `first` of KEY_REUSED */
+        struct user_record *record; /* PATCHED: one reference to it */
     };
 };
 
@@ -73,7 +73,7 @@ static struct tree_part *copy_page(const struct answers_page *old, size_t marks)
     for (uint32_t i = 0; i < old->count; i++) {
         page->at[i] = old->at[i];
         if (kind_of(&page->at[i]) == USERS_PATCHED)
-            record_hold(page->at[i].record);
+            user_record_hold(page->at[i].record);
         if (marks > 0)
             page->mark[i] = old->mark[i];
     }
@@ -85,7 +85,7 @@ static void page_free(struct tree_part *part)
     struct answers_page *page = CONTAINER_OF(part, struct answers_page, part);
     for (uint32_t i = 0; i < page->count; i++)
         if (kind_of(&page->at[i]) == USERS_PATCHED)
-            record_drop(page->at[i].record);
+            user_record_drop(page->at[i].record);
     free(page);
 }
 
@@ -166,7 +166,7 @@ static struct users_answer unpacked(const struct remembered *remembered)
         answer.replaced = (struct users_replaced){id, remembered->number};
         return answer;
     case USERS_PATCHED:
-        user = record_user(remembered->record, id);
+        user = user_record_user(remembered->record, id);
         answer.patched = (struct users_patched){id, user.index, user.texts};
         return answer;
     case USERS_DELETED:
@@ -348,10 +348,10 @@ bool answers_find(const struct answers *answers, const struct request_id *id,
 }
 
 /* What a PATCHED says of the user: a record of its own. */
-static struct record *record_of(const struct users_patched *patched)
+static struct user_record *record_of(const struct users_patched *patched)
 {
     struct user user = {.id = patched->id, .index = patched->etag, .texts = patched->texts};
-    return record_new(&user);
+    return user_record_new(&user);
 }
 
 /* Writes what `past` says to the end of the sequence. */
@@ -430,10 +430,10 @@ void answers_forget(struct answers *answers, const struct users_past *past)
     struct tree_part *part = tree_edit(&answers->tree, past->sequence / USERS_PAGE);
     struct answers_page *page = CONTAINER_OF(part, struct answers_page, part);
     struct remembered *remembered = &page->at[past->sequence % USERS_PAGE];
-    struct record *record = kind_of(remembered) == USERS_PATCHED ? remembered->record : NULL;
+    struct user_record *record = kind_of(remembered) == USERS_PATCHED ? remembered->record : NULL;
     *remembered = (struct remembered){.id = past->id};
     if (record != NULL)
-        record_drop(record);
+        user_record_drop(record);
 }
 
 void answers_expire(struct answers *answers, uint64_t before_ms)

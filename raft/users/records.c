@@ -10,7 +10,7 @@
 enum { LENGTHS_BYTES = 0 USER_TEXTS(LENGTH_BYTES) };
 
 /* Small, as there is one for each user: 15 bytes and the texts, one after the other. */
-struct record {
+struct user_record {
     uint64_t index;
     uint32_t refs; /* pages that point here, and answers that speak of it */
     uint8_t lengths[LENGTHS_BYTES];
@@ -20,7 +20,7 @@ struct record {
 struct records_page {
     struct tree_part part;
     uint32_t count; /* places that are not NULL */
-    struct record *at[USERS_PAGE];
+    struct user_record *at[USERS_PAGE];
 };
 
 _Static_assert(USERS_PAGE == TREE_FANOUT, "a page of users is a page of the tree");
@@ -37,11 +37,11 @@ static const struct siphash_key digest_key = {.low = 1, .high = 0};
 #define IS_LONG(name, limit, need, by, check, demand) (limit) > UINT8_MAX,
 static const bool is_long[] = {USER_TEXTS(IS_LONG)};
 
-struct record *record_new(const struct user *user)
+struct user_record *user_record_new(const struct user *user)
 {
     assert(user_texts_fit(&user->texts));
-    size_t size = offsetof(struct record, text) + user_texts_bytes(&user->texts);
-    struct record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
+    size_t size = offsetof(struct user_record, text) + user_texts_bytes(&user->texts);
+    struct user_record *record = allocate(size > sizeof(*record) ? size : sizeof(*record));
     record->index = user->index;
     record->refs = 1;
     uint8_t *length = record->lengths, *at = record->text;
@@ -57,20 +57,20 @@ struct record *record_new(const struct user *user)
     return record;
 }
 
-struct record *record_hold(struct record *record)
+struct user_record *user_record_hold(struct user_record *record)
 {
     record->refs++;
     return record;
 }
 
-void record_drop(struct record *record)
+void user_record_drop(struct user_record *record)
 {
     assert(record->refs > 0);
     if (--record->refs == 0)
         free(record);
 }
 
-struct user record_user(const struct record *record, uint64_t id)
+struct user user_record_user(const struct user_record *record, uint64_t id)
 {
     struct user user = {.id = id, .index = record->index};
     const uint8_t *length = record->lengths, *at = record->text;
@@ -106,7 +106,7 @@ static struct tree_part *page_copy(const struct tree_part *part)
     page->part.refs = 1;
     for (unsigned i = 0; i < USERS_PAGE; i++)
         if (page->at[i] != NULL)
-            record_hold(page->at[i]);
+            user_record_hold(page->at[i]);
     return &page->part;
 }
 
@@ -115,7 +115,7 @@ static void page_free(struct tree_part *part)
     struct records_page *page = CONTAINER_OF(part, struct records_page, part);
     for (unsigned i = 0; i < USERS_PAGE; i++)
         if (page->at[i] != NULL)
-            record_drop(page->at[i]);
+            user_record_drop(page->at[i]);
     free(page);
 }
 
@@ -142,7 +142,8 @@ static uint64_t hash_of(const struct user *user)
 }
 
 /* The user's place, for writing until the next call. */
-static struct record **edit(struct records *records, uint64_t id, struct records_page **ret_page)
+static struct user_record **edit(struct records *records, uint64_t id,
+                                 struct records_page **ret_page)
 {
     struct tree_part *part = tree_edit(&records->tree, id / USERS_PAGE);
     *ret_page = CONTAINER_OF(part, struct records_page, part);
@@ -150,19 +151,19 @@ static struct record **edit(struct records *records, uint64_t id, struct records
 }
 
 /* Takes the record out of its place. */
-static void forget(struct records *records, struct record **place, uint64_t id)
+static void forget(struct records *records, struct user_record **place, uint64_t id)
 {
     assert(*place != NULL);
-    struct user was = record_user(*place, id);
+    struct user was = user_record_user(*place, id);
     records->digest -= hash_of(&was);
-    record_drop(*place);
+    user_record_drop(*place);
     *place = NULL;
 }
 
-static void put(struct records *records, struct record **place, const struct user *user)
+static void put(struct records *records, struct user_record **place, const struct user *user)
 {
     assert(*place == NULL);
-    *place = record_new(user);
+    *place = user_record_new(user);
     records->digest += hash_of(user);
 }
 
@@ -177,12 +178,13 @@ void records_add(struct records *records, const struct user *user)
 void records_replace(struct records *records, const struct user *user)
 {
     struct records_page *page;
-    struct record **place = edit(records, user->id, &page);
+    struct user_record **place = edit(records, user->id, &page);
     assert(*place != NULL);
-    struct record *was = record_hold(*place); /* what `user` says may be borrowed from it */
+    struct user_record *was =
+        user_record_hold(*place); /* what `user` says may be borrowed from it */
     forget(records, place, user->id);
     put(records, place, user);
-    record_drop(was);
+    user_record_drop(was);
 }
 
 void records_remove(struct records *records, uint64_t id)
@@ -194,7 +196,7 @@ void records_remove(struct records *records, uint64_t id)
         tree_remove(&records->tree, id / USERS_PAGE);
 }
 
-struct record *records_find(const struct tree *tree, uint64_t id)
+struct user_record *records_find(const struct tree *tree, uint64_t id)
 {
     const struct records_page *page = as_page(tree_get(tree, id / USERS_PAGE));
     return page != NULL ? page->at[id % USERS_PAGE] : NULL;
@@ -202,14 +204,14 @@ struct record *records_find(const struct tree *tree, uint64_t id)
 
 static struct user user_at(const struct records_page *page, uint64_t number, unsigned i)
 {
-    return record_user(page->at[i], number * USERS_PAGE + i);
+    return user_record_user(page->at[i], number * USERS_PAGE + i);
 }
 
 bool records_get(const struct tree *tree, uint64_t id, struct user *ret_user)
 {
-    const struct record *record = records_find(tree, id);
+    const struct user_record *record = records_find(tree, id);
     if (record != NULL)
-        *ret_user = record_user(record, id);
+        *ret_user = user_record_user(record, id);
     return record != NULL;
 }
 
@@ -241,11 +243,11 @@ uint64_t records_list(const struct tree *tree, uint64_t after, uint32_t limit, s
     return after;
 }
 
-static bool same_record(const struct record *a, const struct record *b)
+static bool same_record(const struct user_record *a, const struct user_record *b)
 {
     if (a == b || a == NULL || b == NULL || a->index != b->index)
         return a == b;
-    struct user x = record_user(a, 0), y = record_user(b, 0);
+    struct user x = user_record_user(a, 0), y = user_record_user(b, 0);
     return user_texts_equal(&x.texts, &y.texts);
 }
 
@@ -262,8 +264,8 @@ bool records_diff(const struct tree *old, const struct tree *now, uint64_t from,
     ret_page->changed = 0;
     ret_page->removed = 0;
     for (unsigned i = 0; i < USERS_PAGE; i++) {
-        const struct record *was = before != NULL ? before->at[i] : NULL;
-        const struct record *is = page != NULL ? page->at[i] : NULL;
+        const struct user_record *was = before != NULL ? before->at[i] : NULL;
+        const struct user_record *is = page != NULL ? page->at[i] : NULL;
         if (is != NULL) {
             if (!same_record(was, is))
                 ret_page->changed |= UINT64_C(1) << ret_page->count;
@@ -279,11 +281,11 @@ static uint32_t check_page(const struct records_page *page)
 {
     uint32_t count = 0;
     for (unsigned i = 0; i < USERS_PAGE; i++) {
-        const struct record *record = page->at[i];
+        const struct user_record *record = page->at[i];
         if (record == NULL)
             continue;
         assert(record->refs >= 1);
-        struct user user = record_user(record, 0);
+        struct user user = user_record_user(record, 0);
         assert(user_texts_fit(&user.texts));
         count++;
     }

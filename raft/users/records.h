@@ -10,15 +10,15 @@
 #include "raft/users/tree.h"
 #include "raft/users/users.h"
 
-struct record;
+struct user_record;
 
 /* A record of a user, its id apart: with one reference, one more, one less (then it may be gone).
  */
-struct record *record_new(const struct user *user);
-struct record *record_hold(struct record *record);
-void record_drop(struct record *record);
+struct user_record *user_record_new(const struct user *user);
+struct user_record *user_record_hold(struct user_record *record);
+void user_record_drop(struct user_record *record);
 /* Borrowed from the record. */
-struct user record_user(const struct record *record, uint64_t id);
+struct user user_record_user(const struct user_record *record, uint64_t id);
 
 struct records {
     struct tree tree;
@@ -36,7 +36,7 @@ void records_replace(struct records *records, const struct user *user);
 void records_remove(struct records *records, uint64_t id);
 
 /* The record of the user with this id, or NULL. */
-struct record *records_find(const struct tree *tree, uint64_t id);
+struct user_record *records_find(const struct tree *tree, uint64_t id);
 
 /* Of one version; users are borrowed from it. See users_view_get, users_view_list, users_diff. */
 bool records_get(const struct tree *tree, uint64_t id, struct user *ret_user);

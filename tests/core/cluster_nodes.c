@@ -307,8 +307,8 @@ void cluster_step(struct cluster *c, struct node *n, const struct raft_event *ev
     }
     for (uint64_t i = out.apply.first.n; i <= out.apply.last.n; i++)
         apply(c, n, i);
-    for (uint32_t i = 0; i < out.verdicts.count; i++) {
-        const struct raft_verdict *v = &out.verdicts.at[i];
+    for (uint32_t i = 0; i < out.results.count; i++) {
+        const struct raft_result *v = &out.results.at[i];
         switch (v->kind) {
         case RAFT_ACCEPTED:
         case RAFT_PROPOSAL_REFUSED:

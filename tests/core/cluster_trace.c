@@ -135,9 +135,9 @@ void cluster_tell(const struct cluster *c, const struct node *n, const struct ra
         fprintf(to, "\n    ");
         tell_message(to, &out->sends.at[i]);
     }
-    for (uint32_t i = 0; i < out->verdicts.count; i++) {
-        if (out->verdicts.at[i].kind == RAFT_SEND_SNAPSHOT)
-            fprintf(to, "\n    send snapshot to %llu", N(out->verdicts.at[i].send_snapshot.to));
+    for (uint32_t i = 0; i < out->results.count; i++) {
+        if (out->results.at[i].kind == RAFT_SEND_SNAPSHOT)
+            fprintf(to, "\n    send snapshot to %llu", N(out->results.at[i].send_snapshot.to));
     }
     fprintf(to, "\n");
 }

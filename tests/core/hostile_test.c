@@ -105,10 +105,10 @@ Test(hostile, a_read_is_answered_by_the_leader_only)
     lie.read_index_response.token = 4;
     lie.read_index_response.granted = true;
     node_hear(&node, lie);
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     lie.from.n = 2;
     node_hear(&node, lie);
-    cr_assert(eq(u32, node.out.verdicts.count, 1));
+    cr_assert(eq(u32, node.out.results.count, 1));
     node_free(&node);
 }
 

@@ -194,7 +194,7 @@ Test(leader, that_no_majority_answers_follows_in_its_own_term)
     cr_assert(not(node.out.persist.wanted));
     cr_assert(not(raft_status(node.raft).leader_known));
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_NOT_LEADER));
+    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_NOT_LEADER));
     node_free(&node);
 }
 
@@ -241,7 +241,7 @@ Test(leader, hands_over_at_once_to_who_has_everything)
     cr_assert(timeout_now(&node, 3) != NULL);
     cr_assert(eq(u64, timeout_now(&node, 3)->term.n, 2));
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_BUSY),
+    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_BUSY),
               "else it would be behind again");
     node_hear(&node, accepted(3, 2, 2, 0));
     cr_assert(timeout_now(&node, 3) == NULL, "told once");
@@ -279,7 +279,7 @@ Test(leader, takes_proposals_again_when_the_transfer_came_to_nothing)
     }
     node_pass(&node, 1);
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED));
     node_free(&node);
 }
 
@@ -301,7 +301,7 @@ Test(leader, hands_over_to_the_furthest_voter_that_is_heard_and_to_nobody_else)
         node_transfer(&node, to);
         cr_assert(eq(u32, node.out.sends.count, 0));
         node_propose(&node, 1, 10);
-        cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED));
+        cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED));
         node_free(&node);
     }
     node = node_among(3, 1, TERMS(1));

@@ -3,13 +3,13 @@
 
 static bool changed(const struct node *node)
 {
-    return node_verdict(node)->kind == RAFT_ACCEPTED;
+    return node_result(node)->kind == RAFT_ACCEPTED;
 }
 
 static bool not_allowed(const struct node *node)
 {
-    return node_verdict(node)->kind == RAFT_PROPOSAL_REFUSED &&
-           node_verdict(node)->refused.why == RAFT_NOT_ALLOWED;
+    return node_result(node)->kind == RAFT_PROPOSAL_REFUSED &&
+           node_result(node)->refused.why == RAFT_NOT_ALLOWED;
 }
 
 static uint64_t commit(const struct node *node)
@@ -55,7 +55,7 @@ Test(membership, changes_once_at_a_time)
     struct node node = node_settled(3, 1, TERMS(1));
     node_change(&node, voters(4, 1, 2, 3, 4));
     cr_assert(changed(&node));
-    cr_assert(eq(u64, node_verdict(&node)->accepted.first.n, 3));
+    cr_assert(eq(u64, node_result(&node)->accepted.first.n, 3));
     node_change(&node, voters(5, 1, 2, 3, 4, 5));
     cr_assert(not_allowed(&node));
     cr_assert(not(node.out.persist.wanted));
@@ -99,7 +99,7 @@ Test(membership, changes_by_one_voter_or_through_a_joint_configuration)
     }
     struct node node = node_among(3, 1, TERMS(1));
     node_change(&node, voters(2, 1, 2));
-    cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_NOT_LEADER));
+    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_NOT_LEADER));
     node_free(&node);
 }
 
@@ -212,7 +212,7 @@ Test(membership, that_is_joint_needs_both_majorities_and_is_left_by_itself)
     node_read(&node, 1);
     node_hear(&node, accepted(2, 2, 3, 1));
     node_hear(&node, accepted(3, 2, 3, 1));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "nor may it confirm a read");
+    cr_assert(eq(u32, node.out.results.count, 0), "nor may it confirm a read");
     node_free(&node);
 }
 
@@ -256,7 +256,7 @@ Test(membership, of_learners_decides_nothing)
     cr_assert(eq(u64, commit(&node), 3));
     node_read(&node, 1);
     node_hear(&node, accepted(3, 2, 3, 1));
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     node_transfer(&node, 3);
     cr_assert(eq(u32, node_sends(&node, RAFT_TIMEOUT_NOW), 0));
     node_free(&node);
@@ -286,7 +286,7 @@ Test(membership, without_the_leader_is_committed_by_the_others_and_then_it_follo
     cr_assert(eq(u64, commit(&node), 2), "its own copy does not count");
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_LEADER));
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "it leads on until then");
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED), "it leads on until then");
     node_hear(&node, accepted(3, 2, 3, 0));
     cr_assert(eq(u64, commit(&node), 3));
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
@@ -340,6 +340,6 @@ Test(membership, without_who_was_to_lead_ends_the_transfer)
     node_change(&node, voters(1, 1));
     node_all_durable(&node);
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "nobody is left to wait for");
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED), "nobody is left to wait for");
     node_free(&node);
 }

@@ -12,9 +12,9 @@ static const struct raft_append_entries *sent(const struct node *node, uint64_t 
 static bool asks_for_snapshot(const struct node *node, uint64_t to)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < node->out.verdicts.count; i++)
-        count += node->out.verdicts.at[i].kind == RAFT_SEND_SNAPSHOT &&
-                 node->out.verdicts.at[i].send_snapshot.to.n == to;
+    for (uint32_t i = 0; i < node->out.results.count; i++)
+        count += node->out.results.at[i].kind == RAFT_SEND_SNAPSHOT &&
+                 node->out.results.at[i].send_snapshot.to.n == to;
     must(count <= 1);
     return count == 1;
 }

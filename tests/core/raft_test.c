@@ -169,17 +169,17 @@ static void note_apply(struct world *world)
 
 static void note_verdicts(struct world *world)
 {
-    for (uint32_t i = 0; i < world->node.out.verdicts.count; i++) {
-        const struct raft_verdict *verdict = &world->node.out.verdicts.at[i];
-        if (verdict->kind == RAFT_ACCEPTED) {
-            must(verdict->accepted.first.n + verdict->accepted.count - 1 == world->written);
-        } else if (verdict->kind == RAFT_READ_READY) {
-            must(verdict->read_ready.token == ++world->reads_done);
-            must(verdict->read_ready.index.n >= world->applied_ever); /* nothing told is unseen */
-            must(verdict->read_ready.index.n <= world->applied);
+    for (uint32_t i = 0; i < world->node.out.results.count; i++) {
+        const struct raft_result *result = &world->node.out.results.at[i];
+        if (result->kind == RAFT_ACCEPTED) {
+            must(result->accepted.first.n + result->accepted.count - 1 == world->written);
+        } else if (result->kind == RAFT_READ_READY) {
+            must(result->read_ready.token == ++world->reads_done);
+            must(result->read_ready.index.n >= world->applied_ever); /* nothing told is unseen */
+            must(result->read_ready.index.n <= world->applied);
             must(raft_status(world->node.raft).settled);
-        } else if (verdict->kind == RAFT_READ_REFUSED) {
-            must(verdict->read_refused.token == ++world->reads_done);
+        } else if (result->kind == RAFT_READ_REFUSED) {
+            must(result->read_refused.token == ++world->reads_done);
         }
     }
 }
@@ -278,7 +278,7 @@ Test(raft, keeps_its_promises_under_any_driver_and_any_crash)
 
 /* --- determinism ------------------------------------------------------------------------------ */
 
-static bool verdicts_equal(const struct raft_verdict *a, const struct raft_verdict *b)
+static bool verdicts_equal(const struct raft_result *a, const struct raft_result *b)
 {
     if (a->kind != b->kind)
         return false;
@@ -338,11 +338,11 @@ static bool persists_equal(const struct raft_persist *a, const struct raft_persi
 
 static bool outputs_equal(const struct raft_output *a, const struct raft_output *b)
 {
-    if (!persists_equal(&a->persist, &b->persist) || a->verdicts.count != b->verdicts.count ||
+    if (!persists_equal(&a->persist, &b->persist) || a->results.count != b->results.count ||
         a->sends.count != b->sends.count)
         return false;
-    for (uint32_t i = 0; i < a->verdicts.count; i++) {
-        if (!verdicts_equal(&a->verdicts.at[i], &b->verdicts.at[i]))
+    for (uint32_t i = 0; i < a->results.count; i++) {
+        if (!verdicts_equal(&a->results.at[i], &b->results.at[i]))
             return false;
     }
     return index_equal(a->apply.first, b->apply.first) &&

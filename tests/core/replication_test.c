@@ -8,7 +8,7 @@ Test(replication, an_own_entry_counts_only_when_it_is_durable)
     struct node node = node_leader();
     node_propose(&node, 1, 100);
     struct raft_mark mark = node.out.persist.mark;
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED));
     cr_assert(eq(u64, raft_status(node.raft).commit.n, 1), "appended is not committed");
     for (int i = 0; i < 5; i++) {
         node_tick(&node);
@@ -26,10 +26,10 @@ Test(replication, an_accepted_proposal_is_told_its_place_and_handed_to_storage)
 {
     struct node node = node_leader();
     node_propose(&node, 3, 300);
-    const struct raft_verdict *verdict = node_verdict(&node);
-    cr_assert(eq(u64, verdict->accepted.first.n, 2));
-    cr_assert(eq(u32, verdict->accepted.count, 3));
-    cr_assert(eq(u64, verdict->accepted.term.n, 1));
+    const struct raft_result *result = node_result(&node);
+    cr_assert(eq(u64, result->accepted.first.n, 2));
+    cr_assert(eq(u32, result->accepted.count, 3));
+    cr_assert(eq(u64, result->accepted.term.n, 1));
     const struct raft_persist *persist = &node.out.persist;
     cr_assert(persist->wanted);
     cr_assert(not(persist->hard_state));
@@ -126,8 +126,8 @@ Test(replication, who_is_not_leader_refuses_and_writes_nothing)
     struct node node = node_fresh();
     for (int round = 0; round < 2; round++) { /* follower, then candidate */
         node_propose(&node, 2, 10);
-        cr_assert(eq(int, node_verdict(&node)->kind, RAFT_PROPOSAL_REFUSED));
-        cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_NOT_LEADER));
+        cr_assert(eq(int, node_result(&node)->kind, RAFT_PROPOSAL_REFUSED));
+        cr_assert(eq(int, node_result(&node)->refused.why, RAFT_NOT_LEADER));
         cr_assert(not(node.out.persist.wanted));
         cr_assert(eq(u64, raft_status(node.raft).last.n, 0));
         node_tick(&node);
@@ -139,19 +139,19 @@ Test(replication, over_the_limit_of_bytes_a_proposal_is_refused_and_changes_noth
 {
     struct node node = node_leader();
     node_propose(&node, 129, RAFT_UNCOMMITTED_BYTES_MAX + 1);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_PROPOSAL_REFUSED));
-    cr_assert(eq(int, node_verdict(&node)->refused.why, RAFT_BUSY));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_PROPOSAL_REFUSED));
+    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_BUSY));
     cr_assert(not(node.out.persist.wanted));
     node_propose(&node, 129, RAFT_UNCOMMITTED_BYTES_MAX - 1);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "exactly what fits is taken");
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED), "exactly what fits is taken");
     node_propose(&node, 1, 1);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED));
     node_propose(&node, 1, 1);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_PROPOSAL_REFUSED));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_PROPOSAL_REFUSED));
     cr_assert(eq(u64, raft_status(node.raft).last.n, 131));
     node_all_durable(&node);
     node_propose(&node, 128, RAFT_UNCOMMITTED_BYTES_MAX);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_ACCEPTED), "committed bytes are given back");
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_ACCEPTED), "committed bytes are given back");
     node_free(&node);
 }
 
@@ -171,7 +171,7 @@ Test(replication, the_count_of_uncommitted_bytes_is_conserved)
             } else {
                 bytes[proposals] = chance_below(&chance, 5000);
                 node_propose(&node, 1 + (uint32_t)chance_below(&chance, 3), bytes[proposals]);
-                must(node_verdict(&node)->kind == RAFT_ACCEPTED);
+                must(node_result(&node)->kind == RAFT_ACCEPTED);
                 mark[proposals++] = node.out.persist.mark;
             }
             uint64_t pending = 0;
@@ -203,7 +203,7 @@ Test(replication, compaction_moves_the_beginning_of_the_log_and_nothing_else)
         node_all_durable(&node);
         cr_assert(eq(u64, raft_status(node.raft).commit.n, 26));
         node_propose(&node, 1, 10);
-        cr_assert(eq(u64, node_verdict(&node)->accepted.first.n, 27));
+        cr_assert(eq(u64, node_result(&node)->accepted.first.n, 27));
         node_free(&node);
     }
 }

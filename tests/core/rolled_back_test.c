@@ -1,11 +1,11 @@
 /* A disk that was put back to an earlier copy (raft.h, ROLLED BACK and DIVERGED NODES). */
 #include "tests/core/support.h"
 
-static uint32_t said(const struct node *node, enum raft_verdict_kind kind)
+static uint32_t said(const struct node *node, enum raft_result_kind kind)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < node->out.verdicts.count; i++)
-        count += node->out.verdicts.at[i].kind == kind;
+    for (uint32_t i = 0; i < node->out.results.count; i++)
+        count += node->out.results.at[i].kind == kind;
     return count;
 }
 
@@ -53,10 +53,10 @@ static struct node leader_with_proof(uint32_t entries)
 Test(rolled_back, refusal_in_a_newer_round_is_proof_and_the_log_is_sent_again)
 {
     struct node node = leader_with_proof(3);
-    const struct raft_verdict *verdict = node_verdict(&node);
-    cr_assert(eq(int, verdict->kind, RAFT_ROLLED_BACK));
-    cr_assert(eq(u64, verdict->rolled_back.node.n, 2));
-    cr_assert(eq(u64, verdict->rolled_back.floor.n, 5));
+    const struct raft_result *result = node_result(&node);
+    cr_assert(eq(int, result->kind, RAFT_ROLLED_BACK));
+    cr_assert(eq(u64, result->rolled_back.node.n, 2));
+    cr_assert(eq(u64, result->rolled_back.floor.n, 5));
     const struct raft_message *told = node_sent(&node, RAFT_FORGOT, 2);
     cr_assert(eq(u64, told->forgot.index.n, 5));
     cr_assert(eq(u64, told->forgot.index_term.n, 2));
@@ -260,7 +260,7 @@ Test(rolled_back, floor_is_what_it_acknowledged_to_those_who_remember)
     struct node node = follower_of_2(TERMS(1, 2));
     is_told(&node, 2, 5, 2);
     cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5));
-    cr_assert(eq(u64, node_verdict(&node)->rolled_back.floor.n, 5));
+    cr_assert(eq(u64, node_result(&node)->rolled_back.floor.n, 5));
     is_told(&node, 2, 4, 2);
     is_told(&node, 2, 0, 0);
     cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5), "the most counts");
@@ -373,8 +373,8 @@ static struct node committed_two(void)
 
 static void must_have_diverged(struct node *node, uint64_t index)
 {
-    must(node_verdict(node)->kind == RAFT_DIVERGED);
-    must(node_verdict(node)->diverged.index.n == index);
+    must(node_result(node)->kind == RAFT_DIVERGED);
+    must(node_result(node)->diverged.index.n == index);
     cr_assert(raft_status(node->raft).diverged);
     cr_assert(eq(u32, node->out.sends.count, 0));
     cr_assert(not(node->out.persist.truncate));
@@ -388,7 +388,7 @@ Test(rolled_back, conflict_at_or_below_the_commit_index_is_divergence)
     node_hear(&node, append_after(3, 4, 1, 1, 0, TERMS(3, 4)));
     cr_assert(eq(u32, node.out.sends.count, 0), "and for good");
     node_read(&node, 1);
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_READ_REFUSED));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_READ_REFUSED));
     node_free(&node);
     node = committed_two();
     node_hear(&node, append_after(3, 4, 1, 1, 0, TERMS(3, 4)));
@@ -406,8 +406,8 @@ Test(rolled_back, follower_that_committed_more_than_its_leader_has_is_said_once_
     node_propose(&node, 1, 10);
     node_all_durable(&node);
     node_hear(&node, accepted(2, 2, 9, 0));
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_DIVERGED));
-    cr_assert(eq(u64, node_verdict(&node)->diverged.node.n, 2));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_DIVERGED));
+    cr_assert(eq(u64, node_result(&node)->diverged.node.n, 2));
     cr_assert(eq(u64, raft_status(node.raft).commit.n, 2));
     node_hear(&node, accepted(2, 2, 9, 0));
     cr_assert(eq(u32, said(&node, RAFT_DIVERGED), 0));

@@ -3,8 +3,8 @@
 
 static bool ready(const struct node *node, uint64_t token, uint64_t index)
 {
-    for (uint32_t i = 0; i < node->out.verdicts.count; i++) {
-        const struct raft_verdict *v = &node->out.verdicts.at[i];
+    for (uint32_t i = 0; i < node->out.results.count; i++) {
+        const struct raft_result *v = &node->out.results.at[i];
         if (v->kind == RAFT_READ_READY && v->read_ready.token == token)
             return v->read_ready.index.n == index;
     }
@@ -13,8 +13,8 @@ static bool ready(const struct node *node, uint64_t token, uint64_t index)
 
 static bool refused(const struct node *node, uint64_t token, enum raft_refusal why)
 {
-    for (uint32_t i = 0; i < node->out.verdicts.count; i++) {
-        const struct raft_verdict *v = &node->out.verdicts.at[i];
+    for (uint32_t i = 0; i < node->out.results.count; i++) {
+        const struct raft_result *v = &node->out.results.at[i];
         if (v->kind == RAFT_READ_REFUSED && v->read_refused.token == token)
             return v->read_refused.why == why;
     }
@@ -47,9 +47,9 @@ Test(round, is_asked_of_everybody_and_confirmed_by_a_majority)
     node_hear(&node, accepted(9, 2, 2, 1));
     node_hear(&node, accepted(3, 2, 2, 0));
     node_hear(&node, accepted(3, 1, 2, 1));
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     node_hear(&node, rejected(3, 2, 2, 0, 0));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "a refusal of an earlier round");
+    cr_assert(eq(u32, node.out.results.count, 0), "a refusal of an earlier round");
     struct raft_message refusal = rejected(3, 2, 2, 0, 0);
     refusal.append_entries_response.round = 1;
     node_hear(&node, refusal);
@@ -66,21 +66,21 @@ Test(round, is_never_confirmed_by_answers_to_an_earlier_one)
     cr_assert(eq(u32, node.out.sends.count, 0), "one round is under way at a time");
     node_hear(&node, accepted(2, 2, 2, 1));
     cr_assert(ready(&node, 1, 2));
-    cr_assert(eq(u32, node.out.verdicts.count, 1));
+    cr_assert(eq(u32, node.out.results.count, 1));
     cr_assert(eq(u64, node_sent(&node, RAFT_APPEND_ENTRIES, 3)->append_entries.round, 2),
               "now the second begins");
     for (int i = 0; i < 3; i++) {
         node_hear(&node, accepted(2, 2, 2, 1));
         node_hear(&node, accepted(3, 2, 2, 1));
         node_hear(&node, accepted(3, 2, 2, 0));
-        cr_assert(eq(u32, node.out.verdicts.count, 0), "late and doubled");
+        cr_assert(eq(u32, node.out.results.count, 0), "late and doubled");
     }
     node_hear(&node, accepted(3, 2, 2, 3));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "one that nobody asked for");
+    cr_assert(eq(u32, node.out.results.count, 0), "one that nobody asked for");
     node_hear(&node, accepted(3, 2, 2, 2));
     cr_assert(ready(&node, 2, 2));
     node_hear(&node, accepted(2, 2, 2, 2));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "answered once");
+    cr_assert(eq(u32, node.out.results.count, 0), "answered once");
     node_free(&node);
 }
 
@@ -111,11 +111,11 @@ Test(round, does_not_begin_before_the_first_commit_of_the_term)
     node_hear(&node, accepted(2, 2, 2, 0));
     node_hear(&node, accepted(3, 2, 2, 0));
     cr_assert(eq(u64, node.raft->leader.round, 0));
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     node_all_durable(&node);
     node_hear(&node, accepted(2, 2, 3, 0));
     cr_assert(eq(u64, node.raft->leader.round, 1));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "nor is it confirmed by that commit");
+    cr_assert(eq(u32, node.out.results.count, 0), "nor is it confirmed by that commit");
     node_hear(&node, accepted(2, 2, 3, 1));
     cr_assert(ready(&node, 1, 3));
     cr_assert(
@@ -147,11 +147,11 @@ Test(round, is_refused_when_the_leader_follows)
         else
             node_pass(&node, 2 * ELECTION_MS);
         cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
-        cr_assert(eq(u32, node.out.verdicts.count, 2));
+        cr_assert(eq(u32, node.out.results.count, 2));
         cr_assert(refused(&node, 1, RAFT_NOT_LEADER));
         cr_assert(refused(&node, 2, RAFT_NOT_LEADER));
         node_hear(&node, accepted(2, 2, 2, 1));
-        cr_assert(eq(u32, node.out.verdicts.count, 0));
+        cr_assert(eq(u32, node.out.results.count, 0));
         node_free(&node);
     }
 }
@@ -168,7 +168,7 @@ Test(round, has_room_for_so_many_reads_and_says_when_not)
     node_hear(&node, accepted(2, 2, 2, 1));
     cr_assert(ready(&node, 1, 2));
     node_hear(&node, accepted(2, 2, 2, 2));
-    cr_assert(eq(u32, node.out.verdicts.count, RAFT_READ_ROUNDS_MAX - 1), "all in one round");
+    cr_assert(eq(u32, node.out.results.count, RAFT_READ_ROUNDS_MAX - 1), "all in one round");
     node_free(&node);
 }
 
@@ -192,7 +192,7 @@ Test(round, is_held_by_the_leader_for_a_follower_that_asks)
     cr_assert(eq(u64, give->token, 77));
     cr_assert(give->granted);
     cr_assert(eq(u64, give->index.n, 2));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "it is not this node's read");
+    cr_assert(eq(u32, node.out.results.count, 0), "it is not this node's read");
     node_free(&node);
 
     node = following();
@@ -209,11 +209,11 @@ Test(round, of_a_follower_is_asked_of_its_leader_and_answered_once)
     cr_assert(eq(u64, node_sent(&node, RAFT_READ_INDEX, 2)->read_index.token, 5));
     node_hear(&node, read_index_response(2, 2, 6, true, 9));
     node_hear(&node, read_index_response(2, 1, 5, true, 9));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "another token, another term");
+    cr_assert(eq(u32, node.out.results.count, 0), "another token, another term");
     node_hear(&node, read_index_response(2, 2, 5, true, 9));
     cr_assert(ready(&node, 5, 9));
     node_hear(&node, read_index_response(2, 2, 5, true, 9));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "doubled");
+    cr_assert(eq(u32, node.out.results.count, 0), "doubled");
     node_read(&node, 8);
     node_hear(&node, read_index_response(2, 2, 8, false, 0));
     cr_assert(refused(&node, 8, RAFT_BUSY));
@@ -260,13 +260,13 @@ Test(round, of_a_follower_with_too_many_is_the_oldest_that_is_given_up)
     struct node node = following();
     for (uint64_t i = 1; i <= RAFT_READ_ROUNDS_MAX; i++)
         node_read(&node, i);
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     node_read(&node, 100);
     cr_assert(refused(&node, 1, RAFT_BUSY));
-    cr_assert(eq(u32, node.out.verdicts.count, 1));
+    cr_assert(eq(u32, node.out.results.count, 1));
     cr_assert(eq(u64, node_sent(&node, RAFT_READ_INDEX, 2)->read_index.token, 100));
     node_hear(&node, read_index_response(2, 2, 1, true, 9));
-    cr_assert(eq(u32, node.out.verdicts.count, 0), "its answer is not taken for another's");
+    cr_assert(eq(u32, node.out.results.count, 0), "its answer is not taken for another's");
     node_hear(&node, read_index_response(2, 2, 2, true, 9));
     cr_assert(ready(&node, 2, 9));
     node_free(&node);

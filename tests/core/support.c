@@ -42,11 +42,11 @@ void node_step(struct node *node, struct raft_event event)
 {
     event.now_ms = node->now_ms;
     memset(&node->out.persist, 0xa5, sizeof(node->out.persist)); /* it is written whole */
-    node->out.sends.count = node->out.verdicts.count = UINT32_MAX;
+    node->out.sends.count = node->out.results.count = UINT32_MAX;
     node->out.deadline_ms = 0;
     raft_step(node->raft, &event, &node->out);
     raft_check(node->raft);
-    must(node->out.verdicts.count <= RAFT_VERDICTS_MAX);
+    must(node->out.results.count <= RAFT_RESULTS_MAX);
     must(node->out.sends.count <= RAFT_SENDS_MAX);
     must(node->out.apply.last.n + 1 >= node->out.apply.first.n);
     must(node->out.apply.last.n == raft_status(node->raft).commit.n);
@@ -102,10 +102,10 @@ struct node node_leader(void)
     return node;
 }
 
-const struct raft_verdict *node_verdict(const struct node *node)
+const struct raft_result *node_result(const struct node *node)
 {
-    must(node->out.verdicts.count == 1);
-    return &node->out.verdicts.at[0];
+    must(node->out.results.count == 1);
+    return &node->out.results.at[0];
 }
 
 /* --- one node among several ------------------------------------------------------------------- */
@@ -144,8 +144,8 @@ struct node node_settled(uint32_t count, uint64_t term, const uint64_t *terms, s
 
 void node_wait(struct node *node)
 {
-    uint64_t deadline =
-        node->raft->role == RAFT_LEADER ? leader_deadline_ms(node->raft) : node->raft->deadline_ms;
+    uint64_t deadline = node->raft->role == RAFT_LEADER ? raft_leader_deadline_ms(node->raft)
+                                                        : node->raft->deadline_ms;
     if (node->now_ms < deadline)
         node->now_ms = deadline;
     node_tick(node);
@@ -307,7 +307,7 @@ const struct raft_message *node_sent(const struct node *node, enum raft_message_
 
 const struct raft_progress *node_progress(const struct node *node, uint64_t id)
 {
-    return find_progress(as_leader(node->raft), (raft_node_id){id});
+    return raft_find_progress(raft_as_leader(node->raft), (raft_node_id){id});
 }
 
 bool node_log_is(const struct node *node, const uint64_t *terms, size_t entries)

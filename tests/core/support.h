@@ -128,7 +128,7 @@ const struct raft_progress *node_progress(const struct node *node, uint64_t id);
 /* The log has these terms, from entry 1 on. */
 bool node_log_is(const struct node *node, const uint64_t *terms, size_t entries);
 
-/* The verdict of the last step, which must be the only one. */
-const struct raft_verdict *node_verdict(const struct node *node);
+/* The result of the last step, which must be the only one. */
+const struct raft_result *node_result(const struct node *node);
 
 #endif

@@ -313,9 +313,9 @@ Test(unsure, answers_confirm_no_round)
     node_read(&node, 5);
     uint64_t round = node.raft->leader.round;
     node_hear(&node, unsurely(accepted(2, 2, 2, round)));
-    cr_assert(eq(u32, node.out.verdicts.count, 0));
+    cr_assert(eq(u32, node.out.results.count, 0));
     node_hear(&node, accepted(2, 2, 2, round));
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_READ_READY));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_READ_READY));
     node_free(&node);
 }
 
@@ -348,12 +348,12 @@ Test(unsure, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
     struct node node = node_settled(3, 1, TERMS(1));
     node_compacted(&node, 2);
     node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
-    for (int i = 0; i < 4 && node.out.verdicts.count == 0; i++) {
+    for (int i = 0; i < 4 && node.out.results.count == 0; i++) {
         const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
         must(m != NULL);
         node_hear(&node, unsurely(rejected(2, 2, m->append_entries.prev.n, 0, 0)));
     }
-    cr_assert(eq(int, node_verdict(&node)->kind, RAFT_SEND_SNAPSHOT));
+    cr_assert(eq(int, node_result(&node)->kind, RAFT_SEND_SNAPSHOT));
     node_free(&node);
 }
 
