@@ -155,6 +155,10 @@ $(B)/obj/tests/%.o: CFLAGS_FILE := $(NOT_CRITERIONS) $(NO_LTO)
 
 # --- the two commands ----------------------------------------------------------------------------
 
+.PHONY: deps
+deps: ## install, as root, what building, running, testing and checking need
+	@deploy/packages build run test check
+
 .PHONY: run test tests sim rot crash schema mutants soak failover bench bench-peers fuzz
 run: ## start a cluster behind nginx until Ctrl-C: NODES=, PORT=, DIR=
 	@deploy/packages build run

@@ -77,49 +77,43 @@ static struct request_id get_id(struct reader *in)
 /* What a line says of an answer of each kind: a word, then its numbers, in this order. */
 #define NUMBER(member) (offsetof(struct users_answer, member))
 static const struct {
-    enum users_answer_kind kind;
-    const char *word;
+    const char *word; /* NULL: such an answer is not remembered */
     uint32_t numbers;
     size_t number_at[2];
 } kinds[] = {
-    {USERS_CREATED, "created", 2, {NUMBER(created.id), NUMBER(created.etag)}},
-    {USERS_REJECTED, "rejected", 1, {NUMBER(rejected.id)}},
-    {USERS_REPLACED, "replaced", 2, {NUMBER(replaced.id), NUMBER(replaced.etag)}},
-    {USERS_PATCHED, "patched", 1, {NUMBER(patched.etag)}}, /* and then the user */
-    {USERS_DELETED, "deleted", 1, {NUMBER(deleted.id)}},
-    {USERS_NOT_FOUND, "not-found", 1, {NUMBER(not_found.id)}},
-    {USERS_EMAIL_TAKEN, "email-taken", 1, {NUMBER(email_taken.id)}},
-    {USERS_CONDITION_FAILED,
-     "condition-failed",
-     2,
-     {NUMBER(condition_failed.id), NUMBER(condition_failed.etag)}},
-    {USERS_KEY_REUSED, "key-reused", 1, {NUMBER(key_reused.first)}},
+    [USERS_CREATED] = {"created", 2, {NUMBER(created.id), NUMBER(created.etag)}},
+    [USERS_REJECTED] = {"rejected", 1, {NUMBER(rejected.id)}},
+    [USERS_REPLACED] = {"replaced", 2, {NUMBER(replaced.id), NUMBER(replaced.etag)}},
+    [USERS_PATCHED] = {"patched", 1, {NUMBER(patched.etag)}}, /* and then the user */
+    [USERS_DELETED] = {"deleted", 1, {NUMBER(deleted.id)}},
+    [USERS_NOT_FOUND] = {"not-found", 1, {NUMBER(not_found.id)}},
+    [USERS_CONDITION_FAILED] = {"condition-failed",
+                                2,
+                                {NUMBER(condition_failed.id), NUMBER(condition_failed.etag)}},
+    [USERS_EMAIL_TAKEN] = {"email-taken", 1, {NUMBER(email_taken.id)}},
+    [USERS_KEY_REUSED] = {"key-reused", 1, {NUMBER(key_reused.first)}},
+    [USERS_ID_REUSED] = {NULL, 0, {0}},
 };
+/* A kind that comes gets a row here. */
+#define ONE_MORE(KIND, type, arm, number) +1
+_Static_assert(ARRAY_LEN(kinds) == 1 + (0 USERS_ANSWERS(ONE_MORE)), "each kind has its row");
 
-static uint64_t *number_of(struct users_answer *answer, size_t place, uint32_t i)
+static uint64_t *number_of(struct users_answer *answer, uint32_t i)
 {
-    void *at = (char *)answer + kinds[place].number_at[i];
+    void *at = (char *)answer + kinds[answer->kind].number_at[i];
     return at;
-}
-
-static size_t place_of(enum users_answer_kind kind)
-{
-    size_t i = 0;
-    while (kinds[i].kind != kind)
-        i++;
-    return i;
 }
 
 /* "12 created 7 12", "13 patched 13 {"id":7,…}", "14 created 7 12 replayed". */
 static void put_answer(struct writer *out, struct users_answer answer)
 {
-    size_t place = place_of(answer.kind);
+    assert(kinds[answer.kind].word != NULL);
     put_decimal(out, answer.index);
     put_text(out, " ");
-    put_text(out, kinds[place].word);
-    for (uint32_t i = 0; i < kinds[place].numbers; i++) {
+    put_text(out, kinds[answer.kind].word);
+    for (uint32_t i = 0; i < kinds[answer.kind].numbers; i++) {
         put_text(out, " ");
-        put_decimal(out, *number_of(&answer, place, i));
+        put_decimal(out, *number_of(&answer, i));
     }
     if (answer.kind == USERS_PATCHED) {
         struct user user = {.id = answer.patched.id, .texts = answer.patched.texts};
@@ -144,17 +138,18 @@ static struct users_answer get_answer(struct reader *in, struct writer *texts)
 {
     struct users_answer answer = {.index = json_get_u64(in)};
     json_get_literal(in, " ");
-    size_t place = 0;
-    while (place < ARRAY_LEN(kinds) && !take_word(in, kinds[place].word))
-        place++;
-    if (place == ARRAY_LEN(kinds)) {
+    size_t kind = 1;
+    while (kind < ARRAY_LEN(kinds) &&
+           (kinds[kind].word == NULL || !take_word(in, kinds[kind].word)))
+        kind++;
+    if (kind == ARRAY_LEN(kinds)) {
         in->bad = true;
         return answer;
     }
-    answer.kind = kinds[place].kind;
-    for (uint32_t i = 0; i < kinds[place].numbers; i++) {
+    answer.kind = (enum users_answer_kind)kind;
+    for (uint32_t i = 0; i < kinds[kind].numbers; i++) {
         json_get_literal(in, " ");
-        *number_of(&answer, place, i) = json_get_u64(in);
+        *number_of(&answer, i) = json_get_u64(in);
     }
     if (answer.kind == USERS_PATCHED) {
         json_get_literal(in, " ");
