@@ -2,7 +2,7 @@
 #ifndef ROLLCALL_APP_DOCUMENTS_H
 #define ROLLCALL_APP_DOCUMENTS_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 void handle_openapi(struct exchange *x);
 

@@ -1,7 +1,7 @@
 #include "app/fastcgi.h"
 
 #include "app/note.h"
-#include "app/prescan.h"
+#include "app/fcgi_request.h"
 
 #include <errno.h>
 #include <fcgiapp.h>
@@ -66,7 +66,7 @@ struct fastcgi {
     unsigned count;
     bool paused; /* not accepting: too many connections, or out of descriptors */
     bool stopping;
-    uint8_t in[PRESCAN_BYTES_MAX]; /* what was received last */
+    uint8_t in[FCGI_REQUEST_BYTES_MAX]; /* what was received last */
 };
 
 /* --- what libfcgi reads ----------------------------------------------------------------------- */
@@ -279,22 +279,22 @@ static void gather(struct connection *c, struct bytes part)
 
 static void judge(struct connection *c, struct bytes bytes)
 {
-    enum prescan found = prescan(bytes);
-    if (found == PRESCAN_PARTIAL && bytes.len == sizeof(c->fastcgi->in))
-        found = PRESCAN_BROKEN;
-    if (found == PRESCAN_PARTIAL) {
+    enum fcgi_request_state found = fcgi_request_state(bytes);
+    if (found == FCGI_REQUEST_PARTIAL && bytes.len == sizeof(c->fastcgi->in))
+        found = FCGI_REQUEST_BROKEN;
+    if (found == FCGI_REQUEST_PARTIAL) {
         gather(c, bytes);
         return;
     }
     free(c->part);
     c->part = NULL;
     c->part_len = 0;
-    if (found == PRESCAN_BROKEN) {
+    if (found == FCGI_REQUEST_BROKEN) {
         note("request-broken", "fd=%d bytes=%zu", c->fd, bytes.len);
         close_connection(c);
         return;
     }
-    serve(c, bytes, found == PRESCAN_TOO_BIG);
+    serve(c, bytes, found == FCGI_REQUEST_TOO_BIG);
 }
 
 /* An idle or gathering connection has bytes, or its end. */

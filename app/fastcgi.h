@@ -5,7 +5,7 @@
  * it. libfcgi is made for programs that wait for it; what keeps it from blocking:
  *
  *   - it does not read from the socket: the loop does, and hands it a request in memory when
- *     prescan() has seen all of it;
+ *     fcgi_request_state() has seen all of it;
  *   - its descriptor is non-blocking, so that a mistake here costs a connection, never the loop;
  *   - more than FASTCGI_WRITE_BYTES_MAX is never written at a time, and anything larger than a
  *     small answer only when the kernel says that there is room;
@@ -34,9 +34,9 @@
 #define FASTCGI_CONNECTIONS_MAX 4096u
 
 struct connection;
-struct exchange; /* what the handlers keep of a connection's request: handlers.h */
+struct exchange; /* what the handlers keep of a connection's request: exchange.h */
 struct fastcgi;
-struct service; /* what the handlers work with: handlers.h */
+struct service; /* what the handlers work with: exchange.h */
 
 struct fastcgi_events {
     struct service *service;

@@ -257,11 +257,11 @@ void handle_readyz(struct exchange *x)
         return;
     }
     x->call.ask.kind = CALL_STATUS;
-    ask(x, on_readyz_answer);
+    exchange_ask(x, on_readyz_answer);
 }
 
 void handle_cluster(struct exchange *x)
 {
     x->call.ask.kind = CALL_STATUS;
-    ask(x, on_cluster_answer);
+    exchange_ask(x, on_cluster_answer);
 }

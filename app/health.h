@@ -1,11 +1,11 @@
 /*
  * The endpoints that speak of the worker and its node, and not of users: is it alive, may it be
- * sent requests, who leads. See handlers.h.
+ * sent requests, who leads. See exchange.h.
  */
 #ifndef ROLLCALL_APP_HEALTH_H
 #define ROLLCALL_APP_HEALTH_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 /* Needs nothing but this process. */
 void handle_livez(struct exchange *x);

@@ -2,7 +2,7 @@
 #ifndef ROLLCALL_APP_ITEM_H
 #define ROLLCALL_APP_ITEM_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 void handle_item(struct exchange *x);
 

@@ -1,5 +1,6 @@
 #include "app/listing.h"
 
+#include "app/exchange.h"
 #include "app/note.h"
 #include "app/reading.h"
 #include "raft/users/user_json.h"
@@ -18,11 +19,14 @@ _Static_assert(PIECE_BYTES_MAX > 4 * JSON_USER_BYTES_MAX, "a piece holds several
 
 static uint8_t piece[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one piece at a time */
 
-void listing_done(struct listing *listing)
+static void go_on(struct exchange *x);
+
+static void free_packed(struct exchange *x)
 {
-    free(listing->packed);
-    *listing = (struct listing){.packed = NULL};
+    free(x->listing.packed);
 }
+
+static const struct body_sender sender = {.on_room = go_on, .done = free_packed};
 
 /* --- the question ----------------------------------------------------------------------------- */
 
@@ -45,7 +49,8 @@ static const char *look_for(struct exchange *x)
 static const char *read_query(struct exchange *x)
 {
     struct listing *l = &x->listing;
-    listing_done(l);
+    x->sender = &sender;
+    *l = (struct listing){.packed = NULL};
     uint64_t after = 0;
     const char *fault = reading_begin(x);
     if (fault != NULL)
@@ -108,7 +113,7 @@ static void fail(struct exchange *x, const char *why)
 {
     node_client_cancel(x->service->node, &x->call);
     bool begun = x->listing.begun;
-    listing_done(&x->listing);
+    exchange_body_done(x);
     if (!begun) {
         respond_refused(x, why);
         return;
@@ -126,7 +131,7 @@ static void fail_distrusting(struct exchange *x)
 
 static void finish(struct exchange *x)
 {
-    listing_done(&x->listing);
+    exchange_body_done(x);
     exchange_ended(x, 200);
     connection_finish(x->connection);
 }
@@ -150,7 +155,7 @@ static bool answer_small(struct exchange *x, struct bytes packed, struct respons
     if (writer_len(&json) > 4096 && !connection_has_room(x->connection))
         return false; /* what fits into one packet always does, or the peer is none of ours */
     response->body = writer_bytes(&json);
-    listing_done(&x->listing);
+    exchange_body_done(x);
     respond(x, response);
     return true;
 }
@@ -215,13 +220,13 @@ static void begin_stream(struct exchange *x, const struct response *response)
 {
     struct writer out = writer_of(piece, sizeof(piece));
     response_put(&out, response);
-    if (!response->head)
+    if (!response->omit_body)
         put_raw(&out, bytes_of("[", 1));
     assert(!out.bad);
     x->listing.begun = true;
     if (!connection_write(x->connection, writer_bytes(&out))) {
         fail(x, "the client is gone");
-    } else if (response->head) {
+    } else if (response->omit_body) {
         node_client_cancel(x->service->node, &x->call);
         finish(x);
     } else {
@@ -362,9 +367,4 @@ void handle_list(struct exchange *x)
         respond_problem(x, PROBLEM_INVALID_PARAMETER, fault);
     else
         reading_ask(x, take, fail);
-}
-
-void listing_on_room(struct exchange *x)
-{
-    go_on(x);
 }

@@ -12,17 +12,25 @@
 #ifndef ROLLCALL_APP_LISTING_H
 #define ROLLCALL_APP_LISTING_H
 
-#include "app/handlers.h"
+#include "raft/wire/call.h"
 
 #define LISTING_LIMIT_MAX 1000u
 
+struct exchange;
+
+/* What an exchange keeps of it (exchange.h). */
+struct listing {
+    uint8_t *packed; /* owned: users as the node sent them, not yet all written; NULL for none */
+    size_t packed_len, packed_capacity, packed_at;
+    uint64_t index;     /* the state that the list was read from */
+    uint64_t changed;   /* the last before it that changed a user */
+    uint64_t limit;     /* of a page; 0 for the whole list */
+    bool last;          /* `packed` is the end of the list */
+    bool begun;         /* the head has been written */
+    bool first_written; /* what comes next needs a comma */
+};
+
 /* GET and HEAD of /users. */
 void handle_list(struct exchange *x);
-
-/* struct fastcgi_events.on_room. */
-void listing_on_room(struct exchange *x);
-
-/* Frees what it holds. */
-void listing_done(struct listing *listing);
 
 #endif

@@ -4,12 +4,10 @@
  */
 #include "app/access.h"
 #include "app/fastcgi.h"
-#include "app/handlers.h"
-#include "app/listing.h"
+#include "app/exchange.h"
 #include "app/note.h"
 #include "app/options.h"
-#include "app/page.h"
-#include "app/prescan.h"
+#include "app/fcgi_request.h"
 #include "app/route.h"
 #include "app/supervisor.h"
 #include "raft/base/signals.h"
@@ -96,8 +94,11 @@ static bool reads_body(enum method method)
     return method == METHOD_POST || method == METHOD_PUT || method == METHOD_PATCH;
 }
 
-/* Of the checks in the reference's order, 404 and 405 are here, the others with the handlers.
- * Before all of them stands who asks: a stranger learns not even what there is. */
+/*
+ * Who may ask is judged first: unauthenticated clients cannot probe which paths exist. Then 404 and
+ * 405, here; the endpoint judges the rest. (The order of an axum server, which this one replaced:
+ * tests/e2e/parity.txt.)
+ */
 static void serve(struct exchange *x)
 {
     static uint8_t body[REQUEST_BODY_BYTES_MAX]; /* one request at a time is dispatched */
@@ -119,11 +120,11 @@ static void serve(struct exchange *x)
     case ROUTE_HANDLER:
         if (x->request.too_big && !reads_body(x->request.method))
             respond_too_big(x);
-        else if (reads_body(x->request.method) || handlers_know_query(x, route.parameters))
+        else if (reads_body(x->request.method) || exchange_knows_query(x, route.parameters))
             route.handler(x);
         return;
     case ROUTE_OPTIONS:
-        if (handlers_know_query(x, route.parameters))
+        if (exchange_knows_query(x, route.parameters))
             respond_allow(x, &route);
         return;
     case ROUTE_NOT_ALLOWED:
@@ -134,14 +135,6 @@ static void serve(struct exchange *x)
         return;
     }
     UNREACHABLE();
-}
-
-static void on_room(struct exchange *x)
-{
-    if (page_is_open(&x->page))
-        page_on_room(x);
-    else
-        listing_on_room(x);
 }
 
 /* --- the worker ------------------------------------------------------------------------------- */
@@ -241,7 +234,7 @@ static int worker_init(struct worker *worker, const struct options *options)
         .on_close = exchange_close,
         .on_request = serve,
         .on_hangup = exchange_hung_up,
-        .on_room = on_room,
+        .on_room = exchange_on_room,
         .on_stopped = on_stopped,
     };
     int error = uv_loop_init(&worker->loop);

@@ -6,7 +6,7 @@
 #ifndef ROLLCALL_APP_METRICS_H
 #define ROLLCALL_APP_METRICS_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 void handle_metrics(struct exchange *x);
 

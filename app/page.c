@@ -1,16 +1,12 @@
 #include "app/page.h"
 
+#include "app/exchange.h"
+
 #include <stdlib.h>
 
-void page_done(struct page *page)
+static void free_owned(struct exchange *x)
 {
-    free(page->owned);
-    *page = (struct page){.owned = NULL};
-}
-
-bool page_is_open(const struct page *page)
-{
-    return page->open;
+    free(x->page.owned);
 }
 
 /* Writes what the peer takes now, then waits for room. */
@@ -25,7 +21,7 @@ static void go_on(struct exchange *x)
         size_t len =
             page->left.len < FASTCGI_WRITE_BYTES_MAX ? page->left.len : FASTCGI_WRITE_BYTES_MAX;
         if (!connection_write(x->connection, bytes_of(page->left.at, len))) {
-            page_done(page);
+            exchange_body_done(x);
             exchange_ended(x, COUNTS_CUT);
             connection_abort(x->connection);
             return;
@@ -33,15 +29,12 @@ static void go_on(struct exchange *x)
         page->left = bytes_of(page->left.at + len, page->left.len - len);
     }
     unsigned status = page->status;
-    page_done(page);
+    exchange_body_done(x);
     exchange_ended(x, status);
     connection_finish(x->connection);
 }
 
-void page_on_room(struct exchange *x)
-{
-    go_on(x);
-}
+static const struct body_sender sender = {.on_room = go_on, .done = free_owned};
 
 void page_respond(struct exchange *x, struct response *response, struct bytes text, uint8_t *owned)
 {
@@ -50,12 +43,12 @@ void page_respond(struct exchange *x, struct response *response, struct bytes te
     bool head = x->request.method == METHOD_HEAD;
     response->length_is = LENGTH_GIVEN;
     response->length = text.len;
-    stamp(x, response);
+    exchange_set_raft_headers(x, response);
     response_put(&out, response);
     assert(!out.bad);
-    page_done(&x->page);
+    exchange_body_done(x);
+    x->sender = &sender;
     x->page = (struct page){
-        .open = true,
         .status = response->status,
         .owned = owned,
         .left = head ? bytes_of(NULL, 0) : text,

@@ -4,7 +4,17 @@
 #ifndef ROLLCALL_APP_PAGE_H
 #define ROLLCALL_APP_PAGE_H
 
-#include "app/handlers.h"
+#include "raft/base/bytes.h"
+
+struct exchange;
+struct response;
+
+/* What an exchange keeps of it (exchange.h). */
+struct page {
+    unsigned status;
+    uint8_t *owned; /* what is to be freed; NULL for nothing */
+    struct bytes left;
+};
 
 /*
  * Answers and ends the exchange's request: the head of `response`, whose body is not set, then
@@ -12,10 +22,5 @@
  * it lives for ever.
  */
 void page_respond(struct exchange *x, struct response *response, struct bytes text, uint8_t *owned);
-
-/* struct fastcgi_events.on_room of an exchange whose page is on its way. */
-void page_on_room(struct exchange *x);
-bool page_is_open(const struct page *page);
-void page_done(struct page *page);
 
 #endif

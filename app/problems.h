@@ -6,7 +6,7 @@
 #ifndef ROLLCALL_APP_PROBLEMS_H
 #define ROLLCALL_APP_PROBLEMS_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 /* Is this the path of a problem's page? *ret_problem is left alone when not. */
 NODISCARD bool problems_find(struct bytes path, enum problem *ret_problem);

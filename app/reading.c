@@ -79,7 +79,7 @@ void reading_ask(struct exchange *x,
     if (fault != NULL)
         respond_problem(x, PROBLEM_BAD_REQUEST, fault);
     else
-        ask(x, on_answer);
+        exchange_ask(x, on_answer);
 }
 
 struct response reading_response(const struct exchange *x, uint64_t index, uint64_t etag)
@@ -93,7 +93,7 @@ struct response reading_response(const struct exchange *x, uint64_t index, uint6
         .at_index = true,
         .raft_index = index,
         .raft_node = node_client_node(x->service->node),
-        .head = x->request.method == METHOD_HEAD,
+        .omit_body = x->request.method == METHOD_HEAD,
     };
 }
 

@@ -3,7 +3,7 @@
 #ifndef ROLLCALL_APP_READING_H
 #define ROLLCALL_APP_READING_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 
 /* A number in decimal, `min` to `max`: 1, 0 when the parameter is not there, -EINVAL. */
 NODISCARD int reading_number(const struct request *request, const char *name, uint64_t min,

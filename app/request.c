@@ -1,6 +1,6 @@
 #include "app/request.h"
 
-#include "app/prescan.h"
+#include "app/fcgi_request.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -118,7 +118,7 @@ void response_put(struct writer *out, const struct response *r)
     if (r->retry_after)
         put_text_header(out, "Retry-After", "1");
     put_text(out, "\r\n");
-    if (!r->head)
+    if (!r->omit_body)
         put_raw(out, r->body);
 }
 

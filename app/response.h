@@ -72,7 +72,7 @@ struct response {
     uint64_t raft_index;
     uint64_t raft_node;
     bool retry_after;
-    bool head; /* answers HEAD: the body is not sent, its length is */
+    bool omit_body; /* answers HEAD: the body is not sent, its length is */
     struct bytes body;
 };
 

@@ -5,7 +5,7 @@
 #ifndef ROLLCALL_APP_ROUTE_H
 #define ROLLCALL_APP_ROUTE_H
 
-#include "app/handlers.h"
+#include "app/exchange.h"
 #include "raft/base/token.h"
 
 enum route_kind {

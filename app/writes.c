@@ -1,7 +1,7 @@
 #include "app/writes.h"
 
 #include "app/body.h"
-#include "app/once.h"
+#include "app/idempotency.h"
 #include "raft/users/user_json.h"
 
 #include <inttypes.h>
@@ -203,7 +203,7 @@ static bool has_body(struct exchange *x, bool patch)
         respond_too_big(x);
         return false;
     }
-    return handlers_know_query(x, "");
+    return exchange_knows_query(x, "");
 }
 
 /* The body's user, or patch. False: the request is answered. */
@@ -231,7 +231,7 @@ static void submit(struct exchange *x, struct users_command *command)
     const char *fault = preconditions_read(&x->request, x->tags, &x->conditions);
     command->keyed = x->request.idempotency_key != NULL;
     if (fault == NULL && command->keyed)
-        fault = once_read(&x->request, x->scope.at, &command->key);
+        fault = idempotency_read(&x->request, x->scope.at, &command->key);
     if (fault != NULL) {
         respond_problem(x, PROBLEM_BAD_REQUEST, fault);
         return;
@@ -243,10 +243,10 @@ static void submit(struct exchange *x, struct users_command *command)
     assert(!out.bad);
     x->call.ask = (struct call){
         .kind = CALL_WRITE,
-        .write = {.request = once_scoped(&x->request.id, x->scope.at),
+        .write = {.request = idempotency_scoped(&x->request.id, x->scope.at),
                   .command = writer_bytes(&out)},
     };
-    ask(x, on_write_answer);
+    exchange_ask(x, on_write_answer);
 }
 
 /* PUT and PATCH: an `id` in the body is the path's, or somebody is mistaken. False: it is answered.

@@ -37,7 +37,7 @@ Test(response, has_a_status_a_length_and_what_was_set)
 
 Test(response, to_head_has_the_length_without_the_body)
 {
-    struct response response = {.status = 200, .head = true, .body = bytes_of_text("[1,2]")};
+    struct response response = {.status = 200, .omit_body = true, .body = bytes_of_text("[1,2]")};
     cr_assert(eq(str, (char *)put(&response), "Status: 200 OK\r\nContent-Length: 5\r\n\r\n"));
 }
 

@@ -4,7 +4,7 @@
  * write it. The worker's own sources are compiled in, since the fuzzers are linked with nothing of
  * app/; something simpler stands in for SHA-256.
  */
-#include "app/once.c" /* NOLINT(bugprone-suspicious-include) */
+#include "app/idempotency.c" /* NOLINT(bugprone-suspicious-include) */
 #define skip_blanks skip_blanks_of_conditions
 #include "app/preconditions.c" /* NOLINT(bugprone-suspicious-include) */
 #undef skip_blanks
@@ -73,7 +73,7 @@ static void expect_again(const struct condition *condition)
 static void read_all(const struct request *request)
 {
     static uint8_t tags[PRECONDITIONS_BYTES], encoded[USERS_COMMAND_BYTES_MAX];
-    static const uint8_t scope[ONCE_SCOPE_BYTES];
+    static const uint8_t scope[IDEMPOTENCY_SCOPE_BYTES];
     struct preconditions found;
     struct users_command command = {.kind = USERS_DELETE, .delete = {.id = 1}}, back;
     if (preconditions_read(request, tags, &found) != NULL)
@@ -81,7 +81,7 @@ static void read_all(const struct request *request)
     expect_again(&found.if_match);
     expect_again(&found.if_none_match);
     command.keyed =
-        request->idempotency_key != NULL && once_read(request, scope, &command.key) == NULL;
+        request->idempotency_key != NULL && idempotency_read(request, scope, &command.key) == NULL;
     command.if_match = found.if_match;
     command.if_none_match = found.if_none_match;
     struct writer out = writer_of(encoded, sizeof(encoded));

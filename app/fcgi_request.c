@@ -1,4 +1,4 @@
-#include "app/prescan.h"
+#include "app/fcgi_request.h"
 
 #define FCGI_VERSION       1u
 #define FCGI_BEGIN_REQUEST 1u
@@ -101,49 +101,49 @@ static bool begins_request(const struct fcgi_record *record)
 }
 
 /* The records of one stream, up to the empty one. */
-static enum prescan scan_params(struct reader *in, uint16_t id)
+static enum fcgi_request_state scan_params(struct reader *in, uint16_t id)
 {
     struct pairs pairs = {.have = 0};
     struct fcgi_record record;
     bool bad = false;
     while (next_record(in, &record, &bad)) {
         if (record.id != id || record.type != FCGI_PARAMS)
-            return PRESCAN_BROKEN;
+            return FCGI_REQUEST_BROKEN;
         if (record.content.len == 0)
-            return pairs.have == 0 && pairs.left == 0 ? PRESCAN_WHOLE : PRESCAN_BROKEN;
+            return pairs.have == 0 && pairs.left == 0 ? FCGI_REQUEST_WHOLE : FCGI_REQUEST_BROKEN;
         pairs_feed(&pairs, record.content);
         if (pairs.bad)
-            return PRESCAN_BROKEN;
+            return FCGI_REQUEST_BROKEN;
     }
-    return bad ? PRESCAN_BROKEN : PRESCAN_PARTIAL;
+    return bad ? FCGI_REQUEST_BROKEN : FCGI_REQUEST_PARTIAL;
 }
 
-static enum prescan scan_body(struct reader *in, uint16_t id)
+static enum fcgi_request_state scan_body(struct reader *in, uint16_t id)
 {
     size_t total = 0;
     struct fcgi_record record;
     bool bad = false;
     while (next_record(in, &record, &bad)) {
         if (record.id != id || record.type != FCGI_STDIN)
-            return PRESCAN_BROKEN;
+            return FCGI_REQUEST_BROKEN;
         if (record.content.len == 0)
-            return reader_left(in) == 0 ? PRESCAN_WHOLE : PRESCAN_BROKEN;
+            return reader_left(in) == 0 ? FCGI_REQUEST_WHOLE : FCGI_REQUEST_BROKEN;
         total += record.content.len;
         if (total > REQUEST_BODY_BYTES_MAX)
-            return PRESCAN_TOO_BIG;
+            return FCGI_REQUEST_TOO_BIG;
     }
-    return bad ? PRESCAN_BROKEN : PRESCAN_PARTIAL;
+    return bad ? FCGI_REQUEST_BROKEN : FCGI_REQUEST_PARTIAL;
 }
 
-enum prescan prescan(struct bytes bytes)
+enum fcgi_request_state fcgi_request_state(struct bytes bytes)
 {
     struct reader in = reader_of(bytes);
     struct fcgi_record begin;
     bool bad = false;
     if (!next_record(&in, &begin, &bad))
-        return bad ? PRESCAN_BROKEN : PRESCAN_PARTIAL;
+        return bad ? FCGI_REQUEST_BROKEN : FCGI_REQUEST_PARTIAL;
     if (!begins_request(&begin))
-        return PRESCAN_BROKEN;
-    enum prescan params = scan_params(&in, begin.id);
-    return params == PRESCAN_WHOLE ? scan_body(&in, begin.id) : params;
+        return FCGI_REQUEST_BROKEN;
+    enum fcgi_request_state params = scan_params(&in, begin.id);
+    return params == FCGI_REQUEST_WHOLE ? scan_body(&in, begin.id) : params;
 }

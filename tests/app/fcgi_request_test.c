@@ -1,4 +1,4 @@
-#include "app/prescan.h"
+#include "app/fcgi_request.h"
 
 #include "tests/app/records.h"
 
@@ -15,10 +15,10 @@ static struct writer empty(void)
     return writer_of(store, sizeof(store));
 }
 
-static enum prescan scan(const struct writer *out)
+static enum fcgi_request_state scan(const struct writer *out)
 {
     cr_assert(not(out->bad));
-    return prescan(writer_bytes(out));
+    return fcgi_request_state(writer_bytes(out));
 }
 
 static void put_stdin_end(struct writer *out)
@@ -26,21 +26,22 @@ static void put_stdin_end(struct writer *out)
     put_record(out, RECORD_STDIN, 1, bytes_of(NULL, 0), 0);
 }
 
-Test(prescan, finds_a_request_whole_and_partial_at_every_cut)
+Test(fcgi_request, finds_a_request_whole_and_partial_at_every_cut)
 {
     struct writer out = empty();
     put_request(&out, &(struct fcgi_ask){.method = "POST", .body = bytes_of_text("{\"name\":1}")});
     struct bytes whole = writer_bytes(&out);
-    cr_assert(eq(int, prescan(whole), PRESCAN_WHOLE));
+    cr_assert(eq(int, fcgi_request_state(whole), FCGI_REQUEST_WHOLE));
     for (size_t len = 0; len < whole.len; len++) {
         uint8_t *copy = malloc(len + 1);
         memcpy(copy, whole.at, len);
-        cr_expect(eq(int, prescan(bytes_of(copy, len)), PRESCAN_PARTIAL), "cut at %zu", len);
+        cr_expect(eq(int, fcgi_request_state(bytes_of(copy, len)), FCGI_REQUEST_PARTIAL),
+                  "cut at %zu", len);
         free(copy);
     }
 }
 
-Test(prescan, follows_pairs_that_records_split_anywhere)
+Test(fcgi_request, follows_pairs_that_records_split_anywhere)
 {
     uint8_t pairs_store[1024];
     char value[300];
@@ -57,7 +58,7 @@ Test(prescan, follows_pairs_that_records_split_anywhere)
         put_record(&out, RECORD_PARAMS, 1, bytes_of(all.at + at, all.len - at), 0);
         put_record(&out, RECORD_PARAMS, 1, bytes_of(NULL, 0), 0);
         put_stdin_end(&out);
-        cr_expect(eq(int, scan(&out), PRESCAN_WHOLE), "split at %zu", at);
+        cr_expect(eq(int, scan(&out), FCGI_REQUEST_WHOLE), "split at %zu", at);
         /* Without its last byte the pairs end in the middle of one. */
         out = empty();
         put_begin(&out, 1, true);
@@ -65,24 +66,25 @@ Test(prescan, follows_pairs_that_records_split_anywhere)
         put_record(&out, RECORD_PARAMS, 1, bytes_of(all.at + at, all.len - at - 1), 0);
         put_record(&out, RECORD_PARAMS, 1, bytes_of(NULL, 0), 0);
         put_stdin_end(&out);
-        cr_expect(eq(int, scan(&out), PRESCAN_BROKEN), "split at %zu", at);
+        cr_expect(eq(int, scan(&out), FCGI_REQUEST_BROKEN), "split at %zu", at);
     }
 }
 
-Test(prescan, tells_bodies_at_and_over_the_limit_apart)
+Test(fcgi_request, tells_bodies_at_and_over_the_limit_apart)
 {
     static uint8_t body[REQUEST_BODY_BYTES_MAX + 1];
     struct writer out = empty();
     put_request(&out, &(struct fcgi_ask){.body = bytes_of(body, REQUEST_BODY_BYTES_MAX)});
-    cr_assert(eq(int, scan(&out), PRESCAN_WHOLE));
+    cr_assert(eq(int, scan(&out), FCGI_REQUEST_WHOLE));
     out = empty();
     put_request(&out, &(struct fcgi_ask){.body = bytes_of(body, REQUEST_BODY_BYTES_MAX + 1)});
-    cr_assert(eq(int, scan(&out), PRESCAN_TOO_BIG));
+    cr_assert(eq(int, scan(&out), FCGI_REQUEST_TOO_BIG));
     /* … and knows it before the end has come. */
-    cr_assert(eq(int, prescan(bytes_of(store, writer_len(&out) - 8)), PRESCAN_TOO_BIG));
+    cr_assert(
+        eq(int, fcgi_request_state(bytes_of(store, writer_len(&out) - 8)), FCGI_REQUEST_TOO_BIG));
 }
 
-Test(prescan, refuses_parameters_over_the_limit)
+Test(fcgi_request, refuses_parameters_over_the_limit)
 {
     static uint8_t value[REQUEST_PARAMS_BYTES_MAX];
     static uint8_t params[REQUEST_PARAMS_BYTES_MAX + 64];
@@ -99,12 +101,12 @@ Test(prescan, refuses_parameters_over_the_limit)
             put_record(&out, RECORD_PARAMS, 1, bytes_of_text("\1"), 0);
         put_record(&out, RECORD_PARAMS, 1, bytes_of(NULL, 0), 0);
         put_stdin_end(&out);
-        cr_expect(eq(int, scan(&out), over > 0 ? PRESCAN_BROKEN : PRESCAN_WHOLE));
+        cr_expect(eq(int, scan(&out), over > 0 ? FCGI_REQUEST_BROKEN : FCGI_REQUEST_WHOLE));
     }
 }
 
 /* CVE-2025-23016: name and value of 2^31-1 bytes, whose sum and two wrap to nothing. */
-Test(prescan, refuses_lengths_that_libfcgi_would_add_up_wrongly)
+Test(fcgi_request, refuses_lengths_that_libfcgi_would_add_up_wrongly)
 {
     static const uint8_t both[] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 'x'};
     static const uint8_t one[] = {0x04, 0xff, 0xff, 0xff, 0xf0, 'x'};
@@ -113,7 +115,7 @@ Test(prescan, refuses_lengths_that_libfcgi_would_add_up_wrongly)
         struct writer out = empty();
         put_begin(&out, 1, true);
         put_record(&out, RECORD_PARAMS, 1, pairs[i], 0);
-        cr_expect(eq(int, scan(&out), PRESCAN_BROKEN));
+        cr_expect(eq(int, scan(&out), FCGI_REQUEST_BROKEN));
     }
 }
 
@@ -148,15 +150,16 @@ static struct writer request_but(unsigned what)
     return out;
 }
 
-Test(prescan, refuses_what_no_web_server_sends)
+Test(fcgi_request, refuses_what_no_web_server_sends)
 {
     for (unsigned what = 0; what < 10; what++) {
         struct writer out = request_but(what);
-        cr_expect(eq(int, scan(&out), PRESCAN_BROKEN), "variation %u", what);
+        cr_expect(eq(int, scan(&out), FCGI_REQUEST_BROKEN), "variation %u", what);
     }
     struct writer out = request_but(10);
-    cr_assert(eq(int, scan(&out), PRESCAN_WHOLE));
+    cr_assert(eq(int, scan(&out), FCGI_REQUEST_WHOLE));
     store[0] = 2; /* the version */
-    cr_assert(eq(int, scan(&out), PRESCAN_BROKEN));
-    cr_assert(eq(int, prescan(bytes_of_text("GET /users HTTP/1.1\r\n\r\n")), PRESCAN_BROKEN));
+    cr_assert(eq(int, scan(&out), FCGI_REQUEST_BROKEN));
+    cr_assert(eq(int, fcgi_request_state(bytes_of_text("GET /users HTTP/1.1\r\n\r\n")),
+                 FCGI_REQUEST_BROKEN));
 }

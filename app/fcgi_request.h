@@ -10,8 +10,8 @@
  * empty one, all of one id, and nothing after it: nginx neither multiplexes nor pipelines.
  * (FastCGI specification 1.0, §3 and §5.)
  */
-#ifndef ROLLCALL_APP_PRESCAN_H
-#define ROLLCALL_APP_PRESCAN_H
+#ifndef ROLLCALL_APP_FCGI_REQUEST_H
+#define ROLLCALL_APP_FCGI_REQUEST_H
 
 #include "raft/base/bytes.h"
 
@@ -23,15 +23,15 @@
  */
 #define REQUEST_PARAMS_BYTES_MAX (96u << 10)
 /* All of it with its record headers and padding, with room to spare. */
-#define PRESCAN_BYTES_MAX (192u << 10)
+#define FCGI_REQUEST_BYTES_MAX (192u << 10)
 
-enum prescan {
-    PRESCAN_PARTIAL, /* good so far, more must come */
-    PRESCAN_WHOLE,   /* exactly one request */
-    PRESCAN_TOO_BIG, /* all its parameters, and more body than REQUEST_BODY_BYTES_MAX */
-    PRESCAN_BROKEN,  /* not what a FastCGI server sends, or parameters over the limit */
+enum fcgi_request_state {
+    FCGI_REQUEST_PARTIAL, /* good so far, more must come */
+    FCGI_REQUEST_WHOLE,   /* exactly one request */
+    FCGI_REQUEST_TOO_BIG, /* all its parameters, and more body than REQUEST_BODY_BYTES_MAX */
+    FCGI_REQUEST_BROKEN,  /* not what a FastCGI server sends, or parameters over the limit */
 };
 
-enum prescan prescan(struct bytes bytes);
+enum fcgi_request_state fcgi_request_state(struct bytes bytes);
 
 #endif

@@ -1,4 +1,4 @@
-#include "app/once.h"
+#include "app/idempotency.h"
 
 #include "app/digest.h"
 
@@ -36,15 +36,15 @@ static struct request_id digest_of(struct bytes bytes)
     return id;
 }
 
-struct request_id once_scoped(const struct request_id *id,
-                              const uint8_t scope[static ONCE_SCOPE_BYTES])
+struct request_id idempotency_scoped(const struct request_id *id,
+                                     const uint8_t scope[static IDEMPOTENCY_SCOPE_BYTES])
 {
-    static const uint8_t nobody[ONCE_SCOPE_BYTES];
-    uint8_t text[sizeof(id->at) + ONCE_SCOPE_BYTES];
+    static const uint8_t nobody[IDEMPOTENCY_SCOPE_BYTES];
+    uint8_t text[sizeof(id->at) + IDEMPOTENCY_SCOPE_BYTES];
     if (memcmp(scope, nobody, sizeof(nobody)) == 0)
         return *id;
     memcpy(text, id->at, sizeof(id->at));
-    memcpy(text + sizeof(id->at), scope, ONCE_SCOPE_BYTES);
+    memcpy(text + sizeof(id->at), scope, IDEMPOTENCY_SCOPE_BYTES);
     return digest_of(bytes_of(text, sizeof(text)));
 }
 
@@ -58,17 +58,18 @@ static void put_lines(struct writer *out, const struct request_lines *lines)
 /* nginx lets at most 64 KiB of header fields through, and as much of a body. */
 static uint8_t store[(192u << 10)]; /* one request at a time is dispatched */
 
-const char *once_read(const struct request *request, const uint8_t scope[static ONCE_SCOPE_BYTES],
-                      struct users_key *ret_key)
+const char *idempotency_read(const struct request *request,
+                             const uint8_t scope[static IDEMPOTENCY_SCOPE_BYTES],
+                             struct users_key *ret_key)
 {
-    uint8_t text[ONCE_KEY_BYTES_MAX];
+    uint8_t text[IDEMPOTENCY_KEY_BYTES_MAX];
     struct writer key = writer_of(text, sizeof(text));
     if (!read_key(bytes_of_text(request->idempotency_key), &key))
         return "`Idempotency-Key` must be 1 to 255 characters of printable ASCII, in double quotes "
                "or "
                "bare";
     struct writer out = writer_of(store, sizeof(store));
-    put_raw(&out, bytes_of(scope, ONCE_SCOPE_BYTES));
+    put_raw(&out, bytes_of(scope, IDEMPOTENCY_SCOPE_BYTES));
     put_bytes(&out, writer_bytes(&key));
     ret_key->id = digest_of(writer_bytes(&out));
 

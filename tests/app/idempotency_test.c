@@ -1,12 +1,12 @@
 /* Idempotency-Key: what is one, and what it stands for. */
-#include "app/once.h"
+#include "app/idempotency.h"
 
 #include <string.h>
 
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-static const uint8_t nobody[ONCE_SCOPE_BYTES];
+static const uint8_t nobody[IDEMPOTENCY_SCOPE_BYTES];
 
 static struct request request_with(const char *key)
 {
@@ -22,7 +22,7 @@ static struct request request_with(const char *key)
 static struct users_key key_of(const struct request *request, const uint8_t *scope)
 {
     struct users_key key;
-    const char *fault = once_read(request, scope, &key);
+    const char *fault = idempotency_read(request, scope, &key);
     cr_assert(fault == NULL, "%s: %s", request->idempotency_key, fault);
     return key;
 }
@@ -35,7 +35,7 @@ static bool is_one_key(const char *a, const char *b)
     return request_id_equal(&keys[0].id, &keys[1].id);
 }
 
-Test(once, a_key_is_the_same_bare_and_in_quotes)
+Test(idempotency, a_key_is_the_same_bare_and_in_quotes)
 {
     cr_expect(is_one_key("8e03978e-40d5-43e8", "\"8e03978e-40d5-43e8\""));
     cr_expect(is_one_key("a", "a \t"));
@@ -47,7 +47,7 @@ Test(once, a_key_is_the_same_bare_and_in_quotes)
     cr_expect(not(is_one_key("\"a \"", "\"a\"")));
 }
 
-Test(once, what_is_no_key_is_refused)
+Test(idempotency, what_is_no_key_is_refused)
 {
     static char longest[258], too_long[260], escaped[516];
     memset(longest, 'k', 255);
@@ -65,20 +65,20 @@ Test(once, what_is_no_key_is_refused)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct request request = request_with(bad[i]);
         struct users_key key;
-        cr_expect(once_read(&request, nobody, &key) != NULL, "took: %s", bad[i]);
+        cr_expect(idempotency_read(&request, nobody, &key) != NULL, "took: %s", bad[i]);
     }
 }
 
-Test(once, one_clients_keys_are_not_anothers)
+Test(idempotency, one_clients_keys_are_not_anothers)
 {
     struct request request = request_with("k");
-    static const uint8_t somebody[ONCE_SCOPE_BYTES] = {1};
+    static const uint8_t somebody[IDEMPOTENCY_SCOPE_BYTES] = {1};
     struct users_key a = key_of(&request, nobody), b = key_of(&request, somebody);
     cr_assert(not(request_id_equal(&a.id, &b.id)));
     cr_assert(request_id_equal(&a.fingerprint, &b.fingerprint));
 }
 
-Test(once, the_fingerprint_is_of_all_that_the_request_asks)
+Test(idempotency, the_fingerprint_is_of_all_that_the_request_asks)
 {
     struct request first = request_with("k");
     struct request others[8];
@@ -103,7 +103,7 @@ Test(once, the_fingerprint_is_of_all_that_the_request_asks)
     }
 }
 
-Test(once, the_largest_request_has_one)
+Test(idempotency, the_largest_request_has_one)
 {
     static char body[64 << 10], line[8 << 10];
     memset(body, 'b', sizeof(body));
@@ -115,12 +115,13 @@ Test(once, the_largest_request_has_one)
     (void)key_of(&request, nobody);
 }
 
-Test(once, a_request_id_is_bound_to_who_sent_it)
+Test(idempotency, a_request_id_is_bound_to_who_sent_it)
 {
-    static const uint8_t ann[ONCE_SCOPE_BYTES] = {1}, bob[ONCE_SCOPE_BYTES] = {2};
+    static const uint8_t ann[IDEMPOTENCY_SCOPE_BYTES] = {1}, bob[IDEMPOTENCY_SCOPE_BYTES] = {2};
     struct request_id id = {.at = {1, 2, 3}};
-    struct request_id as_nobody = once_scoped(&id, nobody), as_ann = once_scoped(&id, ann);
-    struct request_id again = once_scoped(&id, ann), as_bob = once_scoped(&id, bob);
+    struct request_id as_nobody = idempotency_scoped(&id, nobody),
+                      as_ann = idempotency_scoped(&id, ann);
+    struct request_id again = idempotency_scoped(&id, ann), as_bob = idempotency_scoped(&id, bob);
     cr_assert(request_id_equal(&as_nobody, &id));
     cr_assert(request_id_equal(&as_ann, &again));
     cr_assert(not(request_id_equal(&as_ann, &id)));

@@ -1,17 +1,18 @@
 /*
- * The endpoints: request → question to the node → answer → response. One function an endpoint,
- * named in route.c; it answers now, or asks the node and answers when the node has.
+ * An exchange: one request and its response. An endpoint is a function, named in route.c, that
+ * answers now, or asks the node and answers when the node has.
  *
- * An exchange is what a connection's current request needs. It lives as long as its connection, so
- * that a request costs no allocation.
+ * It lives as long as its connection, so that a request costs no allocation.
  */
-#ifndef ROLLCALL_APP_HANDLERS_H
-#define ROLLCALL_APP_HANDLERS_H
+#ifndef ROLLCALL_APP_EXCHANGE_H
+#define ROLLCALL_APP_EXCHANGE_H
 
 #include "app/access.h"
 #include "app/counts.h"
 #include "app/fastcgi.h"
+#include "app/listing.h"
 #include "app/node_client.h"
+#include "app/page.h"
 #include "app/preconditions.h"
 #include "app/request.h"
 #include "app/response.h"
@@ -24,25 +25,10 @@ struct service {
     const struct access *access;
 };
 
-/* A list on its way to the client: listing.h. */
-struct listing {
-    uint8_t *packed; /* owned: users as the node sent them, not yet all written; NULL for none */
-    size_t packed_len, packed_capacity, packed_at;
-    uint64_t index;   /* the state that the list was read from */
-    uint64_t changed; /* the last before it that changed a user */
-    uint64_t limit;   /* of a page; 0 for the whole list */
-    enum call_consistency consistency;
-    bool last;          /* `packed` is the end of the list */
-    bool begun;         /* the head has been written */
-    bool first_written; /* what comes next needs a comma */
-};
-
-/* A long body on its way to the client: page.h. */
-struct page {
-    bool open;
-    unsigned status;
-    uint8_t *owned; /* what is to be freed; NULL for nothing */
-    struct bytes left;
+/* A body on its way to the client. */
+struct body_sender {
+    void (*on_room)(struct exchange *x); /* the client takes more */
+    void (*done)(struct exchange *x);    /* frees what it holds of the body */
 };
 
 struct exchange {
@@ -59,34 +45,41 @@ struct exchange {
     uint8_t tags[PRECONDITIONS_BYTES];
     uint8_t command[USERS_COMMAND_BYTES_MAX]; /* what call.ask.write.command points to */
     uint8_t text[USER_NAME_BYTES_MAX];        /* what call.ask.list.text points to */
-    struct listing listing;
-    struct page page;
+    const struct body_sender *sender;         /* NULL: no body is on its way; else it has its: */
+    union {
+        struct listing listing;
+        struct page page;
+    };
 };
 
 /* The call-backs of struct fastcgi_events that are the handlers' own. */
 struct exchange *exchange_open(struct service *service, struct connection *connection);
 void exchange_close(struct exchange *exchange);
 void exchange_hung_up(struct exchange *exchange);
+void exchange_on_room(struct exchange *exchange);
+/* The body has been written, or never will be. */
+void exchange_body_done(struct exchange *exchange);
 
 /* A request begins; and its answer has been written, with this status or COUNTS_CUT. Whatever ends
- * a request says so, before the connection is given back; the second time means nothing. */
+ * a request says so, before the connection is given back. Idempotent. */
 void exchange_began(struct exchange *x);
 void exchange_ended(struct exchange *x, unsigned status);
 
 /* Asks the node x->call.ask; refuses the request when that cannot be asked. */
-void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *));
+void exchange_ask(struct exchange *x,
+                  void (*on_answer)(struct node_call *, const struct node_answer *));
 /* The exchange that a call is of. */
 struct exchange *exchange_of(struct node_call *call);
 
-/* What every answer says: which node, and which state. An answer that speaks of none has the newest
- * that is known here. */
-void stamp(const struct exchange *x, struct response *response);
+/* Raft-Node and Raft-Index of every response. One that speaks of no state has the newest that is
+ * known here. */
+void exchange_set_raft_headers(const struct exchange *x, struct response *response);
 /* Answers and ends the exchange's request. */
 void respond(struct exchange *x, const struct response *response);
 void respond_problem(struct exchange *x, enum problem problem, const char *detail);
 /* True when the query holds none but the `known` parameters (request.h); else it is answered 400.
  */
-bool handlers_know_query(struct exchange *x, const char *known);
+bool exchange_knows_query(struct exchange *x, const char *known);
 /* 413, of a request whose body is too_big. */
 void respond_too_big(struct exchange *x);
 /* After node_client_ask said `error`. */

@@ -7,24 +7,25 @@
  * What goes into the log is a digest of the key and of who sent it, so that one client's keys are
  * never another's, and one of the request itself: method, target, conditions and body.
  */
-#ifndef ROLLCALL_APP_ONCE_H
-#define ROLLCALL_APP_ONCE_H
+#ifndef ROLLCALL_APP_IDEMPOTENCY_H
+#define ROLLCALL_APP_IDEMPOTENCY_H
 
 #include "app/request.h"
 #include "raft/users/command.h"
 
-#define ONCE_KEY_BYTES_MAX 255u
-#define ONCE_SCOPE_BYTES   16u
+#define IDEMPOTENCY_KEY_BYTES_MAX 255u
+#define IDEMPOTENCY_SCOPE_BYTES   16u
 
 /*
  * The request id under which the node shall remember the answer: the request's own, bound to who
  * sent it, so that nobody is handed what another's token was answered.
  */
-struct request_id once_scoped(const struct request_id *id,
-                              const uint8_t scope[static ONCE_SCOPE_BYTES]);
+struct request_id idempotency_scoped(const struct request_id *id,
+                                     const uint8_t scope[static IDEMPOTENCY_SCOPE_BYTES]);
 
 /* The request has a key. `scope` is who sent it. NULL, or what is wrong with the key. */
-const char *once_read(const struct request *request, const uint8_t scope[static ONCE_SCOPE_BYTES],
-                      struct users_key *ret_key);
+const char *idempotency_read(const struct request *request,
+                             const uint8_t scope[static IDEMPOTENCY_SCOPE_BYTES],
+                             struct users_key *ret_key);
 
 #endif

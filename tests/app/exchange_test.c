@@ -6,7 +6,7 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 
-TestSuite(handlers, .timeout = 60);
+TestSuite(exchange, .timeout = 60);
 
 static void expect_source(const struct stage *stage, const char *uri, const char *node)
 {
@@ -17,7 +17,7 @@ static void expect_source(const struct stage *stage, const char *uri, const char
 }
 
 /* Index 0 is that of a state, of which nobody has told the worker. */
-Test(handlers, name_no_state_before_they_have_heard_of_one)
+Test(exchange, name_no_state_before_they_have_heard_of_one)
 {
     static const char *const uris[] = {"/nope", "/users?limit=0", "/livez", "/problems"};
     struct stage *stage = stage_start((struct stage_options){.without_node = true});

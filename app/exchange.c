@@ -1,7 +1,5 @@
-#include "app/handlers.h"
+#include "app/exchange.h"
 
-#include "app/listing.h"
-#include "app/page.h"
 #include "app/route.h"
 
 #include <errno.h>
@@ -10,7 +8,7 @@
 
 /* --- answering -------------------------------------------------------------------------------- */
 
-void stamp(const struct exchange *x, struct response *response)
+void exchange_set_raft_headers(const struct exchange *x, struct response *response)
 {
     response->raft_node = node_client_node(x->service->node);
     if (response->at_index)
@@ -23,8 +21,8 @@ void respond(struct exchange *x, const struct response *response)
 {
     static uint8_t store[FASTCGI_WRITE_BYTES_MAX]; /* one loop, one answer at a time */
     struct response answer = *response;
-    answer.head = x->request.method == METHOD_HEAD;
-    stamp(x, &answer);
+    answer.omit_body = x->request.method == METHOD_HEAD;
+    exchange_set_raft_headers(x, &answer);
     struct writer out = writer_of(store, sizeof(store));
     response_put(&out, &answer);
     assert(!out.bad);
@@ -40,7 +38,7 @@ void respond_problem(struct exchange *x, enum problem problem, const char *detai
     respond(x, &response);
 }
 
-bool handlers_know_query(struct exchange *x, const char *known)
+bool exchange_knows_query(struct exchange *x, const char *known)
 {
     char name[REQUEST_NAME_SHOWN], detail[256];
     if (!request_unknown_parameter(&x->request, known, name))
@@ -91,7 +89,8 @@ void respond_unasked(struct exchange *x, int error)
                     error == -EBUSY ? call_reason_text(CALL_BUSY) : "the node cannot be reached");
 }
 
-void ask(struct exchange *x, void (*on_answer)(struct node_call *, const struct node_answer *))
+void exchange_ask(struct exchange *x,
+                  void (*on_answer)(struct node_call *, const struct node_answer *))
 {
     x->call.on_answer = on_answer;
     int error = node_client_ask(x->service->node, &x->call);
@@ -116,8 +115,23 @@ struct exchange *exchange_open(struct service *service, struct connection *conne
     return x;
 }
 
+void exchange_body_done(struct exchange *x)
+{
+    const struct body_sender *sender = x->sender;
+    x->sender = NULL;
+    if (sender != NULL)
+        sender->done(x);
+}
+
+void exchange_on_room(struct exchange *x)
+{
+    assert(x->sender != NULL);
+    x->sender->on_room(x);
+}
+
 void exchange_began(struct exchange *x)
 {
+    exchange_body_done(x);
     x->began_ns = uv_hrtime();
     x->route = ROUTE_ELSEWHERE;
     counts_begin(x->service->slot);
@@ -146,7 +160,6 @@ void exchange_hung_up(struct exchange *x)
 void exchange_close(struct exchange *x)
 {
     assert(x->call.state == NODE_CALL_CLOSED);
-    listing_done(&x->listing);
-    page_done(&x->page);
+    exchange_body_done(x);
     free(x);
 }
