@@ -1,7 +1,7 @@
 #include "app/fastcgi.h"
 
-#include "app/note.h"
 #include "app/fcgi_request.h"
+#include "app/note.h"
 
 #include <errno.h>
 #include <fcgiapp.h>

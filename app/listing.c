@@ -331,7 +331,7 @@ static void take_page_part(struct exchange *x, const struct call_users *users)
         node_client_more(x->service->node, &x->call);
 }
 
-/* ------------------------------------------------------------------------------------------------
+/* --- chunks of the node's answer ----------------------------------------------------------------
  */
 
 static void take(struct exchange *x, const struct call_users *users)

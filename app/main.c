@@ -3,11 +3,11 @@
  * node; a request that waits costs no thread. `serve` is a request's table of contents.
  */
 #include "app/access.h"
-#include "app/fastcgi.h"
 #include "app/exchange.h"
+#include "app/fastcgi.h"
+#include "app/fcgi_request.h"
 #include "app/note.h"
 #include "app/options.h"
-#include "app/fcgi_request.h"
 #include "app/route.h"
 #include "app/supervisor.h"
 #include "raft/base/signals.h"

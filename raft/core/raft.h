@@ -28,10 +28,12 @@
  * How far its log must reach is its `floor`: the end of a log that surely has all it acknowledged.
  *   - Where votes are remembered and the log's last entry is known by its header, that is it.
  *   - Else the driver asks every other member where its log ends, and when all have answered asks
- *     them all again (raft/replica/admit.c); it is the furthest of all these answers, and the
- *     driver steps FLOOR_KNOWN. An acknowledgement that was forgotten was to a leader; either that
- *     still led when it was first asked, and its log had the entry; or nothing was counted any more
- *     after it was asked, and whoever else had the entry says so when asked again.
+ *     them all again (raft/replica/admit.c). The floor is the furthest of all these answers; the
+ *     driver steps FLOOR_KNOWN. It covers whatever the node acknowledged, and forgot, to a leader:
+ *       (1) That leader still led when it was first asked. Then its own log had the entry, and its
+ *           answer says so.
+ *       (2) It did not. Then no acknowledgement to it counts any more; if the entry was committed
+ *           before, a majority has it, and a member of that says so when it is asked again.
  * With a floor an unsure node votes for logs that reach it, as for its own; without one it votes
  * for nobody. (So nodes that all lost the ends of their logs in a power cut elect the one with the
  * furthest, while one that is away, and may have more, is waited for.) When the durable log reaches

@@ -195,8 +195,6 @@ void raft_on_change_proposed(struct raft *raft, const struct raft_change_propose
 /* After commit moved: leaves a joint configuration, and steps down when it is no voter any more. */
 void raft_leader_configuration_committed(struct raft *raft, struct raft_output *out);
 
-/* --- quorum.c: see quorum.h ------------------------------------------------------------------- */
-
 /* --- election.c, §5.2, §5.4.1, thesis §3.10, §9.6 --------------------------------------------- */
 
 /* Whoever waits for a read is refused; `out` is NULL at start, when nobody can. */
@@ -208,7 +206,6 @@ uint64_t raft_random_below(struct raft *raft, uint64_t below);
 /* A leader is alive for all that this node knows: nobody gets its vote now (§6, stickiness). */
 bool raft_hears_leader(const struct raft *raft);
 void raft_candidate_persisted(struct raft *raft, struct raft_output *out);
-void follower_vote_persisted(struct raft *raft, struct raft_output *out);
 void raft_on_request_pre_vote(struct raft *raft, const struct raft_message *m,
                               struct raft_output *out);
 void raft_on_request_pre_vote_response(struct raft *raft, const struct raft_message *m,

@@ -7,8 +7,8 @@
 
 #include "raft/ctl/overlay.h"
 #include "raft/node/diag.h"
-#include "raft/wal/state.h" /* where records are, for more eyes than wal*.c's */
 #include "raft/users/command.h"
+#include "raft/wal/state.h" /* where records are, for more eyes than wal*.c's */
 #include "raft/wire/peer.h"
 
 #include <errno.h>

@@ -4,14 +4,14 @@
 
 #include "raft/base/signals.h"
 #include "raft/node/config.h"
-#include "raft/wal/disk_posix.h"
 #include "raft/node/metrics.h"
 #include "raft/node/peers.h"
 #include "raft/node/redis.h"
-#include "raft/replica/replica.h"
 #include "raft/node/runner_threads.h"
-#include "raft/snapshots/snapshots.h"
 #include "raft/node/workers.h"
+#include "raft/replica/replica.h"
+#include "raft/snapshots/snapshots.h"
+#include "raft/wal/disk_posix.h"
 
 enum node_phase { NODE_LOADING, NODE_RUNNING, NODE_STOPPING };
 

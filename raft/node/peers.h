@@ -14,8 +14,8 @@
 #define ROLLCALL_NODE_PEERS_H
 
 #include "raft/replica/network.h"
-#include "raft/wire/record.h"
 #include "raft/wire/frame.h"
+#include "raft/wire/record.h"
 
 #include <uv.h>
 

@@ -11,8 +11,7 @@
 struct entry {
     enum raft_entry_kind kind;
     uint32_t len;
-    uint64_t
-        at; /* place of its bytes, counted from the start of time; in the ring modulo its size */
+    uint64_t at; /* monotonic offset of its bytes; in the ring modulo its size */
 };
 
 struct entries {

@@ -57,7 +57,7 @@ void install_give_up(struct replica *replica)
     install->phase = INSTALL_NONE;
 }
 
-/* Nothing that this node has, or will have by itself. */
+/* Beyond what this node has, and what its own log will give it. */
 static bool is_news(const struct replica *replica, uint64_t index)
 {
     if (replica_lacks_state(replica))

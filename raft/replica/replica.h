@@ -13,14 +13,14 @@
  * leader changes: the state remembers the answers of recent ids, so it happens once. A read asks
  * the leader for an index and is answered here when that is applied (ReadIndex).
  *
- * Who asks is named by a struct replica_client, which comes back in the hooks unread.
+ * Who asks is named by a struct replica_client: an opaque cookie, handed back in the hooks.
  */
 #ifndef ROLLCALL_REPLICA_REPLICA_H
 #define ROLLCALL_REPLICA_REPLICA_H
 
 #include "raft/replica/network.h"
-#include "raft/wal/wal.h"
 #include "raft/users/users.h"
+#include "raft/wal/wal.h"
 #include "raft/wire/call.h"
 #include "raft/wire/members.h"
 

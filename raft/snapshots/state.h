@@ -3,8 +3,8 @@
 #define ROLLCALL_SNAPSHOTS_STATE_H
 
 #include "raft/snapshots/snapshots.h"
-#include "raft/wire/record.h"
 #include "raft/users/user_json.h"
+#include "raft/wire/record.h"
 
 #define SNAPSHOTS_FORMAT "4"
 

@@ -1,6 +1,6 @@
 /*
- * Hashes of what clients choose: names, emails, keys. Keyed, so that nobody outside can choose what
- * falls together. The key is this process's own: nothing that leaves a node depends on it.
+ * Hashes of what clients choose: names, emails, keys. Keyed, so that clients cannot provoke
+ * collisions. The key is this process's own: nothing that leaves a node depends on it.
  */
 #ifndef ROLLCALL_USERS_HASH_H
 #define ROLLCALL_USERS_HASH_H

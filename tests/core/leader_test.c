@@ -241,8 +241,7 @@ Test(leader, hands_over_at_once_to_who_has_everything)
     cr_assert(timeout_now(&node, 3) != NULL);
     cr_assert(eq(u64, timeout_now(&node, 3)->term.n, 2));
     node_propose(&node, 1, 10);
-    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_BUSY),
-              "else it would be behind again");
+    cr_assert(eq(int, node_result(&node)->refused.why, RAFT_BUSY), "else it would be behind again");
     node_hear(&node, accepted(3, 2, 2, 0));
     cr_assert(timeout_now(&node, 3) == NULL, "told once");
     struct raft_message ask = request_vote(3, 3, 2, 2);

@@ -6,9 +6,9 @@
 #ifndef ROLLCALL_TESTS_WORKERS_RIG_H
 #define ROLLCALL_TESTS_WORKERS_RIG_H
 
-#include "raft/wal/disk_posix.h"
 #include "raft/node/runner_threads.h"
 #include "raft/node/workers.h"
+#include "raft/wal/disk_posix.h"
 #include "tests/users/support.h"
 
 #define WORKERS_RIG_IN_BYTES (1u << 20)

@@ -8,9 +8,9 @@
 
 #include "raft/replica/replica.h"
 #include "raft/snapshots/snapshots.h"
-#include "tests/wal/fake_disk.h"
 #include "tests/snapshots/fake_store.h"
 #include "tests/users/support.h"
+#include "tests/wal/fake_disk.h"
 
 #define RIG_SEGMENT      8192u
 #define RIG_ANSWERS_MAX  (1u << 14)

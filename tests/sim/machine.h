@@ -10,9 +10,9 @@
 
 #include "raft/replica/replica.h"
 #include "raft/snapshots/snapshots.h"
-#include "tests/wal/fake_disk.h"
-#include "tests/snapshots/fake_store.h"
 #include "tests/sim/queue.h"
+#include "tests/snapshots/fake_store.h"
+#include "tests/wal/fake_disk.h"
 
 enum machine_phase {
     MACHINE_DOWN,

@@ -1,8 +1,8 @@
 /* Term and vote: what was called written is what is read, or it is said that it may be lost. */
 #include "raft/wal/hard_state.h"
 
-#include "tests/wal/fake_disk.h"
 #include "tests/users/support.h"
+#include "tests/wal/fake_disk.h"
 
 #include <errno.h>
 #include <stdlib.h>
