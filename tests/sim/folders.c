@@ -128,8 +128,8 @@ void folders_down(struct world *world, uint32_t node)
         folders_own(machine);
         return;
     }
-    if (!world->folders.wanted || world->faults.over || machine->phase != MACHINE_DOWN ||
-        machine->life / 2 % SWAPS_EVERY != 1 || world->nodes == 1)
+    if (!world->folders.wanted || world->hostile.kind != HOSTILE_NONE || world->faults.over ||
+        machine->phase != MACHINE_DOWN || machine->life / 2 % SWAPS_EVERY != 1 || world->nodes == 1)
         return;
     for (uint32_t id = 1; id <= world->nodes; id++) {
         if (world->machine[id].not_own != 0)
