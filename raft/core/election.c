@@ -7,7 +7,7 @@
  * asked (a node that forgot it in a crash could vote again in the same term).
  *
  * A node whose storage forgot something asks for no vote, and gives one only to a log that has all
- * it can have forgotten (raft.h, UNSURE NODES).
+ * it can have forgotten (raft.h, RECOVERING NODES).
  *
  * Who hears a living leader gives no vote, not even a promised one (§6): a node that was cut off
  * and comes back does not depose a leader that the others are content with. The leader makes that
@@ -195,7 +195,7 @@ void raft_candidate_persisted(struct raft *raft, struct raft_output *out)
 /* At least as far as this one (§5.4.1), and as this one once was. */
 static bool log_suffices(const struct raft *raft, raft_index last, raft_term last_term)
 {
-    if (raft->unsure &&
+    if (raft->recovering &&
         (!raft->floor.known || log_end_less(last, last_term, raft->floor.index, raft->floor.term)))
         return false;
     return log_is_up_to_date(&raft->log, last, last_term);
@@ -274,7 +274,8 @@ void raft_on_request_vote_response(struct raft *raft, const struct raft_message 
         raft_become_leader(raft, out);
 }
 
-/* --- unsure and damaged ----------------------------------------------------------------------- */
+/* --- recovering and damaged
+ * ----------------------------------------------------------------------- */
 
 /* Perhaps it had voted: it gives no vote in this term any more. */
 static void give_no_vote(struct raft *raft)
@@ -288,7 +289,7 @@ static void give_no_vote(struct raft *raft)
 void raft_on_floor_known(struct raft *raft, const struct raft_floor_known *known,
                          struct raft_output *out)
 {
-    if (!raft->unsure || known->term.n > RAFT_TERM_MAX)
+    if (!raft->recovering || known->term.n > RAFT_TERM_MAX)
         return;
     if (term_less(raft->term, known->term)) {
         raft_become_follower(raft, false, (raft_node_id){0}, out);
@@ -305,11 +306,11 @@ void raft_on_floor_known(struct raft *raft, const struct raft_floor_known *known
 
 void raft_recovered(struct raft *raft, struct raft_output *out)
 {
-    if (!raft->unsure || !raft->floor.known || index_less(raft->durable, raft->log.start) ||
+    if (!raft->recovering || !raft->floor.known || index_less(raft->durable, raft->log.start) ||
         log_end_less(raft->durable, log_term(&raft->log, raft->durable), raft->floor.index,
                      raft->floor.term))
         return;
-    raft->unsure = raft->rolled_back = false;
+    raft->recovering = raft->rolled_back = false;
     raft->floor = (struct raft_floor){.known = false};
     out->persist.hard_state = true;
     raft_want_persist(raft, out);
@@ -345,7 +346,7 @@ static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_out
 {
     struct raft_floor *floor = &raft->floor;
     bool first = !raft->rolled_back;
-    if (first && raft->unsure && !floor->known)
+    if (first && raft->recovering && !floor->known)
         return;
     seen.known = seen.known && term_equal(seen.term, raft->term);
     bool outdated = first || (floor->known && term_less(floor->term, raft->term));
@@ -353,7 +354,7 @@ static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_out
                   (!floor->known || log_end_less(floor->index, floor->term, seen.index, seen.term));
     if (raises || (outdated && !seen.known))
         *floor = seen;
-    raft->unsure = raft->rolled_back = true;
+    raft->recovering = raft->rolled_back = true;
     drop_vote(raft);
     if (first)
         say_rolled_back(raft, floor->index, out);
@@ -362,7 +363,7 @@ static void take_seen(struct raft *raft, struct raft_floor seen, struct raft_out
 static bool hard_state_differs(const struct raft *raft, const struct raft_hard_state *before)
 {
     return !term_equal(raft->term, before->term) || !node_id_equal(raft->vote, before->vote) ||
-           raft->unsure != before->unsure || raft->rolled_back != before->rolled_back ||
+           raft->recovering != before->recovering || raft->rolled_back != before->rolled_back ||
            raft->floor.known != before->floor.known ||
            !index_equal(raft->floor.index, before->floor.index) ||
            !term_equal(raft->floor.term, before->floor.term);
@@ -371,8 +372,8 @@ static bool hard_state_differs(const struct raft *raft, const struct raft_hard_s
 void raft_on_self_rolled_back(struct raft *raft, const struct raft_self_rolled_back *seen,
                               struct raft_output *out)
 {
-    const struct raft_hard_state before = {raft->term,   raft->voted,       raft->vote,
-                                           raft->unsure, raft->rolled_back, raft->floor};
+    const struct raft_hard_state before = {raft->term,       raft->voted,       raft->vote,
+                                           raft->recovering, raft->rolled_back, raft->floor};
     if (seen->term.n > RAFT_TERM_MAX || seen->floor.index.n > RAFT_INDEX_MAX)
         return;
     if (raft->role != RAFT_FOLLOWER || term_less(raft->term, seen->term))
@@ -391,7 +392,7 @@ void raft_on_self_rolled_back(struct raft *raft, const struct raft_self_rolled_b
  * What it acknowledged is at least so much: a floor that says less is raised. A node that lost what
  * its disk held and waits for all others to say where its log must reach goes on waiting. Said by
  * the leader that it follows, who is told so with each answer: anybody else's word would make any
- * node unsure, up to an entry that there will never be.
+ * node recovering, up to an entry that there will never be.
  */
 void raft_on_forgot(struct raft *raft, const struct raft_message *m, struct raft_output *out)
 {
@@ -399,15 +400,15 @@ void raft_on_forgot(struct raft *raft, const struct raft_message *m, struct raft
     bool has = !index_less(raft->durable, forgot->index) &&
                (!index_less(raft->commit, forgot->index) ||
                 term_equal(log_term(&raft->log, forgot->index), forgot->index_term));
-    bool waits = raft->unsure && !raft->floor.known;
+    bool waits = raft->recovering && !raft->floor.known;
     if ((has && !waits) || term_less(m->term, forgot->index_term) || (waits && !raft->rolled_back))
         return;
-    if (raft->unsure && !waits &&
+    if (raft->recovering && !waits &&
         !log_end_less(raft->floor.index, raft->floor.term, forgot->index, forgot->index_term))
         return;
-    if (!raft->unsure)
+    if (!raft->recovering)
         say_rolled_back(raft, forgot->index, out);
-    raft->unsure = raft->rolled_back = true;
+    raft->recovering = raft->rolled_back = true;
     raft->floor = (struct raft_floor){true, forgot->index, forgot->index_term};
     drop_vote(raft);
     give_no_vote(raft);

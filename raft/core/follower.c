@@ -15,7 +15,7 @@ static void acknowledge(struct raft *raft, struct raft_output *out)
     response->append_entries_response.accepted = true;
     response->append_entries_response.round = f->round;
     response->append_entries_response.match = match;
-    response->append_entries_response.unsure = raft_decides_nothing(raft);
+    response->append_entries_response.recovering = raft_decides_nothing(raft);
     f->acked = match;
     f->owes = index_less(match, f->verified);
 }
@@ -32,7 +32,7 @@ static void reject(struct raft *raft, const struct raft_append_entries *a, struc
     response->append_entries_response.round = f->round;
     response->append_entries_response.prev = a->prev;
     response->append_entries_response.hint = hint;
-    response->append_entries_response.unsure = raft_decides_nothing(raft);
+    response->append_entries_response.recovering = raft_decides_nothing(raft);
     response->append_entries_response.hint_term = log_term(&raft->log, hint);
 }
 

@@ -203,10 +203,10 @@ static void has_committed_more(struct raft *raft, struct raft_progress *peer, ra
 static void take_answer(struct raft_progress *peer,
                         const struct raft_append_entries_response *response)
 {
-    if (response->accepted && !response->unsure && !index_less(response->match, peer->floor))
+    if (response->accepted && !response->recovering && !index_less(response->match, peer->floor))
         peer->forgot = false; /* it has again what it had */
-    peer->unsure = response->unsure || peer->forgot;
-    if (peer->unsure)
+    peer->recovering = response->recovering || peer->forgot;
+    if (peer->recovering)
         return;
     peer->round = peer->round < response->round ? response->round : peer->round;
     if (response->accepted)
@@ -233,7 +233,7 @@ void raft_on_append_entries_response(struct raft *raft, const struct raft_messag
         progress_accepted(raft, peer, response->match);
     else
         progress_rejected(raft, peer, response, out);
-    if (peer->forgot && !response->unsure)
+    if (peer->forgot && !response->recovering)
         progress_tell_that_it_forgot(raft, peer, out);
     raft_advance_commit(raft, out);
     if (raft->role != RAFT_LEADER)
@@ -291,7 +291,7 @@ static uint64_t heard_of(const void *context, raft_node_id id)
         const struct raft_progress *peer = &raft->leader.peer[i];
         if (node_id_equal(peer->id, id))
             return node_id_equal(id, raft->options.self) ||
-                   ((!peer->unsure || peer->forgot) &&
+                   ((!peer->recovering || peer->forgot) &&
                     raft->now_ms - peer->heard_ms < raft->options.election_ms);
     }
     UNREACHABLE();
@@ -352,7 +352,7 @@ void raft_on_transfer_asked(struct raft *raft, const struct raft_transfer_asked 
         bool wanted = asked->to_known ? node_id_equal(peer->id, asked->to)
                                       : raft->now_ms - peer->heard_ms < raft->options.election_ms;
         if (wanted && raft_is_voter(raft_configuration(raft), peer->id) &&
-            !node_id_equal(peer->id, raft->options.self) && !peer->unsure &&
+            !node_id_equal(peer->id, raft->options.self) && !peer->recovering &&
             (best == NULL || index_less(best->match, peer->match)))
             best = peer;
     }

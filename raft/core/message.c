@@ -43,8 +43,8 @@ static bool is_append(const struct raft_append_entries *append, raft_term term)
 static bool is_append_entries_response(const struct raft_append_entries_response *response,
                                        raft_term term)
 {
-    return is_flag(response->accepted) && is_flag(response->unsure) && is_index(response->match) &&
-           is_index(response->prev) && is_index(response->hint) &&
+    return is_flag(response->accepted) && is_flag(response->recovering) &&
+           is_index(response->match) && is_index(response->prev) && is_index(response->hint) &&
            !term_less(term, response->hint_term);
 }
 

@@ -56,12 +56,12 @@ struct raft_runs {
 
 /*
  * Accepted: storage has the leader's log up to `match`. Rejected: there is no entry (prev,
- * prev_term) here; the log may agree at or below `hint`, whose term is `hint_term`. Unsure: the
+ * prev_term) here; the log may agree at or below `hint`, whose term is `hint_term`. Recovering: the
  * sender's storage forgot something or is damaged, so this decides nothing (raft.h).
  */
 #define RAFT_APPEND_ENTRIES_RESPONSE_FIELDS(F) \
     F(u8, accepted) F(u64, round) F(index, match) F(index, prev) F(index, hint) F(term, hint_term) \
-    F(u8, unsure)
+    F(u8, recovering)
 
 /* A follower's reads: only the index travels. */
 #define RAFT_READ_INDEX_FIELDS(F)  F(u64, token)

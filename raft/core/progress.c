@@ -166,7 +166,7 @@ void progress_forgot(struct raft *raft, struct raft_progress *peer, raft_index f
     result->rolled_back.node = peer->id;
     result->rolled_back.floor = floor;
     result->rolled_back.has = has;
-    peer->forgot = peer->unsure = true;
+    peer->forgot = peer->recovering = true;
     peer->floor = floor;
     peer->match = peer->counted = (raft_index){0};
     peer->believed_from = ++raft_as_leader(raft)->round;
@@ -184,12 +184,12 @@ void progress_rejected(struct raft *raft, struct raft_progress *peer,
                        const struct raft_append_entries_response *response, struct raft_output *out)
 {
     bool had_it =
-        !response->unsure && peer->match.n > 0 && !index_less(peer->match, response->prev);
+        !response->recovering && peer->match.n > 0 && !index_less(peer->match, response->prev);
     if (had_it && response->round > peer->match_round)
         progress_forgot(raft, peer, peer->match, response->hint, out);
     else if (had_it && raft_as_leader(raft)->round == peer->match_round)
         raft_as_leader(raft)->round++; /* late, or true: what it answers to this round tells */
-    if (response->unsure && index_less(response->hint, peer->match) &&
+    if (response->recovering && index_less(response->hint, peer->match) &&
         !index_less(peer->match, response->prev))
         peer->match = (raft_index){0}; /* it forgot what it had: begin where it says */
     bool stale =

@@ -51,7 +51,7 @@ int raft_init(void *memory, const struct raft_options *options, const struct raf
     raft->term = saved->hard.term;
     raft->voted = saved->hard.voted;
     raft->vote = saved->hard.vote;
-    raft->unsure = saved->hard.unsure;
+    raft->recovering = saved->hard.recovering;
     raft->rolled_back = saved->hard.rolled_back;
     raft->floor = saved->hard.floor;
     raft->damaged = saved->damaged;
@@ -109,7 +109,7 @@ void raft_want_persist(struct raft *raft, struct raft_output *out)
         .term = raft->term,
         .voted = raft->voted,
         .vote = raft->vote,
-        .unsure = raft->unsure,
+        .recovering = raft->recovering,
         .rolled_back = raft->rolled_back,
         .floor = raft->floor,
     };
@@ -128,7 +128,7 @@ bool raft_term_is_durable(const struct raft *raft)
 
 bool raft_decides_nothing(const struct raft *raft)
 {
-    return raft->unsure || raft->damaged || raft->diverged;
+    return raft->recovering || raft->damaged || raft->diverged;
 }
 
 struct raft_message *raft_add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
@@ -390,7 +390,7 @@ struct raft_status raft_status(const struct raft *raft)
         .commit = raft->commit,
         .last = raft->log.last,
         .durable = raft->durable,
-        .unsure = raft->unsure,
+        .recovering = raft->recovering,
         .rolled_back = raft->rolled_back,
         .floor = raft->floor,
         .damaged = raft->damaged,
@@ -445,13 +445,13 @@ static void check_leader(const struct raft *raft, const struct raft_leader *lead
         const struct raft_progress *peer = &leader->peer[i];
         if (node_id_equal(peer->id, raft->options.self)) {
             assert(index_equal(peer->match, raft->durable));
-            assert(index_equal(peer->counted, raft->durable) && !peer->unsure);
+            assert(index_equal(peer->counted, raft->durable) && !peer->recovering);
         } else {
             assert(index_less(peer->match, peer->next) && peer->next.n <= raft->log.last.n + 1);
             assert(!index_less(raft->log.last, peer->counted));
         }
         assert(peer->round <= leader->round && peer->believed_from <= leader->round);
-        assert(!peer->forgot || (peer->unsure && peer->counted.n == 0));
+        assert(!peer->forgot || (peer->recovering && peer->counted.n == 0));
     }
     uint64_t bytes = 0;
     for (uint32_t i = 0; i < leader->batches; i++) {
@@ -469,7 +469,7 @@ void raft_check(const struct raft *raft)
     assert(!term_less(raft->term, raft->durable_term));
     assert(!raft_decides_nothing(raft) || raft->role == RAFT_FOLLOWER);
     assert(raft->voted == (raft->vote.n != 0));
-    assert(raft->unsure || (!raft->floor.known && !raft->rolled_back));
+    assert(raft->recovering || (!raft->floor.known && !raft->rolled_back));
     assert(!index_less(raft->log.last, raft->durable));
     assert(!index_less(raft->log.last, raft->commit) || raft->log.runs == 0);
     assert(!index_less(raft->commit, raft->log.start));

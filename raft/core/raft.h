@@ -19,11 +19,12 @@
  *   5. deadline: step TICKED no later than then (milliseconds of the same clock as now_ms).
  * A failed write ends the process: there is no event for it.
  *
- * UNSURE NODES. Storage that was wiped, or lost the end of its log, forgot acknowledgements and
+ * RECOVERING NODES. Storage that was wiped, or lost the end of its log, forgot acknowledgements and
  * perhaps votes, and a node that contradicts one it forgot can lose what was acknowledged. So its
- * hard state says `unsure` until its log is whole again. While it is unsure it never campaigns, and
- * what it says of its log and of its leader's rounds decides nothing: to everybody it is a node
- * that is down, but for being sent the log, which it stores and acknowledges, snapshots too.
+ * hard state says `recovering` until its log is whole again. While it is recovering it never
+ * campaigns, and what it says of its log and of its leader's rounds decides nothing: to everybody
+ * it is a node that is down, but for being sent the log, which it stores and acknowledges,
+ * snapshots too.
  *
  * How far its log must reach is its `floor`: the end of a log that surely has all it acknowledged.
  *   - Where votes are remembered and the log's last entry is known by its header, that is it.
@@ -34,10 +35,10 @@
  *           answer says so.
  *       (2) It did not. Then no acknowledgement to it counts any more; if the entry was committed
  *           before, a majority has it, and a member of that says so when it is asked again.
- * With a floor an unsure node votes for logs that reach it, as for its own; without one it votes
+ * With a floor a recovering node votes for logs that reach it, as for its own; without one it votes
  * for nobody. (So nodes that all lost the ends of their logs in a power cut elect the one with the
  * furthest, while one that is away, and may have more, is waited for.) When the durable log reaches
- * the floor the node is sure again: by §5.4.1's order it then has all that was committed.
+ * the floor the node has recovered: by §5.4.1's order it then has all that was committed.
  *
  * DAMAGED NODES. A log whose entries are all known, some of them without their payload (rotten),
  * is restored whole. The node votes by it, does not lead, and decides nothing else, until the
@@ -52,16 +53,16 @@
  * So no late, doubled or reordered refusal is one; where a refusal might be, the leader begins
  * another round and looks at its answer. With a proof it
  *   1. says ROLLED_BACK, and counts nothing that the node said before a round that begins now;
- *   2. sends FORGOT, again with each answer that is not unsure: the node becomes unsure, its old
- *      match as floor, and votes no more in the current term;
- *   3. sends it the log, and counts it again when it has, as one that is sure, all up to the floor.
+ *   2. sends FORGOT, again with each answer that is not recovering: the node recovers from then
+ *      on, with its old match as floor, and votes no more in the current term;
+ *   3. sends it the log, and counts it again when it has all of it up to the floor.
  * Until then its answers keep the leader, which is no promise about a log: so a leader and a rolled
  * back node alone are not held up by an election.
  *
  * And the driver can know it: nodes remember of one another which start of which disk they saw, in
  * which term, and what it acknowledged to them (raft/replica/lives.c). SELF_ROLLED_BACK makes
- * the node unsure before it votes. Its floor is what it acknowledged to whoever remembers that.
- * Else it gets one as every unsure node does, or from a leader, to whom the driver says
+ * the node recovering before it votes. Its floor is what it acknowledged to whoever remembers that.
+ * Else it gets one as every recovering node does, or from a leader, to whom the driver says
  * PEER_ROLLED_BACK: what was committed with the help of what the node forgot is in the log with
  * which the leader was elected (Leader Completeness, §5.4.3), or was acknowledged to it: the end of
  * both is a floor.
@@ -153,7 +154,7 @@ enum raft_event_kind {
     RAFT_SNAPSHOT_INSTALLED, /* the state machine is that of a leader's snapshot, durably */
     RAFT_SNAPSHOT_SENT,      /* sending a snapshot to a peer has ended, well or not */
     RAFT_PEER_LOST,          /* the connection to a node ended: it may have died */
-    RAFT_FLOOR_KNOWN,        /* how far the log of an unsure node must reach */
+    RAFT_FLOOR_KNOWN,        /* how far the log of a recovering node must reach */
     RAFT_SELF_ROLLED_BACK,   /* others saw this node later than its storage knows it */
     RAFT_PEER_ROLLED_BACK,   /* the same of another node, which knows it */
     RAFT_DAMAGED,            /* an entry of the log turned out to be rotten */
@@ -220,7 +221,7 @@ struct raft_peer_lost {
 /*
  * The term becomes the given one if that is higher; in it the node has voted for itself unless it
  * knows better, so for nobody else. In term 0 there was nothing to vote in. Nothing happens when
- * the node is not unsure.
+ * the node is not recovering.
  */
 struct raft_floor_known {
     raft_term term; /* the highest that was heard of */
@@ -380,7 +381,7 @@ struct raft_status {
     bool leader_known;
     raft_node_id leader;
     raft_index commit, last, durable;
-    bool unsure;      /* its storage forgot something: see UNSURE NODES */
+    bool recovering;  /* its storage forgot something: see RECOVERING NODES */
     bool rolled_back; /* for that reason: see ROLLED BACK NODES */
     struct raft_floor floor;
     bool damaged;         /* see DAMAGED NODES */

@@ -3,8 +3,8 @@
  *
  * Invariants, asserted by raft_check:
  *   terms      log terms ≤ term; durable term ≤ term; a vote is of the current term
- *   unsure     damaged or diverged: a follower, always; who is sure has no floor, and was not
- *              rolled back
+ *   recovering damaged, or diverged: a follower, always; who is none of them has no floor, and was
+ *              not rolled back
  *   forgot     a peer that forgot is not counted; a peer that is counted has what it is counted for
  *   marks      durable ≤ last; log.start ≤ commit ≤ last
  *   durability a leader's own match is what its storage has
@@ -61,9 +61,9 @@ enum raft_progress_kind {
 struct raft_progress {
     raft_node_id id;
     enum raft_progress_kind kind;
-    bool unsure;            /* it said so when it last answered */
+    bool recovering;        /* it said so when it last answered */
     raft_index counted;     /* durable there: what decides */
-    raft_index match;       /* the same, also where an unsure node says so: what to send next */
+    raft_index match;       /* the same, also where a recovering node says so: what to send next */
     raft_index next;        /* to send */
     raft_index commit_told; /* the commit index in the last append */
     bool probed;            /* PROBE: one is under way */
@@ -121,7 +121,7 @@ struct raft {
     raft_term term; /* Figure 2, persistent state */
     bool voted;
     raft_node_id vote;
-    bool unsure;       /* and not in Figure 2: see raft.h, */
+    bool recovering;   /* and not in Figure 2: see raft.h, */
     bool rolled_back;  /*   there too */
     bool vote_dropped; /* it was told that it forgot before its vote was durable: it is not said */
     struct raft_floor floor;
@@ -166,7 +166,7 @@ void raft_set_term(struct raft *raft, raft_term term, struct raft_output *out);
 void raft_want_persist(struct raft *raft, struct raft_output *out);
 /* Storage has the current term: what says it may leave. */
 bool raft_term_is_durable(const struct raft *raft);
-/* Unsure, damaged or diverged: what it says of its log decides nothing (raft.h). */
+/* Recovering, damaged or diverged: what it says of its log decides nothing (raft.h). */
 bool raft_decides_nothing(const struct raft *raft);
 struct raft_message *raft_add_send(struct raft *raft, raft_node_id to, enum raft_message_kind kind,
                                    struct raft_output *out);

@@ -97,13 +97,14 @@ struct raft_floor {
     raft_term term;
 };
 
-/* What a node must not forget (Figure 2), and what it knows to have forgotten: raft.h, UNSURE. */
+/* What a node must not forget (Figure 2), and what it knows to have forgotten: raft.h, RECOVERING.
+ */
 struct raft_hard_state {
     raft_term term;
     bool voted; /* in that term, for `vote` */
     raft_node_id vote;
-    bool unsure;
-    bool rolled_back; /* it is unsure because its storage was put back to an earlier copy */
+    bool recovering;
+    bool rolled_back; /* it is recovering because its storage was put back to an earlier copy */
     struct raft_floor floor;
 };
 

@@ -281,8 +281,9 @@ static void print_block(struct dump *dump, uint32_t i, struct bytes bytes)
         record_cluster_id_print(state.identity.cluster, id);
         printf(" cluster_id=%s members=%" PRIu32, id, state.identity.members);
     }
-    if (state.hard.unsure)
-        printf(" unsure=1 text=\"it forgot something: it does not count until its log is whole\"");
+    if (state.hard.recovering)
+        printf(
+            " recovering=1 text=\"it forgot something: it does not count until its log is whole\"");
     if (state.hard.floor.known)
         printf(" floor=%" PRIu64 " floor_term=%" PRIu64, state.hard.floor.index.n,
                state.hard.floor.term.n);

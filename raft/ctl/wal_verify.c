@@ -121,9 +121,9 @@ static void print_refused(const char *path, const struct verdict *verdict)
            verdict->log.node, verdict->log.cluster, verdict->text);
     int result = ctl_log_open(&member, path, false);
     if (result == 0)
-        printf(" member=opens start=%" PRIu64 " last=%" PRIu64 " holes=%" PRIu32 " unsure=%d",
+        printf(" member=opens start=%" PRIu64 " last=%" PRIu64 " holes=%" PRIu32 " recovering=%d",
                member.recovered.start.n, member.recovered.last.n, member.recovered.holes,
-               member.recovered.hard.unsure);
+               member.recovered.hard.recovering);
     else
         printf(" member=refused");
     printf("\n");

@@ -14,8 +14,8 @@
  * else. How far depends on the file's head, which names the new cluster: all its nodes move alike,
  * and a cluster of another name that begins with the same file moves elsewhere.
  *
- * It is no licence to forget: a node of more than one is unsure (core/raft.h) until it has heard
- * from every other that its log, too, ends where the backup does, or never began.
+ * It is no licence to forget: a node of more than one is recovering (core/raft.h) until it has
+ * heard from every other that its log, too, ends where the backup does, or never began.
  */
 #include "raft/base/siphash.h"
 #include "raft/node/backup.h"

@@ -346,9 +346,9 @@ static int open_log(struct node *node)
              "cut_bytes=%" PRIu64 " repaired=%" PRIu32 " holes=%" PRIu32 " text=\"%s\"",
              recovered->cut_bytes, recovered->repaired, recovered->holes, recovered->text);
     boot_members_judge(node);
-    diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64 " unsure=%d",
+    diag("log_opened", "fresh=%d term=%" PRIu64 " start=%" PRIu64 " last=%" PRIu64 " recovering=%d",
          recovered->fresh, recovered->hard.term.n, recovered->start.n, recovered->last.n,
-         recovered->hard.unsure);
+         recovered->hard.recovering);
     return 0;
 }
 

@@ -76,7 +76,7 @@ static void put_raft(struct writer *out, const struct replica_status *status,
     metric_gauge(
         out, "rollcall_raft_recovering",
         "1 while this node's disk is known to have forgotten something: it does not count.",
-        raft->unsure);
+        raft->recovering);
     metric_counter(
         out, "rollcall_rolled_back_total",
         "Times that this node saw a disk put back to an earlier copy, its own or another.",

@@ -1,8 +1,8 @@
 /*
- * A node that is unsure and does not know how far its log must reach (core/raft.h, UNSURE NODES)
- * asks every other member where its log ends and which term it is in; when all have answered it
- * asks them all once more. The furthest of all these ends is its floor. A node that does not know
- * its cluster learns it from these answers first (replica/identity.c).
+ * A node that is recovering and does not know how far its log must reach (core/raft.h, RECOVERING
+ * NODES) asks every other member where its log ends and which term it is in; when all have answered
+ * it asks them all once more. The furthest of all these ends is its floor. A node that does not
+ * know its cluster learns it from these answers first (replica/identity.c).
  *
  * Why twice: what this node acknowledged and forgot may be counted by a leader still. If that
  * leader leads when it first answers, its log has the entry. If it leads no more, others may have
@@ -21,7 +21,7 @@
 static bool wants_floor(const struct replica *replica)
 {
     struct raft_status status = raft_status(replica->raft);
-    return status.unsure && !replica->admission.done;
+    return status.recovering && !replica->admission.done;
 }
 
 static uint64_t question(const struct replica *replica)
@@ -102,7 +102,7 @@ static void ask_anew(struct replica *replica, uint64_t now_ms)
 {
     struct admission *admission = &replica->admission;
     struct raft_status status = raft_status(replica->raft);
-    if (!admission->done || !status.unsure)
+    if (!admission->done || !status.recovering)
         return;
     if (status.leader_known)
         admission->done_ms = now_ms;
@@ -166,12 +166,12 @@ int admit_heard(struct replica *replica, raft_node_id from,
 void admit_look(struct replica *replica, uint64_t now_ms)
 {
     struct admission *admission = &replica->admission;
-    bool unsure = raft_status(replica->raft).unsure;
+    bool recovering = raft_status(replica->raft).recovering;
     ask_anew(replica, now_ms);
     if (wants_floor(replica) && now_ms - admission->asked_ms >= ASK_AGAIN_MS)
         ask(replica, now_ms);
-    if (replica->unsure && !unsure)
+    if (replica->recovering && !recovering)
         replica->options.hooks->note(replica->options.context, "admitted",
                                      "this node's log is whole: it votes and counts from now on");
-    replica->unsure = unsure;
+    replica->recovering = recovering;
 }

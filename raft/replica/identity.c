@@ -12,8 +12,8 @@
  *   3. When all others have answered and nobody knows one, the member with the lowest number draws
  *      it. The others hear of it when they ask again.
  *
- * Until it knows the id a node is unsure without a floor (core/raft.h): it does not vote, and what
- * it acknowledges does not count. So of two ids that might be drawn at most one is ever voted
+ * Until it knows the id a node is recovering without a floor (core/raft.h): it does not vote, and
+ * what it acknowledges does not count. So of two ids that might be drawn at most one is ever voted
  * under: the founder is one node, and what it forgot before it was durable counted nowhere.
  */
 #include "raft/replica/state.h"

@@ -15,9 +15,10 @@
  *     end earlier than it once did, after a truncation that nothing could follow: then the node
  *     waits for an entry of the leader that had it truncated, and is sure by that.)
  *
- * It says so, goes on as a start that nobody has seen, and is unsure. How far its log must reach is
- * what it acknowledged to those who remember, if that was in the last term in which it was seen.
- * While nobody does it asks as a node does that lost all (replica/admit.c), and its leader, too.
+ * It says so, goes on as a start that nobody has seen, and is recovering. How far its log must
+ * reach is what it acknowledged to those who remember, if that was in the last term in which it was
+ * seen. While nobody does it asks as a node does that lost all (replica/admit.c), and its leader,
+ * too.
  *
  * A node that has just started gives no vote until all others have said what they saw of it, or a
  * while has passed: a vote that it forgot is not to be given twice meanwhile. What nobody remembers
@@ -140,7 +141,7 @@ static void take_word(struct replica *replica, raft_node_id from, const struct p
     };
     struct lives *lives = &replica->lives;
     uint64_t now_ms = replica_now_ms(replica), before = replica->measures.rolled_back;
-    if (!raft_status(replica->raft).unsure)
+    if (!raft_status(replica->raft).recovering)
         admit_anew(replica);
     count_on(replica, life->seen_start);
     lives->taking_word = true;
@@ -150,7 +151,7 @@ static void take_word(struct replica *replica, raft_node_id from, const struct p
     flush_request(replica, (raft_index){0}, true);
     if (replica->measures.rolled_back == before)
         return;
-    replica->unsure = true; /* so that its end is said: replica/admit.c */
+    replica->recovering = true; /* so that its end is said: replica/admit.c */
     if (lives->noted_ms == 0 || now_ms - lives->noted_ms >= NOTE_AGAIN_MS) {
         lives->noted_ms = now_ms;
         note_put_back(replica, from, life);
@@ -164,7 +165,7 @@ static bool has_acknowledged(const struct replica *replica, const struct peer_li
 {
     struct raft_status status = raft_status(replica->raft);
     struct raft_floor end = {true, status.last, raft_entry_term(replica->raft, status.last)};
-    return !status.unsure &&
+    return !status.recovering &&
            ends_later((raft_index){life->seen_last}, (raft_term){life->seen_last_term}, end);
 }
 
@@ -291,7 +292,7 @@ void lives_look(struct replica *replica, uint64_t now_ms)
     struct lives *lives = &replica->lives;
     struct raft_status status = raft_status(replica->raft);
     bool news = !term_equal(lives->told_term, status.durable_term);
-    if (!status.unsure)
+    if (!status.recovering)
         lives->start = wal_start(replica->wal); /* it has again what others saw of earlier ones */
     if (lives->began_ms == 0)
         lives->began_ms = now_ms;

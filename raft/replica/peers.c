@@ -242,7 +242,7 @@ static int receive_message(struct replica *replica, raft_node_id from, struct fr
     if (replica->output.impossible)
         return -EBADMSG;
     if (inbound->message.kind == RAFT_APPEND_ENTRIES_RESPONSE &&
-        !inbound->message.append_entries_response.unsure)
+        !inbound->message.append_entries_response.recovering)
         lives_acknowledged(replica, from);
     return 0;
 }

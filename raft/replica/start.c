@@ -261,7 +261,7 @@ static int place_start(struct replica *replica, const struct replica_state *stat
     };
     /* Storage that never held a term is new, or was wiped: what it promised it does not know. */
     if (!replica_alone(replica) && recovered->hard.term.n == 0)
-        saved->hard.unsure = true;
+        saved->hard.recovering = true;
     *ret_drop_log = state->restored || (!replica_alone(replica) &&
                                         (index_less(recovered->last, index) ||
                                          (has && index.n > 0 && !term_equal(term, state->term))));
@@ -307,7 +307,7 @@ static int restore_core(struct replica *replica, const struct replica_state *sta
     /* What differs from what the disk said is durable before anything is said of it. */
     const struct wal_recovered *recovered = &replica->recovered;
     if (result == 0 && (!term_equal(saved.hard.term, recovered->hard.term) ||
-                        saved.hard.unsure != recovered->hard.unsure))
+                        saved.hard.recovering != recovered->hard.recovering))
         wal_hard_state(replica->wal, &saved.hard);
     if (result == 0 && drop_log && wal_room(replica->wal) == 0)
         result = -ENOSPC;

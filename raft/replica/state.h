@@ -238,7 +238,7 @@ struct replica {
     bool members_ignored; /* the options named others than the directory knows */
     bool ready;
     bool stopping;
-    bool unsure; /* when it last looked */
+    bool recovering; /* when it last looked */
 
     /* Whom this replica took for the leader when it last looked. */
     bool leader_known;

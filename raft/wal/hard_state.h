@@ -1,7 +1,7 @@
 /*
  * Term and vote on disk: the most dangerous bytes there are (a node that forgets a vote can make
  * two leaders), in a file "hardstate" of their own. Beside them stand what the node knows to have
- * forgotten (core/raft.h, UNSURE NODES) and how far the log reaches (wal.h).
+ * forgotten (core/raft.h, RECOVERING NODES) and how far the log reaches (wal.h).
  *
  * Four blocks of 4 KiB: two generations of two copies each, A A B B, all of them written when the
  * file is made. A write goes to both copies of the generation that does not hold the newest state,

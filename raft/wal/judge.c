@@ -499,7 +499,7 @@ static void judge_tail(struct wal_judge *judge, bool ends_clean, uint64_t segmen
     bool told = hard->health != HARD_STATE_KNOWN || hard->now.segment >= segment;
     if (judge->part.holes == judge->at.holes && ends_clean)
         return;
-    judge->ending = told && !is_torn(judge, ends_clean) ? WAL_ENDS_UNSURE : WAL_ENDS_TORN;
+    judge->ending = told && !is_torn(judge, ends_clean) ? WAL_ENDS_RECOVERING : WAL_ENDS_TORN;
     judge->cut = walk->tail.sequence + 1;
     note_place(judge, walk->segment, walk->offset);
     if (ends_clean)

@@ -28,10 +28,10 @@ struct wal_place {
 };
 
 enum wal_ending {
-    WAL_ENDS_CLEAN,  /* nothing is missing */
-    WAL_ENDS_TORN,   /* a write that nobody was told of */
-    WAL_ENDS_UNSURE, /* a write that was torn, or rotted after it was told of */
-    WAL_ENDS_SHORT,  /* more was there, and durable */
+    WAL_ENDS_CLEAN,      /* nothing is missing */
+    WAL_ENDS_TORN,       /* a write that nobody was told of */
+    WAL_ENDS_RECOVERING, /* a write that was torn, or rotted after it was told of */
+    WAL_ENDS_SHORT,      /* more was there, and durable */
 };
 
 struct wal_judge {

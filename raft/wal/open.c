@@ -123,8 +123,8 @@ static struct raft_floor higher(struct raft_floor a, struct raft_floor b)
 static void doubt(struct opening *opening, struct raft_floor floor)
 {
     struct raft_hard_state *hard = &opening->hard.hard;
-    hard->floor = hard->unsure ? higher(hard->floor, floor) : floor;
-    hard->unsure = true;
+    hard->floor = hard->recovering ? higher(hard->floor, floor) : floor;
+    hard->recovering = true;
     hard->rolled_back = false; /* what it lost now nobody remembers */
     if (!hard->floor.known)
         hard->floor = (struct raft_floor){.known = false};
@@ -212,7 +212,7 @@ static void say_cut(const struct opening *opening)
     static const char *const why[] = {
         [WAL_ENDS_CLEAN] = "",
         [WAL_ENDS_TORN] = "a write was torn, and nobody was told that it was written",
-        [WAL_ENDS_UNSURE] = "a write was torn, or what it wrote is damaged",
+        [WAL_ENDS_RECOVERING] = "a write was torn, or what it wrote is damaged",
         [WAL_ENDS_SHORT] = "what was durable there is damaged or gone",
     };
     say_missing(opening);
@@ -250,7 +250,7 @@ static int decide(struct opening *opening)
     const struct wal_judge *judge = &opening->judge;
     bool alone = opening->wal->options.alone;
     int result = alone ? refuse_hole(opening) : 0;
-    bool unbounded = judge->ending == WAL_ENDS_UNSURE && !judge->end.known;
+    bool unbounded = judge->ending == WAL_ENDS_RECOVERING && !judge->end.known;
     if (result == 0 && alone && (judge->lost || judge->ending == WAL_ENDS_SHORT || unbounded))
         result = refuse_short(opening);
     if (result != 0)
@@ -264,7 +264,7 @@ static int decide(struct opening *opening)
     else if (judge->cut != 0)
         say_cut(opening);
     if (!alone &&
-        (judge->lost || judge->ending == WAL_ENDS_SHORT || judge->ending == WAL_ENDS_UNSURE))
+        (judge->lost || judge->ending == WAL_ENDS_SHORT || judge->ending == WAL_ENDS_RECOVERING))
         doubt(opening, judge->end);
     if (!judge->lost)
         say_repaired(opening);

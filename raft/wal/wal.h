@@ -14,40 +14,47 @@
  *   (2) What a flush brings to a segment is a part: whole sectors. So a sector that holds
  *       acknowledged records is never written again, and a torn write cannot damage them.
  *   (3) A part ends with copies of its headers (COPIES). So what a damaged record was is known.
- *   (4) A batch that reaches over the end of a segment is two parts. The first is synced before the
- *       second is written. So whatever stands in the log proves that all parts before it are whole.
- *   (5) Before the first records of a segment are called durable, the hard state names the segment.
- *       So a newest segment that is gone or empty is missed.
- *   (6) A failed write or sync ends the process. It is not tried again: the kernel may call clean
- *       what it could not write.
+ *   (4) A batch that reaches over the end of a segment is two parts. The first is synced before
+ *       the second is written. So whatever stands in the log proves that all parts before it are
+ *       whole.
+ *   (5) Before the first records of a segment are called durable, the hard state names the
+ *       segment. So a newest segment that is gone or empty is missed.
+ *   (6) A failed write or sync ends the process. It is not tried again: the kernel may call
+ *       clean what it could not write.
  *
- * READING. A record is known by a whole header, its own or the copy of it, of the same generation,
- * with the next sequence number, and chained to the record before.
+ * READING. A record is known by a whole header, its own or the copy of it, of the same
+ * generation, with the next sequence number, and chained to the record before.
  *   (7) A damaged header or copy is repaired in place from the other. COPIES and SEGMENT records
- * are made again from what they follow from. (8) An entry whose payload is damaged is a hole when
- * it was surely durable: something of a later part is there. The log goes on behind it; wal_repair
- * fills it with what other nodes have. (9) The log ends at the first record that is not known. That
- * is no damage where its sector says that it is unused, and nothing in the log or the hard state
- * speaks of later records. (10) Else, when something later is there, or the hard state says so,
- * more was there: the log is cut at that record. (11) Else the damage is in the last part: a torn
- * write that nobody was told of, or rot in what was durable. The records before the first damaged
- * one are kept, the rest is cut. A write is torn for sure when a sector of it is still unused,
- * which rot leaves nowhere. (A disk that forgets its last write, or puts it elsewhere, leaves the
- * same: nothing here tells of that.)
+ *       are made again from what they follow from.
+ *   (8) An entry whose payload is damaged is a hole when it was surely durable: something of a
+ *       later part is there. The log goes on behind it; wal_repair fills it with what other
+ *       nodes have.
+ *   (9) The log ends at the first record that is not known. That is no damage where its sector
+ *       says that it is unused, and nothing in the log or the hard state speaks of later
+ *       records.
+ *  (10) Else, when something later is there, or the hard state says so, more was there: the log
+ *       is cut at that record.
+ *  (11) Else the damage is in the last part: a torn write that nobody was told of, or rot in
+ *       what was durable. The records before the first damaged one are kept, the rest is cut. A
+ *       write is torn for sure when a sector of it is still unused, which rot leaves nowhere. (A
+ *       disk that forgets its last write, or puts it elsewhere, leaves the same: nothing here
+ *       tells of that.)
  *
  * WHAT FOLLOWS FROM DAMAGE
  *  (12) A cluster of one refuses to start by (8) and (10), and changes nothing. By (11) it cuts,
- * and says so. (13) A member of a cluster never refuses its own log. It keeps holes. When it cuts
- * anything but a torn write it is unsure (core/raft.h), with the end that the log had as its floor
- * where that is known: by the last part's COPIES record, with nothing behind it. (14) The hard
- * state says that the node is unsure, and what is cut, before anything is cut. (15) A hard state of
- * which nothing or an old generation can be read, or that is older than the log, makes a member
- * unsure, without a floor. A node that is alone goes on with a later term where a generation can be
- * read, and refuses to start where none can.
+ *       and says so.
+ *  (13) A member of a cluster never refuses its own log. It keeps holes. When it cuts anything
+ *       but a torn write it is recovering (core/raft.h), with the end that the log had as its
+ *       floor where that is known: by the last part's COPIES record, with nothing behind it.
+ *  (14) The hard state says that the node is recovering, and what is cut, before anything is
+ *       cut.
+ *  (15) A hard state of which nothing or an old generation can be read, or that is older than
+ *       the log, makes a member recover, without a floor. A node that is alone goes on with a
+ *       later term where a generation can be read, and refuses to start where none can.
  *
  * REMOVING
- *  (16) A suffix goes by a TRUNCATE record, all by RESET. What is live is decided by the order of
- *       records alone. A prefix goes by removing whole segments, oldest first.
+ *  (16) A suffix goes by a TRUNCATE record, all by RESET. What is live is decided by the order
+ *       of records alone. A prefix goes by removing whole segments, oldest first.
  */
 #ifndef ROLLCALL_WAL_WAL_H
 #define ROLLCALL_WAL_WAL_H

@@ -22,10 +22,10 @@
  *   STATUS call              -->
  *                            <--       STATUS_RESPONSE call, ...
  *   METRICS call             -->
- *                            <--       METRICS_RESPONSE call, text       as Prometheus reads it
+ *                            <--       METRICS_RESPONSE call, text    as Prometheus reads it
  *   BACKUP call              -->                                      rollcallctl: all of the state
- *                            <--       VERSION_RESPONSE call, ...             of one version: what
- * it is MORE call                -->                                      and as long as last is 0
+ *                            <--       VERSION_RESPONSE call, ...     of one version: what it is
+ *   MORE call                -->                                      and as long as last is 0
  *                            <--       PIECE call, last, ...            what is in it
  *
  * A DROP gives back all that a list holds here, at once, whether its users are being sent or it

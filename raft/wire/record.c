@@ -191,7 +191,7 @@ void record_hard_state_put(struct writer *out, const struct record_hard_state *s
     put_u64(&w, state->hard.term.n);
     put_u64(&w, state->hard.vote.n);
     put_u8(&w, state->hard.voted);
-    put_u8(&w, state->hard.unsure);
+    put_u8(&w, state->hard.recovering);
     put_u8(&w, state->hard.rolled_back);
     put_u8(&w, state->hard.floor.known);
     put_u64(&w, state->hard.floor.index.n);
@@ -231,7 +231,7 @@ int record_hard_state_decode(struct bytes bytes, struct record_hard_state *ret_s
     state.hard.term.n = get_u64(&in);
     state.hard.vote.n = get_u64(&in);
     state.hard.voted = get_u8(&in) != 0;
-    state.hard.unsure = get_u8(&in) != 0;
+    state.hard.recovering = get_u8(&in) != 0;
     state.hard.rolled_back = get_u8(&in) != 0;
     state.hard.floor.known = get_u8(&in) != 0;
     state.hard.floor.index.n = get_u64(&in);

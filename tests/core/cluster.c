@@ -139,10 +139,10 @@ void cluster_run(struct cluster *c, uint32_t turns, const struct cluster_faults 
     }
 }
 
-static bool somebody_is_unsure(const struct cluster *c)
+static bool somebody_is_recovering(const struct cluster *c)
 {
     for (uint32_t id = 1; id <= c->nodes; id++) {
-        if (raft_status(c->node[id].raft).unsure)
+        if (raft_status(c->node[id].raft).recovering)
             return true;
     }
     return false;
@@ -158,10 +158,10 @@ void cluster_must_settle(struct cluster *c, uint32_t ms)
     }
     uint64_t until = c->now_ms + ms;
     uint64_t before = c->committed;
-    while (c->now_ms < until && (c->committed < before + 8 || somebody_is_unsure(c)))
+    while (c->now_ms < until && (c->committed < before + 8 || somebody_is_recovering(c)))
         turn(c);
     REQUIRE(c->committed >= before + 8 || c->committed + 80 > CLUSTER_ENTRIES);
-    REQUIRE(!somebody_is_unsure(c));
+    REQUIRE(!somebody_is_recovering(c));
 }
 
 uint32_t cluster_nodes_of(uint64_t seed)

@@ -29,7 +29,7 @@ static void disk_apply(struct cluster *c, struct disk_state *disk, const struct 
         disk->term = p->hard.term.n;
         disk->voted = p->hard.voted;
         disk->vote = p->hard.vote.n;
-        disk->unsure = p->hard.unsure;
+        disk->recovering = p->hard.recovering;
         disk->floor = p->hard.floor;
     }
     if (p->reset) {
@@ -176,8 +176,9 @@ static bool majority_has(const struct cluster *c, const raft_node_id *voter, uin
     uint32_t have = 0;
     for (uint32_t i = 0; i < voters; i++) {
         const struct disk_state *d = c->node[voter[i].n].durable;
-        /* Who is unsure elects only who has it, and has it when it is sure. */
-        have += cluster_is_unsure(&c->node[voter[i].n]) || c->node[voter[i].n].snapshot >= index ||
+        /* Who is recovering elects only who has it, and has it when it is sure. */
+        have += cluster_is_recovering(&c->node[voter[i].n]) ||
+                c->node[voter[i].n].snapshot >= index ||
                 (d->last >= index &&
                  (index <= d->start || d->cell[index].term == c->history[index].term));
     }
@@ -355,7 +356,7 @@ void cluster_start(struct cluster *c, uint32_t id)
         .hard = {.term = {d->term},
                  .voted = d->voted,
                  .vote = {d->vote},
-                 .unsure = d->unsure,
+                 .recovering = d->recovering,
                  .floor = d->floor},
         .snapshot_index = {state},
         .log_start = {d->start},
@@ -369,7 +370,7 @@ void cluster_start(struct cluster *c, uint32_t id)
                                    d->cell[i].is_configuration ? &d->cell[i].configuration
                                                                : NULL) == 0);
     n->applied = state;
-    cluster_started_unsure(c, n);
+    cluster_started_recovering(c, n);
     n->up = true;
     n->flushes = 0;
     cluster_tick(c, n);
@@ -436,7 +437,7 @@ static void install(struct cluster *c, struct node *n, const struct flying *f)
     n->durable->term = n->now->term;
     n->durable->voted = n->now->voted;
     n->durable->vote = n->now->vote;
-    n->durable->unsure = n->now->unsure;
+    n->durable->recovering = n->now->recovering;
     n->durable->floor = n->now->floor;
     note_vote(c, n);
 }

@@ -34,7 +34,7 @@ struct disk_state {
     uint64_t term;
     bool voted;
     uint64_t vote;
-    bool unsure;
+    bool recovering;
     struct raft_floor floor;
     uint64_t start, start_term, last;
     struct raft_configuration start_configuration;
@@ -49,7 +49,7 @@ struct flush {
     bool is_configuration;
 };
 
-/* What the driver of an unsure node knows since it started. */
+/* What the driver of a recovering node knows since it started. */
 struct admission {
     uint64_t began; /* the round of asking, at this step */
     uint32_t round;
@@ -138,10 +138,10 @@ void cluster_say_hello(struct cluster *c, struct node *from, const struct node *
 
 /* --- cluster_wipe.c --------------------------------------------------------------------------- */
 
-bool cluster_is_unsure(const struct node *n);
+bool cluster_is_recovering(const struct node *n);
 /* Wipes a node that is down while a majority remembers. */
 void cluster_wipe_one(struct cluster *c, uint32_t id);
-void cluster_started_unsure(struct cluster *c, struct node *n);
+void cluster_started_recovering(struct cluster *c, struct node *n);
 void cluster_heard(struct cluster *c, struct node *n, const struct flying *hello);
 void cluster_admit_turn(struct cluster *c, struct node *n);
 

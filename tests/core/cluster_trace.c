@@ -76,7 +76,7 @@ static void tell_message(FILE *to, const struct raft_message *m)
             fprintf(to, "append! no prev=%llu hint=%llu/%llu", N(m->append_entries_response.prev),
                     N(m->append_entries_response.hint), N(m->append_entries_response.hint_term));
         fprintf(to, " round=%llu%s", U(m->append_entries_response.round),
-                m->append_entries_response.unsure ? " unsure" : "");
+                m->append_entries_response.recovering ? " recovering" : "");
         return;
     case RAFT_READ_INDEX:
         fprintf(to, "read? %llu", U(m->read_index.token));
@@ -121,8 +121,8 @@ void cluster_tell(const struct cluster *c, const struct node *n, const struct ra
     fprintf(to, "\n    = %s t%llu start=%llu commit=%llu durable=%llu last=%llu snapshot=%llu",
             role[s.role], N(s.term), U(n->now->start), N(s.commit), N(s.durable), N(s.last),
             U(n->snapshot));
-    if (s.unsure)
-        fprintf(to, " unsure");
+    if (s.recovering)
+        fprintf(to, " recovering");
     if (s.floor.known)
         fprintf(to, " floor=%llu/%llu", N(s.floor.index), N(s.floor.term));
     tell_configuration(to, raft_configuration(n->raft));

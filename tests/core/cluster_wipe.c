@@ -1,7 +1,8 @@
 /*
- * A node that lost its disk, and the driver's rule for how far its log must reach (raft.h, UNSURE
- * NODES). The others say their terms and where their logs end in a message of the drivers' own; one
- * that was sent before the round of asking began proves nothing, and is not counted.
+ * A node that lost its disk, and the driver's rule for how far its log must reach (raft.h,
+ * RECOVERING NODES). The others say their terms and where their logs end in a message of the
+ * drivers' own; one that was sent before the round of asking began proves nothing, and is not
+ * counted.
  */
 #include "tests/core/cluster_state.h"
 
@@ -10,9 +11,9 @@
 #define HELLO_MS 20
 #define ROUNDS   2u
 
-bool cluster_is_unsure(const struct node *n)
+bool cluster_is_recovering(const struct node *n)
 {
-    return n->durable->unsure;
+    return n->durable->recovering;
 }
 
 void cluster_wipe(struct cluster *c, uint32_t id)
@@ -22,7 +23,7 @@ void cluster_wipe(struct cluster *c, uint32_t id)
     memset(n->durable, 0, sizeof(*n->durable) - sizeof(n->durable->cell));
     for (uint32_t i = 1; i <= c->nodes; i++)
         n->durable->start_configuration.voter[n->durable->start_configuration.voters++].n = i;
-    n->durable->unsure = true;
+    n->durable->recovering = true;
     n->snapshot = n->snapshot_term = 0;
     for (uint32_t term = 0; term < ARRAY_LEN(n->vote_in_term); term++) {
         if (n->vote_in_term[term] == id) /* its candidacy died with it, nobody counts that vote */
@@ -36,9 +37,9 @@ static void lose_end(struct cluster *c, uint32_t id)
 {
     struct disk_state *d = c->node[id].durable;
     uint64_t least = d->start > c->node[id].snapshot ? d->start : c->node[id].snapshot;
-    if (d->last < least || d->unsure)
+    if (d->last < least || d->recovering)
         return;
-    d->unsure = true;
+    d->recovering = true;
     d->floor = (struct raft_floor){.known = cluster_below(c, 2) == 0, .index = {d->last}};
     d->floor.term.n = d->last == d->start ? d->start_term : d->cell[d->last].term;
     if (!d->floor.known)
@@ -52,17 +53,17 @@ static void doubt_all(struct cluster *c)
 {
     for (uint32_t i = 1; i <= c->nodes; i++) {
         cluster_crash(c, i);
-        c->node[i].durable->unsure = true;
+        c->node[i].durable->recovering = true;
         c->node[i].durable->floor = (struct raft_floor){.known = false};
     }
 }
 
 void cluster_wipe_one(struct cluster *c, uint32_t id)
 {
-    uint32_t unsure = 1;
+    uint32_t recovering = 1;
     for (uint32_t i = 1; i <= c->nodes; i++)
-        unsure += i != id && cluster_is_unsure(&c->node[i]);
-    if (unsure > (c->nodes - 1) / 2)
+        recovering += i != id && cluster_is_recovering(&c->node[i]);
+    if (recovering > (c->nodes - 1) / 2)
         return;
     if (cluster_below(c, 8) == 0) {
         doubt_all(c);
@@ -81,7 +82,7 @@ void cluster_wipe_one(struct cluster *c, uint32_t id)
         cluster_crash(c, cluster_leader(c));
 }
 
-void cluster_started_unsure(struct cluster *c, struct node *n)
+void cluster_started_recovering(struct cluster *c, struct node *n)
 {
     memset(&n->admission, 0, sizeof(n->admission));
     n->admission.began = c->steps;
@@ -118,7 +119,7 @@ void cluster_heard(struct cluster *c, struct node *n, const struct flying *hello
     a->round++;
     a->began = c->steps;
     memset(a->heard, 0, sizeof(a->heard));
-    if (a->round < ROUNDS || !raft_status(n->raft).unsure)
+    if (a->round < ROUNDS || !raft_status(n->raft).recovering)
         return;
     n->admitted_term =
         a->term > raft_status(n->raft).term.n ? a->term : raft_status(n->raft).term.n;
@@ -132,7 +133,7 @@ void cluster_heard(struct cluster *c, struct node *n, const struct flying *hello
 void cluster_admit_turn(struct cluster *c, struct node *n)
 {
     struct admission *a = &n->admission;
-    if (!raft_status(n->raft).unsure) {
+    if (!raft_status(n->raft).recovering) {
         c->admissions += a->round == ROUNDS && !a->counted;
         a->counted = true;
         return;

@@ -130,10 +130,10 @@ Test(hostile, only_the_leader_says_that_a_node_forgot)
     struct raft_message lie = message(RAFT_FORGOT, 3, 6);
     lie.forgot = (struct raft_forgot){{RAFT_INDEX_MAX}, {6}};
     node_hear(&node, lie);
-    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
     lie.from.n = 2;
     node_hear(&node, lie);
-    cr_assert(raft_status(node.raft).unsure);
+    cr_assert(raft_status(node.raft).recovering);
     node_free(&node);
 }
 
@@ -198,7 +198,7 @@ static struct raft_message lie(struct chance *chance, const struct raft *raft)
     }
     case RAFT_APPEND_ENTRIES_RESPONSE:
         m.append_entries_response.accepted = (uint8_t)chance_below(chance, 2);
-        m.append_entries_response.unsure = (uint8_t)chance_below(chance, 2);
+        m.append_entries_response.recovering = (uint8_t)chance_below(chance, 2);
         m.append_entries_response.round = number(chance, 3);
         m.append_entries_response.match.n = number(chance, last);
         m.append_entries_response.prev.n = number(chance, last);

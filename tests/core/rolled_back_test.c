@@ -103,7 +103,7 @@ Test(rolled_back, node_is_not_counted_until_it_has_its_floor_again)
     cr_assert(node_sent(&node, RAFT_FORGOT, 2) != NULL, "it is told again");
     cr_assert(eq(u64, node_progress(&node, 2)->counted.n, 0));
     struct raft_message recovering = accepted(2, 2, 6, round);
-    recovering.append_entries_response.unsure = true;
+    recovering.append_entries_response.recovering = true;
     node_hear(&node, recovering);
     cr_assert(eq(u64, raft_status(node.raft).commit.n, commit));
     cr_assert(node_sent(&node, RAFT_FORGOT, 2) == NULL);
@@ -149,12 +149,12 @@ static struct node follower_of_2(const uint64_t *terms, size_t entries)
     return node;
 }
 
-Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
+Test(rolled_back, node_that_is_told_becomes_recovering_up_to_its_floor_and_durably)
 {
     struct node node = follower_of_2(TERMS(1, 2));
     node_hear(&node, forgot(2, 4, 2));
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
-    cr_assert(node.out.persist.hard_state && node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard_state && node.out.persist.hard.recovering);
     cr_assert(eq(u64, node.out.persist.hard.floor.index.n, 4));
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1), "it votes no more in this term");
     node_hear(&node, forgot(2, 4, 2));
@@ -168,7 +168,7 @@ Test(rolled_back, node_that_is_told_becomes_unsure_up_to_its_floor_and_durably)
     cr_assert(vote == NULL || !vote->request_vote_response.granted, "that log is below its floor");
     node_hear(&node, append_after(2, 3, 2, 2, 0, TERMS(2, 2)));
     node_all_durable(&node);
-    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
     node_free(&node);
 }
 
@@ -178,7 +178,7 @@ Test(rolled_back, word_of_it_says_nothing_to_who_has_the_entry)
     node_hear(&node, forgot(2, 3, 2));
     node_hear(&node, forgot(1, 9, 1));
     node_hear(&node, forgot(2, 9, 3));
-    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
     node_free(&node);
 }
 
@@ -203,12 +203,12 @@ static void is_told(struct node *node, uint64_t term, uint64_t index, uint64_t i
     node_step(node, event);
 }
 
-Test(rolled_back, node_that_others_saw_later_is_unsure_without_a_floor)
+Test(rolled_back, node_that_others_saw_later_is_recovering_without_a_floor)
 {
     struct node node = follower_of_2(TERMS(1, 2));
     is_told(&node, 2, 0, 0);
     cr_assert(eq(u32, said(&node, RAFT_ROLLED_BACK), 1));
-    cr_assert(node.out.persist.hard_state && node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard_state && node.out.persist.hard.recovering);
     cr_assert(node.out.persist.hard.rolled_back && !node.out.persist.hard.floor.known);
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1), "it votes no more in this term");
     cr_assert(raft_status(node.raft).leader_known, "it follows whom it followed");
@@ -230,7 +230,7 @@ Test(rolled_back, leader_that_others_saw_later_leads_no_more)
     struct node node = leader_of(3);
     is_told(&node, 2, 0, 0);
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
-    cr_assert(raft_status(node.raft).unsure);
+    cr_assert(raft_status(node.raft).recovering);
     node_free(&node);
 }
 
@@ -245,11 +245,11 @@ Test(rolled_back, floor_comes_from_the_leader_to_who_was_put_back_and_not_to_who
     node = follower_of_2(TERMS(1, 2));
     is_told(&node, 2, 0, 0);
     node_hear(&node, forgot(2, 2, 2));
-    cr_assert(not(raft_status(node.raft).unsure), "it has all of it");
+    cr_assert(not(raft_status(node.raft).recovering), "it has all of it");
     cr_assert(not(raft_status(node.raft).rolled_back));
     node_free(&node);
     node = follower_of_2(TERMS(1, 2));
-    node.raft->unsure = true; /* its storage lost something, in another way */
+    node.raft->recovering = true; /* its storage lost something, in another way */
     node_hear(&node, forgot(2, 4, 2));
     cr_assert(not(raft_status(node.raft).floor.known));
     node_free(&node);
@@ -273,7 +273,7 @@ Test(rolled_back, floor_is_what_it_acknowledged_to_those_who_remember)
     cr_assert(eq(u64, raft_status(node.raft).floor.index.n, 5), "in whatever order");
     node_free(&node);
     node = follower_of_2(TERMS(1, 2));
-    node.raft->unsure = true; /* its storage lost something, in another way */
+    node.raft->recovering = true; /* its storage lost something, in another way */
     is_told(&node, 2, 5, 2);
     cr_assert(not(raft_status(node.raft).floor.known), "it asks all others");
     node_free(&node);
@@ -311,7 +311,7 @@ Test(rolled_back, vote_that_is_being_written_is_not_given_after_it_is_told)
     struct raft_mark mark = node.out.persist.mark;
     must(node.out.persist.hard.vote.n == 3);
     is_told(&node, 3, 5, 3);
-    must(raft_status(node.raft).unsure);
+    must(raft_status(node.raft).recovering);
     node_persisted(&node, mark);
     cr_assert(node_sent(&node, RAFT_REQUEST_VOTE_RESPONSE, 3) == NULL);
     node_free(&node);

@@ -149,7 +149,7 @@ static bool judge_log(const struct promise *promise, const struct found *found, 
 static bool is_vote(const struct wal_recovered *recovered, const struct vote *vote, bool may_doubt)
 {
     const struct raft_hard_state *hard = &recovered->hard;
-    bool unbounded = hard->unsure && !hard->floor.known;
+    bool unbounded = hard->recovering && !hard->floor.known;
     if (may_doubt && recovered->damaged_hard_state_blocks >= 2 && !hard->voted)
         return hard->term.n == vote->term + !unbounded;
     return hard->term.n == vote->term && hard->voted == vote->voted &&
@@ -209,13 +209,14 @@ static bool judge_doubt(const struct promise *promise, const struct found *found
 {
     const struct raft_hard_state *hard = &found->recovered.hard;
     const char *wrong = NULL;
-    if (promise->unsure && !hard->unsure)
+    if (promise->recovering && !hard->recovering)
         wrong = "the log is sure of itself again";
-    else if (promise->unsure && is_below(hard->floor, promise->floor))
+    else if (promise->recovering && is_below(hard->floor, promise->floor))
         wrong = "the floor is lower than it was";
-    else if (!promise->unsure && hard->unsure && !promise->may_doubt)
-        wrong = "the log is unsure, of what no rot leaves";
-    else if (!promise->unsure && hard->unsure && is_below(hard->floor, acknowledged_end(promise)))
+    else if (!promise->recovering && hard->recovering && !promise->may_doubt)
+        wrong = "the log is recovering, of what no rot leaves";
+    else if (!promise->recovering && hard->recovering &&
+             is_below(hard->floor, acknowledged_end(promise)))
         wrong = "the floor is below what was acknowledged";
     else if (found->recovered.holes > 0)
         wrong = "there are holes";

@@ -3,9 +3,9 @@
  *
  * A log is a sequence of facts (append, truncate, reset), each a record on disk, and of votes, each
  * a hard state. A crash may leave any first part of either that holds what was acknowledged. A
- * member of a cluster may say then that it is unsure (raft/core/raft.h), with a floor that is not
- * below what was acknowledged, but only where what is left cannot be told from rot (states.h); and
- * once it said so it says so again. history_judge is the one place that says all this.
+ * member of a cluster may say then that it is recovering (raft/core/raft.h), with a floor that is
+ * not below what was acknowledged, but only where what is left cannot be told from rot (states.h);
+ * and once it said so it says so again. history_judge is the one place that says all this.
  */
 #ifndef ROLLCALL_TESTS_CRASH_HISTORY_H
 #define ROLLCALL_TESTS_CRASH_HISTORY_H
@@ -46,7 +46,7 @@ struct promise {
     uint32_t votes, votes_most; /* numbers of a vote */
     uint64_t compacted;         /* entries up to here may be gone */
     bool may_doubt;             /* what is left looks like rot */
-    bool unsure;                /* it was said to be, with this floor */
+    bool recovering;            /* it was said to be, with this floor */
     struct raft_floor floor;
 };
 

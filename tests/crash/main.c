@@ -8,8 +8,8 @@
  * crashes leave of it (states.h) are recovered (recovery.h), by a node that is alone and by a
  * member of a cluster; of some of them these starts are told by a trace, and the states that
  * crashes leave of that are recovered, too. A state counts as distinct over all scenarios, by its
- * names and bytes; as unsure, when a member that was sure before comes back unsure. The last line
- * is "N passed, N failed", of scenarios.
+ * names and bytes; as recovering, when a member that was sure before comes back recovering. The
+ * last line is "N passed, N failed", of scenarios.
  */
 #include "tests/crash/recovery.h"
 #include "tests/crash/scenarios.h"
@@ -32,7 +32,7 @@ struct options {
 };
 
 struct counts {
-    uint64_t operations, built, recovered, starts, unsure, without_floor;
+    uint64_t operations, built, recovered, starts, recovering, without_floor;
 };
 
 /* One scenario under way. */
@@ -46,7 +46,7 @@ struct run {
     struct trace *trace;
     struct history *history;
     struct stage stage;
-    uint64_t starts, unsure, without_floor;
+    uint64_t starts, recovering, without_floor;
     bool alone;                   /* recovers now */
     bool starting;                /* `again` is what is under way */
     const struct promise *parent; /* then: of the state that is started from */
@@ -84,19 +84,19 @@ static bool recover(struct run *run, struct recovery *recovery, const struct ima
         tell(recovery->stage.why);
         return false;
     }
-    bool unsure = recovery->stage.unsure && !promise->unsure;
-    run->unsure += unsure;
-    run->without_floor += unsure && !recovery->stage.floor.known;
+    bool recovering = recovery->stage.recovering && !promise->recovering;
+    run->recovering += recovering;
+    run->without_floor += recovering && !recovery->stage.floor.known;
     return true;
 }
 
-/* What looked like rot before this start still does; whoever was unsure then must be again. */
+/* What looked like rot before this start still does; whoever was recovering then must be again. */
 static bool visit_start(void *context, const struct image *state, const struct promise *promise)
 {
     struct run *run = context;
     struct promise now = *promise;
     now.may_doubt = now.may_doubt || run->parent->may_doubt;
-    now.unsure = run->parent->unsure;
+    now.recovering = run->parent->recovering;
     now.floor = run->parent->floor;
     return recover(run, run->recovery_2, state, &now, false);
 }
@@ -104,7 +104,7 @@ static bool visit_start(void *context, const struct image *state, const struct p
 static bool visit_starts(struct run *run, const struct promise *promise)
 {
     struct promise parent = *promise;
-    parent.unsure = run->recovery->stage.unsure;
+    parent.recovering = run->recovery->stage.recovering;
     parent.floor = run->recovery->stage.floor;
     run->starts++;
     run->starting = true;
@@ -177,7 +177,7 @@ static bool run_once(const struct scenario *scenario, uint64_t draw, const struc
     counts->built += run->states->built + run->again->built;
     counts->recovered += run->states->checked + run->again->checked;
     counts->starts += run->starts;
-    counts->unsure += run->unsure;
+    counts->recovering += run->recovering;
     counts->without_floor += run->without_floor;
     states_free(run->states);
     states_free(run->again);
@@ -204,7 +204,7 @@ static void print_row(const char *name, const struct counts *counts, uint64_t di
     printf("%-26s %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %10" PRIu64 " %8" PRIu64 " %8" PRIu64
            "  %s\n",
            name, counts->operations, counts->built, distinct, counts->recovered, counts->starts,
-           counts->unsure, verdict);
+           counts->recovering, verdict);
     fflush(stdout);
 }
 
@@ -224,7 +224,7 @@ static int run_all(const struct options *options, char **names, int count)
     uint64_t passed = 0, failed = 0;
     double before = seconds_now();
     printf("%-26s %10s %10s %10s %10s %8s %8s\n", "scenario", "operations", "built", "distinct",
-           "recovered", "starts", "unsure");
+           "recovered", "starts", "recovering");
     for (size_t i = 0; i < scenarios_count; i++) {
         struct counts counts = {.operations = 0};
         uint64_t distinct = images.count;
@@ -241,13 +241,14 @@ static int run_all(const struct options *options, char **names, int count)
         sum.built += counts.built;
         sum.recovered += counts.recovered;
         sum.starts += counts.starts;
-        sum.unsure += counts.unsure;
+        sum.recovering += counts.recovering;
         sum.without_floor += counts.without_floor;
     }
     print_row("", &sum, images.count, "");
-    printf("%" PRIu64 " crash states, distinct, in %.1f s; a member came back unsure of %" PRIu64
+    printf("%" PRIu64
+           " crash states, distinct, in %.1f s; a member came back recovering of %" PRIu64
            ", %" PRIu64 " of them without a floor\n",
-           images.count, seconds_now() - before, sum.unsure, sum.without_floor);
+           images.count, seconds_now() - before, sum.recovering, sum.without_floor);
     printf("%" PRIu64 " passed, %" PRIu64 " failed\n", passed, failed);
     set_done(&images);
     return failed == 0 && passed > 0 ? 0 : 1;

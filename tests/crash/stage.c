@@ -47,7 +47,7 @@ int stage_open(struct stage *stage, struct trace *trace, struct history *history
         return result;
     stage->last = stage->recovered.last.n;
     stage->term = stage->recovered.hard.term.n;
-    stage->unsure = stage->recovered.hard.unsure;
+    stage->recovering = stage->recovered.hard.recovering;
     stage->floor = stage->recovered.hard.floor;
     stage->committed = trace->promise.compacted;
     if (stage->committed < stage->recovered.start.n)
@@ -107,7 +107,7 @@ void stage_vote(struct stage *stage, uint64_t term, bool voted, uint64_t node)
     wal_hard_state(stage->wal, &(struct raft_hard_state){.term = {term},
                                                          .voted = voted,
                                                          .vote = {node},
-                                                         .unsure = stage->unsure,
+                                                         .recovering = stage->recovering,
                                                          .floor = stage->floor});
     mark(stage);
 }
@@ -239,7 +239,7 @@ bool stage_recover(struct stage *stage, struct trace *trace, struct history *his
         .votes = history->votes - 1,
         .votes_most = history->votes - 1,
         .compacted = trace->promise.compacted,
-        .unsure = stage->unsure,
+        .recovering = stage->recovering,
         .floor = stage->floor,
     };
     return true;

@@ -20,7 +20,7 @@ struct stage {
     bool failed;
     bool died; /* as the trace had it: nothing happens any more before stage_restart */
     uint64_t last, term;
-    bool unsure; /* as the log was recovered */
+    bool recovering; /* as the log was recovered */
     struct raft_floor floor;
     uint64_t committed; /* in a snapshot: no truncation goes below it */
     uint32_t marks;

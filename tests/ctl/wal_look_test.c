@@ -231,7 +231,7 @@ Test(wal_look, rot_is_named_by_file_offset_and_index_and_what_follows_is_dumped)
     poke(path, name, (off_t)offset + 70, "rot", 3);
     must(run(ctl_wal_verify, path) == CTL_DAMAGED);
     must(says("verdict=refused") && says(where) && says("entry 7") && says("restore"));
-    must(says(" member=opens start=0 last=60 holes=1 unsure=0"));
+    must(says(" member=opens start=0 last=60 holes=1 recovering=0"));
     must(run(ctl_wal_dump, path) == CTL_DAMAGED);
     snprintf(where, sizeof(where), "%s offset=%lu damaged_bytes=", name, offset);
     must(says(where));

@@ -172,7 +172,7 @@ static void hear(struct bench *b, uint8_t kind, uint64_t from, struct bytes payl
 /* Both others say which cluster this is, and that there is nothing that this node forgot. */
 static void introduce(struct bench *b)
 {
-    for (int round = 0; round < 4 && raft_status(b->replica->raft).unsure; round++) {
+    for (int round = 0; round < 4 && raft_status(b->replica->raft).recovering; round++) {
         for (uint64_t from = 2; from <= 3; from++) {
             uint8_t bytes[PEER_NOTE_BYTES_MAX];
             struct writer out = writer_of(bytes, sizeof(bytes));

@@ -5,7 +5,7 @@
  *      refuses with a text, or gives a log whose entries read back, but for holes.
  *   1  the rest is a program: it writes a log, then damages one sector of it. Then opening by a
  *      node that is alone refuses with a text, or what was acknowledged is there, save what the
- *      very last flush brought. A member does not refuse: all is there, or a hole, or it is unsure.
+ *      very last flush brought. A member does not refuse: all is there, or a hole, or it recovers.
  *   2  as 1, with many damages: then one that is alone is only held to the rule of 0.
  *
  * From 128 on the node is a member. After each opening that succeeds the holes are repaired where
@@ -250,7 +250,7 @@ static void repair(struct bench *b)
         memcpy(payload, &b->stamp[index], 8);
         int result = wal_repair(b->wal, hole.index, hole.term, hole.kind,
                                 bytes_of(payload, 8 + (size_t)b->length[index]));
-        if (index <= b->floor_before && !b->recovered.hard.unsure)
+        if (index <= b->floor_before && !b->recovered.hard.recovering)
             demand(result == 0);
     }
     demand(wal_repair_sync(b->wal) == 0);
@@ -274,7 +274,7 @@ static void go_on(struct bench *b)
     close_log(b);
     demand(open_log(b) == 0 && b->recovered.last.n == last + 1 &&
            b->recovered.hard.term.n == term + 1);
-    demand(b->recovered.cut_bytes == 0 && b->recovered.hard.unsure == hard.unsure);
+    demand(b->recovered.cut_bytes == 0 && b->recovered.hard.recovering == hard.recovering);
     read_all(b, false);
     close_log(b);
 }
@@ -292,10 +292,10 @@ static void try_program(struct bench *b, struct reader program, bool many)
         demand(!b->member);
         return;
     }
-    bool sure = b->member && !b->recovered.hard.unsure;
+    bool sure = b->member && !b->recovered.hard.recovering;
     if (!many || sure)
-        demand(b->recovered.hard.unsure || (b->recovered.last.n >= b->floor_before &&
-                                            b->recovered.hard.term.n >= b->hard_state));
+        demand(b->recovered.hard.recovering || (b->recovered.last.n >= b->floor_before &&
+                                                b->recovered.hard.term.n >= b->hard_state));
     read_all(b, !many);
     repair(b);
     go_on(b);

@@ -58,12 +58,12 @@ static struct member_rig *member_sure(void)
     must(member_hear_append(member, 0, 1, noop) == 0);
     member_close(member);
     member_start(member);
-    if (status_of(member).unsure) { /* it was new: it waits for a floor */
+    if (status_of(member).recovering) { /* it was new: it waits for a floor */
         replica_step(member->replica,
                      &(struct raft_event){.kind = RAFT_FLOOR_KNOWN, .floor_known = {.term = {1}}});
         member_turns(member);
     }
-    must(!status_of(member).unsure);
+    must(!status_of(member).recovering);
     return member;
 }
 
@@ -75,7 +75,7 @@ Test(replica_lives, gives_no_vote_until_all_have_said_what_they_saw)
     cr_assert(not(answers(member)));
     must(member_hear_note(member, 3, life(member)) == 0);
     cr_assert(answers(member));
-    cr_assert(not(status_of(member).unsure));
+    cr_assert(not(status_of(member).recovering));
     member_free(member);
 }
 
@@ -114,20 +114,20 @@ Test(replica_lives, knows_that_its_log_is_an_earlier_one)
     note.life.seen_term = note.life.seen_last_term = 1;
     note.life.seen_last = 1;
     must(member_hear_note(member, 2, note) == 0);
-    cr_assert(not(status_of(member).unsure), "it has that");
+    cr_assert(not(status_of(member).recovering), "it has that");
     note.life.seen_last = 2;
     must(member_hear_note(member, 2, note) == 0);
     cr_assert(status_of(member).rolled_back);
     cr_assert(eq(u64, status_of(member).floor.index.n, 2));
     must(member_hear_append(member, 1, 1, noop) == 0);
-    cr_assert(not(status_of(member).unsure));
+    cr_assert(not(status_of(member).recovering));
     cr_assert_str_eq(member->fact, "admitted");
     member_free(member);
 }
 
 Test(replica_lives, says_it_once_whoever_says_it_how_often)
 {
-    struct member_rig *member = member_new(); /* unsure, without a floor */
+    struct member_rig *member = member_new(); /* recovering, without a floor */
     uint32_t notes = member->notes;
     for (int kind = 0; kind < 2; kind++) {
         for (int i = 0; i < 100; i++) {
@@ -160,10 +160,10 @@ Test(replica_lives, knows_the_numbers_of_its_last_starts)
     note.life.seen_start = start;
     note.life.seen_number = number;
     must(member_hear_note(member, 2, note) == 0);
-    cr_assert(not(status_of(member).unsure), "its own");
+    cr_assert(not(status_of(member).recovering), "its own");
     note.life.seen_start = 0;
     must(member_hear_note(member, 2, note) == 0);
-    cr_assert(not(status_of(member).unsure), "nothing");
+    cr_assert(not(status_of(member).recovering), "nothing");
     note.life.seen_start = start;
     note.life.seen_number = number + 2;
     must(member_hear_note(member, 2, note) == 0);
@@ -179,7 +179,7 @@ Test(replica_lives, knows_the_numbers_of_its_last_starts)
     }
     note.life.seen_disk = disk_of(member);
     must(member_hear_note(member, 2, note) == 0);
-    cr_assert(not(status_of(member).unsure));
+    cr_assert(not(status_of(member).recovering));
     member_free(member);
 }
 
@@ -243,7 +243,7 @@ Test(replica_lives, earlier_lives_and_other_disks_say_nothing)
     must(member_hear_note(member, 2, earlier) == 0);
     must(member_hear_note(member, 2, other) == 0);
     must(member_hear_note(member, 2, none) == 0);
-    cr_assert(not(status_of(member).unsure));
+    cr_assert(not(status_of(member).recovering));
     cr_assert(not(answers(member)), "nor that the member has seen it");
     member_free(member);
 }
@@ -256,7 +256,7 @@ Test(replica_lives, refuses_what_cannot_be)
     leap.life.seen_term = RAFT_TERM_LEAP + 2;
     cr_assert(eq(int, member_hear_note(member, 2, far), -EBADMSG));
     cr_assert(eq(int, member_hear_note(member, 2, leap), -EBADMSG));
-    cr_assert(not(status_of(member).unsure));
+    cr_assert(not(status_of(member).recovering));
     member_free(member);
 }
 

@@ -583,7 +583,7 @@ Test(replica, writes_the_term_that_a_snapshot_taught)
         must(replica_open(&options, &replica, &rig->recovered) == 0);
         must(start == 0 || (rig->recovered.hard.term.n == 7 && rig->recovered.start.n == 5));
         must(replica_start(replica, &state, rig->text, sizeof(rig->text)) == 0);
-        cr_assert(raft_status(replica_raft(replica)).unsure, "its disk was new");
+        cr_assert(raft_status(replica_raft(replica)).recovering, "its disk was new");
         fake_runner_drain(&rig->runner);
         replica_close(replica);
     }

@@ -102,7 +102,7 @@ static bool same_as_others(struct world *world, uint32_t node)
 {
     struct machine *machine = &world->machine[node];
     if (!machine_up(machine) || !replica_status(machine->replica).ready ||
-        replica_status(machine->replica).raft.unsure ||
+        replica_status(machine->replica).raft.recovering ||
         replica_status(machine->replica).damaged_entries > 0)
         return false;
     struct users_meta mine = users_meta(replica_users(machine->replica));

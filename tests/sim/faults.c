@@ -13,11 +13,11 @@ static bool is_damaged(const struct machine *machine)
     return machine->disk_damaged || machine->store_damaged;
 }
 
-/* Its disk says so: it was admitted, if ever it was unsure, and remembers that. */
+/* Its disk says so: it was admitted, if ever it was recovering, and remembers that. */
 static bool may_vote(struct machine *machine)
 {
     struct raft_hard_state hard = machine_hard_state(machine).hard;
-    return hard.term.n > 0 && !hard.unsure;
+    return hard.term.n > 0 && !hard.recovering;
 }
 
 /* A node that lost something has it again: it runs, has caught up, and saved all of it. */

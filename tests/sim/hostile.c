@@ -157,7 +157,7 @@ static bool same_position(const struct position *a, const struct position *b)
 {
     return a->raft.role == b->raft.role && term_equal(a->raft.term, b->raft.term) &&
            index_equal(a->raft.commit, b->raft.commit) && index_equal(a->raft.last, b->raft.last) &&
-           a->raft.unsure == b->raft.unsure && a->applied == b->applied;
+           a->raft.recovering == b->raft.recovering && a->applied == b->applied;
 }
 
 void hostile_speak(struct machine *machine)

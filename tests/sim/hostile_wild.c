@@ -110,7 +110,7 @@ static bool acknowledgement(void)
         .prev = {lie_near(l.status.last.n)},
         .hint = {lie_near(l.status.last.n)},
         .hint_term = {lie_below(l.m.term.n + 1)},
-        .unsure = lie_below(4) == 0,
+        .recovering = lie_below(4) == 0,
     };
     return lie_message(false);
 }

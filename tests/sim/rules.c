@@ -89,7 +89,7 @@ void rules_opened(struct world *world, uint32_t node, const struct wal_recovered
         last = UINT64_MAX; /* what it had may have been in its store */
     /* It knows that it forgot, or is alone and says so. */
     if (machine->disk_damaged &&
-        (recovered->hard.unsure || (world->nodes == 1 && recovered->cut_bytes > 0))) {
+        (recovered->hard.recovering || (world->nodes == 1 && recovered->cut_bytes > 0))) {
         last = UINT64_MAX;
         known->term_ever = known->acked_term = known->acked = 0;
     }

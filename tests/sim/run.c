@@ -238,7 +238,7 @@ static bool all_sure(const struct world *world)
 {
     for (uint32_t id = 1; id <= world->nodes; id++) {
         const struct machine *machine = &world->machine[id];
-        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).unsure ||
+        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).recovering ||
             world->rules.node[id].term_ever == 0)
             return false;
     }

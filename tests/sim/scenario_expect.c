@@ -65,7 +65,7 @@ bool scenario_settled(const struct scenario *scenario)
             continue;
         if (!machine_up(machine) ||
             users_meta(replica_users(machine->replica)).index < scenario->world->rules.committed ||
-            raft_status(raft_of(scenario, id)).unsure)
+            raft_status(raft_of(scenario, id)).recovering)
             return false;
         up |= 1u << id;
     }
@@ -187,7 +187,7 @@ static bool all_whole(const struct scenario *scenario, uint32_t nodes)
         const struct machine *machine = &scenario->world->machine[id];
         if (!HAS_NODE(nodes, id))
             continue;
-        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).unsure ||
+        if (!machine_up(machine) || raft_status(replica_raft(machine->replica)).recovering ||
             replica_status(machine->replica).damaged_entries > 0 ||
             !cluster_id_known(replica_members(machine->replica)->cluster))
             return false;

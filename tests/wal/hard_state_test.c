@@ -25,7 +25,7 @@ static struct record_hard_state state_of(uint64_t term)
         .hard = {.term = {term},
                  .voted = term % 3 != 0,
                  .vote = vote_of(term),
-                 .unsure = term % 5 == 4,
+                 .recovering = term % 5 == 4,
                  .floor = {.known = term % 2 == 0, .index = {term * 7}, .term = {term / 2}}},
         .segment = term / 3,
         .cut = term * 11,
@@ -79,7 +79,7 @@ static void check_read(const struct bench *b)
     struct record_hard_state right = state_of(now->hard.term.n);
     must(now->hard.term.n == b->written || now->hard.term.n == b->tried);
     must(now->hard.voted == right.hard.voted && now->hard.vote.n == right.hard.vote.n);
-    must(now->hard.unsure == right.hard.unsure);
+    must(now->hard.recovering == right.hard.recovering);
     must(now->hard.floor.known == right.hard.floor.known &&
          now->hard.floor.index.n == right.hard.floor.index.n &&
          now->hard.floor.term.n == right.hard.floor.term.n);

@@ -185,11 +185,11 @@ void rot_free(struct rot *rot)
 void rot_say(const struct rot *rot, const char *what)
 {
     cr_log_info("%-28s %6lu tried: %6lu whole %6lu repaired %6lu holes %6lu cut %6lu refused; "
-                "%lu unsure, %lu with a floor\n",
+                "%lu recovering, %lu with a floor\n",
                 what, (unsigned long)rot->tried, (unsigned long)rot->count[ROT_WHOLE],
                 (unsigned long)rot->count[ROT_REPAIRED], (unsigned long)rot->count[ROT_HOLES],
                 (unsigned long)rot->count[ROT_CUT], (unsigned long)rot->count[ROT_REFUSED],
-                (unsigned long)rot->unsure, (unsigned long)rot->floors);
+                (unsigned long)rot->recovering, (unsigned long)rot->floors);
 }
 
 /* --- a trial ---------------------------------------------------------------------------------- */
@@ -331,7 +331,7 @@ static void go_on(struct rot *rot, bool alone, const char *what)
     cr_assert_eq(rot->recovered.last.n, last + appended);
     cr_assert_eq(rot->recovered.start.n, start, "%lu, before %lu",
                  (unsigned long)rot->recovered.start.n, (unsigned long)start);
-    cr_assert_eq(rot->recovered.hard.unsure, hard.unsure);
+    cr_assert_eq(rot->recovered.hard.recovering, hard.recovering);
     cr_assert_eq(rot->recovered.hard.floor.known, hard.floor.known);
     rot->recovered.last.n = last;
     read_all(rot);
@@ -351,17 +351,17 @@ static void check_hard_state(struct rot *rot, bool alone, bool complete, const c
 {
     const struct raft_hard_state *hard = &rot->recovered.hard;
     const struct raft_floor *floor = &hard->floor;
-    cr_assert(!alone || !hard->unsure);
-    cr_assert(alone || complete || hard->unsure, "%s %lu: less, and sure of it", what,
+    cr_assert(!alone || !hard->recovering);
+    cr_assert(alone || complete || hard->recovering, "%s %lu: less, and sure of it", what,
               (unsigned long)where);
-    if (hard->unsure && floor->known)
+    if (hard->recovering && floor->known)
         cr_assert(floor->index.n == rot->last && floor->term.n == rot->last_term,
                   "%s %lu: floor %lu/%lu", what, (unsigned long)where,
                   (unsigned long)floor->index.n, (unsigned long)floor->term.n);
-    if (!hard->unsure && !rot->vote_doubted)
+    if (!hard->recovering && !rot->vote_doubted)
         cr_assert(hard->term.n >= rot->last_term && hard->voted && hard->vote.n == 1);
-    rot->unsure += hard->unsure;
-    rot->floors += hard->unsure && floor->known;
+    rot->recovering += hard->recovering;
+    rot->floors += hard->recovering && floor->known;
 }
 
 enum rot_outcome rot_judge(struct rot *rot, bool alone, const char *what, uint64_t where)

@@ -58,7 +58,7 @@ struct rot {
     /* All trials. */
     uint64_t tried;
     uint64_t count[ROT_OUTCOMES];
-    uint64_t unsure, floors; /* of them, unsure ones, and those that know their floor */
+    uint64_t recovering, floors; /* of them, recovering ones, and those that know their floor */
 };
 
 struct rot *rot_new(void);

@@ -173,7 +173,7 @@ Test(wal_rot, of_names_takes_nothing_silently, .timeout = 120)
 
 /* --- term and vote ---------------------------------------------------------------------------- */
 
-Test(wal_rot, of_term_and_vote_makes_a_member_unsure_or_nothing, .timeout = 120)
+Test(wal_rot, of_term_and_vote_makes_a_member_recovering_or_nothing, .timeout = 120)
 {
     for (int alone = 0; alone < 2; alone++) {
         struct rot *rot = rot_new();
@@ -197,7 +197,7 @@ Test(wal_rot, of_term_and_vote_makes_a_member_unsure_or_nothing, .timeout = 120)
                 if (readable)
                     cr_assert_lt(outcome, ROT_HOLES);
                 else if (!alone)
-                    cr_assert(rot->recovered.hard.unsure && !rot->recovered.hard.floor.known);
+                    cr_assert(rot->recovered.hard.recovering && !rot->recovered.hard.floor.known);
                 else
                     cr_assert_eq(outcome == ROT_REFUSED, which == 15);
             }

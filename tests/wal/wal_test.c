@@ -428,7 +428,7 @@ Test(wal, starts_over_when_the_first_start_was_cut_short)
             fake_disk_crash(&b->disk, &seed);
             cr_assert_eq(open_bench(b), 0, "operation %lu: %s", (unsigned long)at,
                          b->recovered.text);
-            cr_assert(!b->recovered.hard.unsure, "operation %lu: %s", (unsigned long)at,
+            cr_assert(!b->recovered.hard.recovering, "operation %lu: %s", (unsigned long)at,
                       b->recovered.text);
             fake_runner_drain(&b->runner);
             append_and_flush(b, 0);
@@ -456,7 +456,7 @@ static void crash_run(uint64_t seed, bool alone)
                      b->recovered.text);
         fake_runner_drain(&b->runner);
         cr_assert_geq(b->recovered.last.n, floor, "seed %lu", (unsigned long)seed);
-        cr_assert(!b->recovered.hard.unsure && b->recovered.holes == 0, "seed %lu life %d: %s",
+        cr_assert(!b->recovered.hard.recovering && b->recovered.holes == 0, "seed %lu life %d: %s",
                   (unsigned long)seed, life, b->recovered.text);
         cr_assert_geq(b->recovered.hard.term.n, durable_term, "seed %lu", (unsigned long)seed);
         b->last = b->recovered.last.n;

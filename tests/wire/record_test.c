@@ -211,7 +211,7 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
                                       .hard = {.term = {8},
                                                .voted = true,
                                                .vote = {2},
-                                               .unsure = true,
+                                               .recovering = true,
                                                .floor = {true, {9}, {7}}},
                                       .starts = {.count = 4, .number = {[3] = 33, [4] = 44}},
                                       .identity = {.cluster = {11, 12},
@@ -226,7 +226,7 @@ Test(record, hard_state_comes_back_and_every_flipped_bit_of_it_is_refused)
     cr_assert(eq(u64, back.hard.term.n, 8));
     cr_assert(eq(u64, back.hard.vote.n, 2));
     cr_assert(back.hard.voted);
-    cr_assert(back.hard.unsure);
+    cr_assert(back.hard.recovering);
     cr_assert(back.hard.floor.known);
     cr_assert(eq(u64, back.hard.floor.index.n, 9));
     cr_assert(eq(u64, back.hard.floor.term.n, 7));

@@ -1,15 +1,16 @@
-/* A node whose storage forgot what it said, or is damaged (raft.h, UNSURE NODES), and its leader.
+/* A node whose storage forgot what it said, or is damaged (raft.h, RECOVERING NODES), and its
+ * leader.
  */
 #include "tests/core/support.h"
 
-/* Node 1 of three voters, in `term`, of a log of these terms, unsure. */
-static struct node unsure(uint64_t term, const uint64_t *terms, size_t entries)
+/* Node 1 of three voters, in `term`, of a log of these terms, recovering. */
+static struct node recovering(uint64_t term, const uint64_t *terms, size_t entries)
 {
-    struct raft_saved saved = {.hard = {.term = {term}, .unsure = true},
+    struct raft_saved saved = {.hard = {.term = {term}, .recovering = true},
                                .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, terms, entries);
     node_tick(&node);
-    must(raft_status(node.raft).unsure);
+    must(raft_status(node.raft).recovering);
     return node;
 }
 
@@ -27,42 +28,42 @@ static bool gave_vote(const struct node *node, uint64_t to)
     return m != NULL && m->request_vote_response.granted;
 }
 
-static struct raft_message unsurely(struct raft_message give)
+static struct raft_message recoveringly(struct raft_message give)
 {
-    give.append_entries_response.unsure = true;
+    give.append_entries_response.recovering = true;
     return give;
 }
 
-Test(unsure, node_gives_no_vote_in_any_term)
+Test(recovering, node_gives_no_vote_in_any_term)
 {
-    struct node node = unsure(0, NO_TERMS);
+    struct node node = recovering(0, NO_TERMS);
     for (uint64_t term = 1; term < 5; term++) {
         node_hear(&node, request_vote(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
         cr_assert(eq(u64, node.out.persist.hard.term.n, term), "it follows the term");
         cr_assert(node.out.persist.hard_state);
         cr_assert(not(node.out.persist.hard.voted));
-        cr_assert(node.out.persist.hard.unsure, "and stays unsure on disk");
+        cr_assert(node.out.persist.hard.recovering, "and stays recovering on disk");
         node_all_durable(&node);
         node_hear(&node, request_vote(2, term, 9, term));
         cr_assert(not(gave_vote(&node, 2)));
-        cr_assert(raft_status(node.raft).unsure);
+        cr_assert(raft_status(node.raft).recovering);
     }
     node_free(&node);
 }
 
-Test(unsure, node_grants_no_pre_vote)
+Test(recovering, node_grants_no_pre_vote)
 {
-    struct node node = unsure(1, TERMS(1));
+    struct node node = recovering(1, TERMS(1));
     node_hear(&node, request_pre_vote(2, 1, 9, 1));
     const struct raft_message *m = node_sent(&node, RAFT_REQUEST_PRE_VOTE_RESPONSE, 2);
     cr_assert(m == NULL || !m->request_pre_vote_response.granted);
     node_free(&node);
 }
 
-Test(unsure, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
+Test(recovering, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
 {
-    struct node node = unsure(1, TERMS(1));
+    struct node node = recovering(1, TERMS(1));
     for (int i = 0; i < 10; i++) {
         node_wait(&node);
         cr_assert(eq(u32, node.out.sends.count, 0));
@@ -75,30 +76,30 @@ Test(unsure, node_never_campaigns_however_long_it_waits_and_whoever_wants_it)
     node_free(&node);
 }
 
-Test(unsure, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_unsure)
+Test(recovering, node_stores_and_acknowledges_what_it_is_sent_and_says_that_it_is_recovering)
 {
-    struct node node = unsure(0, NO_TERMS);
+    struct node node = recovering(0, NO_TERMS);
     node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
     node_all_durable(&node);
     node_hear(&node, append_after(2, 3, 5, 3, 0, NO_TERMS));
     const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2);
     cr_assert(not(m->append_entries_response.accepted));
-    cr_assert(m->append_entries_response.unsure);
+    cr_assert(m->append_entries_response.recovering);
     node_hear(&node, append_after(2, 3, 0, 0, 1, TERMS(1, 2)));
     cr_assert(eq(u64, node.out.apply.last.n, 1));
     node_all_durable(&node);
     m = node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2);
     cr_assert(m->append_entries_response.accepted);
     cr_assert(eq(u64, m->append_entries_response.match.n, 2));
-    cr_assert(m->append_entries_response.unsure);
+    cr_assert(m->append_entries_response.recovering);
     node_free(&node);
 }
 
-Test(unsure, node_with_a_floor_votes_for_logs_that_reach_it)
+Test(recovering, node_with_a_floor_votes_for_logs_that_reach_it)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_floor(&node, 3, 7, 2);
-    cr_assert(node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard.recovering);
     cr_assert(node.out.persist.hard.floor.known, "which the disk remembers");
     node_all_durable(&node);
     node_hear(&node, request_vote(2, 4, 6, 2));
@@ -113,16 +114,16 @@ Test(unsure, node_with_a_floor_votes_for_logs_that_reach_it)
     node_hear(&node, request_vote(3, 4, 7, 2));
     cr_assert(not(gave_vote(&node, 3)), "not before it is durable");
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 3));
-    cr_assert(node.out.persist.hard.unsure);
+    cr_assert(node.out.persist.hard.recovering);
     node_all_durable(&node);
     cr_assert(gave_vote(&node, 3));
-    cr_assert(raft_status(node.raft).unsure);
+    cr_assert(raft_status(node.raft).recovering);
     node_free(&node);
 }
 
-Test(unsure, node_votes_no_second_time_in_a_term_that_it_may_have_voted_in)
+Test(recovering, node_votes_no_second_time_in_a_term_that_it_may_have_voted_in)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_floor(&node, 5, 7, 2);
     cr_assert(eq(u64, node.out.persist.hard.term.n, 5));
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
@@ -135,51 +136,51 @@ Test(unsure, node_votes_no_second_time_in_a_term_that_it_may_have_voted_in)
     node_free(&node);
 }
 
-Test(unsure, node_is_sure_when_its_durable_log_reaches_the_floor)
+Test(recovering, node_is_sure_when_its_durable_log_reaches_the_floor)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_floor(&node, 3, 3, 2);
     node_all_durable(&node);
     node_hear(&node, append_after(2, 3, 1, 1, 0, TERMS(2, 2)));
-    cr_assert(raft_status(node.raft).unsure, "not durable yet");
+    cr_assert(raft_status(node.raft).recovering, "not durable yet");
     node_all_durable(&node);
-    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
     cr_assert(node.out.persist.hard_state);
-    cr_assert(not(node.out.persist.hard.unsure));
+    cr_assert(not(node.out.persist.hard.recovering));
     cr_assert(not(node.out.persist.hard.floor.known));
     node_hear(&node, append_after(2, 3, 3, 2, 0, NO_TERMS));
     cr_assert(
-        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2)->append_entries_response.unsure));
+        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 2)->append_entries_response.recovering));
     node_free(&node);
 }
 
-Test(unsure, a_log_of_a_later_term_reaches_the_floor_however_short)
+Test(recovering, a_log_of_a_later_term_reaches_the_floor_however_short)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_floor(&node, 3, 9, 2);
     node_hear(&node, append_after(2, 3, 1, 1, 0, TERMS(3)));
     node_all_durable(&node);
-    cr_assert(not(raft_status(node.raft).unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
     node_free(&node);
 }
 
-Test(unsure, node_that_reaches_its_floor_already_goes_on_at_once)
+Test(recovering, node_that_reaches_its_floor_already_goes_on_at_once)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_hear(&node, append_after(2, 3, 1, 1, 0, NO_TERMS));
     node_floor(&node, 2, 1, 1);
     cr_assert(eq(u64, raft_status(node.raft).term.n, 3), "terms do not go back");
     cr_assert(raft_status(node.raft).leader_known);
-    cr_assert(not(raft_status(node.raft).unsure));
-    cr_assert(not(node.out.persist.hard.unsure));
+    cr_assert(not(raft_status(node.raft).recovering));
+    cr_assert(not(node.out.persist.hard.recovering));
     cr_assert(eq(u64, node.out.persist.hard.vote.n, 1));
     node_free(&node);
 }
 
-Test(unsure, the_lower_of_two_floors_counts)
+Test(recovering, the_lower_of_two_floors_counts)
 {
     struct raft_saved saved = {
-        .hard = {.term = {3}, .unsure = true, .floor = {true, .index = {5}, .term = {2}}},
+        .hard = {.term = {3}, .recovering = true, .floor = {true, .index = {5}, .term = {2}}},
         .configuration = voters(3, 1, 2, 3)};
     struct node node = node_start(&saved, TERMS(1, 2));
     node_floor(&node, 3, 9, 2);
@@ -189,9 +190,9 @@ Test(unsure, the_lower_of_two_floors_counts)
     node_free(&node);
 }
 
-Test(unsure, node_that_is_sure_again_campaigns_in_a_later_term_only)
+Test(recovering, node_that_is_sure_again_campaigns_in_a_later_term_only)
 {
-    struct node node = unsure(3, TERMS(1));
+    struct node node = recovering(3, TERMS(1));
     node_floor(&node, 4, 1, 1);
     node_all_durable(&node);
     node_wait(&node);
@@ -204,13 +205,13 @@ Test(unsure, node_that_is_sure_again_campaigns_in_a_later_term_only)
     node_free(&node);
 }
 
-Test(unsure, node_of_a_new_cluster_begins_like_any_other)
+Test(recovering, node_of_a_new_cluster_begins_like_any_other)
 {
-    struct node node = unsure(0, NO_TERMS);
+    struct node node = recovering(0, NO_TERMS);
     node_floor(&node, 0, 0, 0);
     cr_assert(node.out.persist.hard_state);
     cr_assert(not(node.out.persist.hard.voted));
-    cr_assert(not(node.out.persist.hard.unsure));
+    cr_assert(not(node.out.persist.hard.recovering));
     node_all_durable(&node);
     node_hear(&node, request_vote(2, 1, 0, 0));
     node_all_durable(&node);
@@ -218,7 +219,7 @@ Test(unsure, node_of_a_new_cluster_begins_like_any_other)
     node_free(&node);
 }
 
-Test(unsure, nothing_happens_to_a_sure_node_that_hears_of_a_floor)
+Test(recovering, nothing_happens_to_a_sure_node_that_hears_of_a_floor)
 {
     struct node node = node_among(3, 1, TERMS(1));
     node_floor(&node, 7, 9, 7);
@@ -234,7 +235,7 @@ static void node_is_damaged(struct node *node, bool damaged)
     node_step(node, (struct raft_event){.kind = damaged ? RAFT_DAMAGED : RAFT_REPAIRED});
 }
 
-Test(unsure, damaged_leader_leads_no_more)
+Test(recovering, damaged_leader_leads_no_more)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_is_damaged(&node, true);
@@ -249,7 +250,7 @@ Test(unsure, damaged_leader_leads_no_more)
     node_free(&node);
 }
 
-Test(unsure, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_else)
+Test(recovering, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_else)
 {
     struct raft_saved saved = {
         .hard = {.term = {2}}, .damaged = true, .configuration = voters(3, 1, 2, 3)};
@@ -262,16 +263,17 @@ Test(unsure, damaged_node_votes_by_the_log_that_it_knows_and_decides_nothing_els
     cr_assert(gave_vote(&node, 3));
     node_hear(&node, append_after(3, 3, 2, 2, 0, TERMS(3)));
     node_all_durable(&node);
-    cr_assert(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.unsure);
+    cr_assert(
+        node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.recovering);
     node_is_damaged(&node, false);
     node_hear(&node, append_after(3, 3, 3, 3, 0, NO_TERMS));
     cr_assert(
-        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.unsure));
+        not(node_sent(&node, RAFT_APPEND_ENTRIES_RESPONSE, 3)->append_entries_response.recovering));
     node_free(&node);
 }
 
 /* The entry that says who votes is rotten: restored as the one before, and set right. */
-Test(unsure, damaged_configuration_is_what_its_repair_says)
+Test(recovering, damaged_configuration_is_what_its_repair_says)
 {
     const struct raft_configuration before = voters(1, 1), is = voters(3, 1, 2, 3);
     struct raft_saved saved = {.hard = {.term = {1}}, .damaged = true, .configuration = before};
@@ -292,13 +294,13 @@ Test(unsure, damaged_configuration_is_what_its_repair_says)
 
 /* --- what its leader makes of it -------------------------------------------------------------- */
 
-Test(unsure, acknowledgements_commit_nothing)
+Test(recovering, acknowledgements_commit_nothing)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_propose(&node, 1, 10);
     node_all_durable(&node);
     uint64_t last = raft_status(node.raft).last.n;
-    node_hear(&node, unsurely(accepted(2, 2, last, 0)));
+    node_hear(&node, recoveringly(accepted(2, 2, last, 0)));
     cr_assert(eq(u64, raft_status(node.raft).commit.n, last - 1));
     node_hear(&node, accepted(2, 2, last - 1, 0)); /* one of before the wipe, overtaken */
     cr_assert(eq(u64, raft_status(node.raft).commit.n, last - 1));
@@ -307,60 +309,60 @@ Test(unsure, acknowledgements_commit_nothing)
     node_free(&node);
 }
 
-Test(unsure, answers_confirm_no_round)
+Test(recovering, answers_confirm_no_round)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_read(&node, 5);
     uint64_t round = node.raft->leader.round;
-    node_hear(&node, unsurely(accepted(2, 2, 2, round)));
+    node_hear(&node, recoveringly(accepted(2, 2, 2, round)));
     cr_assert(eq(u32, node.out.results.count, 0));
     node_hear(&node, accepted(2, 2, 2, round));
     cr_assert(eq(int, node_result(&node)->kind, RAFT_READ_READY));
     node_free(&node);
 }
 
-Test(unsure, followers_alone_do_not_keep_a_leader)
+Test(recovering, followers_alone_do_not_keep_a_leader)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     for (int i = 0; i < 30 && raft_status(node.raft).role == RAFT_LEADER; i++) {
         node_pass(&node, HEARTBEAT_MS);
         if (raft_status(node.raft).role == RAFT_LEADER)
-            node_hear(&node, unsurely(accepted(2, 2, 2, 0)));
+            node_hear(&node, recoveringly(accepted(2, 2, 2, 0)));
     }
     cr_assert(eq(int, raft_status(node.raft).role, RAFT_FOLLOWER));
     node_free(&node);
 }
 
-Test(unsure, node_that_forgot_what_it_acknowledged_is_sent_it_again)
+Test(recovering, node_that_forgot_what_it_acknowledged_is_sent_it_again)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_hear(&node, rejected(2, 2, 2, 0, 0));
     cr_assert(eq(u64, node_progress(&node, 2)->match.n, 2), "an old refusal says nothing");
-    node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
+    node_hear(&node, recoveringly(rejected(2, 2, 2, 0, 0)));
     const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
     cr_assert(eq(u64, m->append_entries.prev.n, 0));
     cr_assert(eq(u32, raft_runs_entries(&m->append_entries.entries), 2));
     node_free(&node);
 }
 
-Test(unsure, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
+Test(recovering, node_that_forgot_what_is_compacted_is_sent_a_snapshot)
 {
     struct node node = node_settled(3, 1, TERMS(1));
     node_compacted(&node, 2);
-    node_hear(&node, unsurely(rejected(2, 2, 2, 0, 0)));
+    node_hear(&node, recoveringly(rejected(2, 2, 2, 0, 0)));
     for (int i = 0; i < 4 && node.out.results.count == 0; i++) {
         const struct raft_message *m = node_sent(&node, RAFT_APPEND_ENTRIES, 2);
         must(m != NULL);
-        node_hear(&node, unsurely(rejected(2, 2, m->append_entries.prev.n, 0, 0)));
+        node_hear(&node, recoveringly(rejected(2, 2, m->append_entries.prev.n, 0, 0)));
     }
     cr_assert(eq(int, node_result(&node)->kind, RAFT_SEND_SNAPSHOT));
     node_free(&node);
 }
 
-Test(unsure, node_is_handed_no_leadership)
+Test(recovering, node_is_handed_no_leadership)
 {
     struct node node = node_settled(3, 1, TERMS(1));
-    node_hear(&node, unsurely(accepted(2, 2, 2, 0)));
+    node_hear(&node, recoveringly(accepted(2, 2, 2, 0)));
     node_transfer(&node, 2);
     cr_assert(eq(u32, node_sends(&node, RAFT_TIMEOUT_NOW), 0));
     node_transfer(&node, 0);
