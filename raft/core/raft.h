@@ -29,7 +29,7 @@
  * How far its log must reach is its `floor`: the end of a log that surely has all it acknowledged.
  *   - Where votes are remembered and the log's last entry is known by its header, that is it.
  *   - Else the driver asks every other member where its log ends, and when all have answered asks
- *     them all again (raft/replica/admit.c). The floor is the furthest of all these answers; the
+ *     them all again (raft/replica/rejoin.c). The floor is the furthest of all these answers; the
  *     driver steps FLOOR_KNOWN. It covers whatever the node acknowledged, and forgot, to a leader:
  *       (1) That leader still led when it was first asked. Then its own log had the entry, and its
  *           answer says so.

@@ -220,7 +220,7 @@ static const struct snapshots_hooks snapshots_hooks = {
     .lost = on_lost,
 };
 
-void boot_look(struct node *node)
+void boot_tick(struct node *node)
 {
     uint64_t now_ms = node_now_ms(NULL);
     boot_members_keep(node);

@@ -219,7 +219,7 @@ static void on_check(uv_check_t *check)
     if (node->phase == NODE_LOADING)
         boot_without_redis(node);
     if (node->phase == NODE_RUNNING)
-        boot_look(node);
+        boot_tick(node);
     if (replica_users(node->replica) != NULL) {
         replica_turn(node->replica);
         if (node->peers != NULL)

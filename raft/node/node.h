@@ -72,7 +72,7 @@ void boot_without_redis(struct node *node);
 /* The one for other nodes can never be used: the node ends. */
 void boot_refuse_address(struct node *node, int error);
 /* While it runs, each turn: looks now and then whether Redis still holds the snapshot. */
-void boot_look(struct node *node);
+void boot_tick(struct node *node);
 /* All members are at one host: the nodes of this machine, on its disk. */
 bool boot_shares_a_host(const struct config *config);
 enum call_snapshot boot_snapshot_state(void *context);

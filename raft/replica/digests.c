@@ -77,7 +77,7 @@ static void say(struct replica *replica)
     }
 }
 
-void digests_look(struct replica *replica, uint64_t now_ms)
+void digests_tick(struct replica *replica, uint64_t now_ms)
 {
     struct digests *digests = &replica->digests;
     if (replica_alone(replica) || digests->last == 0 || replica_lacks_state(replica))

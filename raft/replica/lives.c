@@ -17,7 +17,7 @@
  *
  * It says so, goes on as a start that nobody has seen, and is recovering. How far its log must
  * reach is what it acknowledged to those who remember, if that was in the last term in which it was
- * seen. While nobody does it asks as a node does that lost all (replica/admit.c), and its leader,
+ * seen. While nobody does it asks as a node does that lost all (replica/rejoin.c), and its leader,
  * too.
  *
  * A node that has just started gives no vote until all others have said what they saw of it, or a
@@ -142,7 +142,7 @@ static void take_word(struct replica *replica, raft_node_id from, const struct p
     struct lives *lives = &replica->lives;
     uint64_t now_ms = replica_now_ms(replica), before = replica->measures.rolled_back;
     if (!raft_status(replica->raft).recovering)
-        admit_anew(replica);
+        rejoin_again(replica);
     count_on(replica, life->seen_start);
     lives->taking_word = true;
     replica_step(replica,
@@ -151,7 +151,7 @@ static void take_word(struct replica *replica, raft_node_id from, const struct p
     flush_request(replica, (raft_index){0}, true);
     if (replica->measures.rolled_back == before)
         return;
-    replica->recovering = true; /* so that its end is said: replica/admit.c */
+    replica->recovering = true; /* so that its end is said: replica/rejoin.c */
     if (lives->noted_ms == 0 || now_ms - lives->noted_ms >= NOTE_AGAIN_MS) {
         lives->noted_ms = now_ms;
         note_put_back(replica, from, life);
@@ -287,7 +287,7 @@ void lives_acknowledged(struct replica *replica, raft_node_id from)
     seen->term = term_max(seen->term, peer.match_term);
 }
 
-void lives_look(struct replica *replica, uint64_t now_ms)
+void lives_tick(struct replica *replica, uint64_t now_ms)
 {
     struct lives *lives = &replica->lives;
     struct raft_status status = raft_status(replica->raft);

@@ -3,7 +3,7 @@
  * (addresses, disks, the cluster's id), from the entry on that a snapshot as of now would need.
  *
  * The first leader of a cluster writes the first of them (core/raft.h, FOUNDING). By then it has
- * heard from all other members, so it knows their disks (replica/admit.c).
+ * heard from all other members, so it knows their disks (replica/rejoin.c).
  */
 #include "raft/replica/state.h"
 
@@ -101,7 +101,7 @@ static void describe(const struct replica *replica, struct member *member)
         if (options->address[i] != NULL)
             snprintf(member->address, sizeof(member->address), "%s", options->address[i]);
         if (member->disk == 0)
-            member->disk = replica->admission.disk[i];
+            member->disk = replica->rejoin.disk[i];
     }
 }
 

@@ -96,7 +96,7 @@ void replica_send(struct replica *replica, struct raft_message *message)
              * which has them all. */
             if (wal_holes(replica->wal) > 0 && replica->repair.tries < REPAIR_TRIES_MAX)
                 return;
-            if (offers_begin(replica, message->to, false))
+            if (snapshot_send_begin(replica, message->to, false))
                 replica->options.hooks->note(
                     replica->options.context, "log_unreadable",
                     "entries for another node cannot be read back: it is sent a snapshot");
@@ -118,7 +118,7 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
         return -EBADMSG;
     switch (note.kind) {
     case PEER_LOG_POSITION:
-        return admit_heard(replica, from, &note.log_position);
+        return rejoin_received(replica, from, &note.log_position);
     case PEER_FORWARD:
         return writes_forwarded(replica, from, &note.forward);
     case PEER_FORWARD_REFUSED:
@@ -134,18 +134,18 @@ static int receive_note(struct replica *replica, raft_node_id from, struct frame
     case PEER_ENTRY:
         return repair_entry(replica, &note.entry);
     case PEER_SNAPSHOT_REQUEST:
-        install_begged(replica, from);
+        snapshot_receive_requested(replica, from);
         if (replica->applied >= note.snapshot_request.least)
-            (void)offers_begin(replica, from, false);
+            (void)snapshot_send_begin(replica, from, false);
         return 0;
     case PEER_SNAPSHOT_OFFER:
-        return install_offered(replica, from, &note.snapshot_offer);
+        return snapshot_receive_offered(replica, from, &note.snapshot_offer);
     case PEER_SNAPSHOT_CHUNK_REQUEST:
-        return offers_wanted(replica, from, &note.snapshot_chunk_request);
+        return snapshot_send_wanted(replica, from, &note.snapshot_chunk_request);
     case PEER_SNAPSHOT_CHUNK:
-        return install_chunk(replica, from, &note.snapshot_chunk);
+        return snapshot_receive_chunk(replica, from, &note.snapshot_chunk);
     case PEER_SNAPSHOT_END:
-        offers_ended(replica, from, &note.snapshot_end);
+        snapshot_send_ended(replica, from, &note.snapshot_end);
         return 0;
     }
     UNREACHABLE();
@@ -262,7 +262,7 @@ void replica_peer_up(struct replica *replica, raft_node_id peer)
         return;
     writes_unsend(replica, true, peer); /* what went over the connection before is lost */
     lives_peer_up(replica, peer);
-    admit_peer_up(replica, peer);
+    rejoin_peer_up(replica, peer);
 }
 
 void replica_peer_lost(struct replica *replica, raft_node_id peer)

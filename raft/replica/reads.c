@@ -177,7 +177,7 @@ static void give_up_old(struct replica *replica, struct waiting_read *list, uint
     *count = kept;
 }
 
-void reads_look(struct replica *replica, uint64_t now_ms)
+void reads_tick(struct replica *replica, uint64_t now_ms)
 {
     struct reads *reads = &replica->reads;
     give_up_old(replica, reads->gathered, &reads->gathered_count, CALL_NO_LEADER, now_ms);

@@ -181,7 +181,7 @@ int repair_entry(struct replica *replica, const struct peer_entry_here *entry)
     return 0;
 }
 
-void repair_look(struct replica *replica, uint64_t now_ms)
+void repair_tick(struct replica *replica, uint64_t now_ms)
 {
     struct repair *repair = &replica->repair;
     if (wal_holes(replica->wal) > 0)

@@ -141,7 +141,7 @@ static void carry_persist(struct replica *replica, const struct raft_persist *pe
         wal_reset(replica->wal, persist->reset_index, persist->reset_term);
         entries_reset(&replica->entries, index_next(persist->reset_index));
         replica->log_start = persist->reset_index.n;
-        membership_begin(replica, persist->reset_index, &replica->install.members);
+        membership_begin(replica, persist->reset_index, &replica->receive.members);
     }
     if (persist->truncate) {
         wal_truncate(replica->wal, persist->first_gone, persist->term_before);
@@ -298,7 +298,7 @@ static void carry_result(struct replica *replica, const struct raft_result *resu
         reads_refused(replica, result->read_refused.token);
         return;
     case RAFT_SEND_SNAPSHOT:
-        (void)offers_begin(replica, result->send_snapshot.to, true);
+        (void)snapshot_send_begin(replica, result->send_snapshot.to, true);
         return;
     case RAFT_ROLLED_BACK:
         note_rolled_back(replica, result);
@@ -318,7 +318,7 @@ void replica_step(struct replica *replica, const struct raft_event *event)
     if (replica->stepped_ms < now_ms) /* no clock is worth dying of */
         replica->stepped_ms = now_ms;
     stamped.now_ms = replica->stepped_ms;
-    writes_look_at_time(replica);
+    writes_observe_clock(replica);
     raft_step(replica->raft, &stamped, output);
     carry_persist(replica, &output->persist);
     for (uint32_t i = 0; i < output->sends.count; i++)
@@ -405,7 +405,7 @@ static void save_if_due(struct replica *replica, uint64_t now_ms)
                (status.log_nearly_full && replica->applied > replica->saved_index);
     if (replica->saving || !replica->ready || (!due && !replica->save_wanted) ||
         now_ms < replica->save_after_ms || replica->applied == 0 ||
-        replica->install.phase != INSTALL_NONE || replica_lacks_state(replica))
+        replica->receive.phase != RECEIVE_NONE || replica_lacks_state(replica))
         return;
     replica->saving = true;
     replica->save_wanted = false;
@@ -430,16 +430,16 @@ void replica_turn(struct replica *replica)
         replica->wal_tick_ms = now_ms + WAL_TICK_MS;
     }
     if (now_ms >= replica->look_ms) {
-        replica->look_ms = now_ms + LOOK_MS;
-        writes_look(replica, now_ms);
-        reads_look(replica, now_ms);
-        offers_look(replica, now_ms);
-        install_look(replica, now_ms);
-        digests_look(replica, now_ms);
+        replica->look_ms = now_ms + TICK_MS;
+        writes_tick(replica, now_ms);
+        reads_tick(replica, now_ms);
+        snapshot_send_tick(replica, now_ms);
+        snapshot_receive_tick(replica, now_ms);
+        digests_tick(replica, now_ms);
     }
-    lives_look(replica, now_ms);
-    admit_look(replica, now_ms);
-    repair_look(replica, now_ms);
+    lives_tick(replica, now_ms);
+    rejoin_tick(replica, now_ms);
+    repair_tick(replica, now_ms);
     hand_over(replica, now_ms);
     do {
         step_gathered(replica, now_ms);
@@ -498,8 +498,8 @@ void replica_saved(struct replica *replica, bool durable, uint64_t index)
 {
     assert(replica->saving);
     replica->saving = false;
-    if (replica->install.phase == INSTALL_SAVING) {
-        install_saved(replica, durable);
+    if (replica->receive.phase == RECEIVE_SAVING) {
+        snapshot_receive_saved(replica, durable);
         return;
     }
     uint64_t now_ms = replica_now_ms(replica);
@@ -554,7 +554,7 @@ struct replica_status replica_status(const struct replica *replica)
         .snapshot_wanted = replica->save_wanted,
         .wal_full = wal_full(replica->wal),
         .damaged_entries = wal_holes(replica->wal),
-        .state_gone = replica->install.gone,
+        .state_gone = replica->receive.gone,
         .wal_bytes = wal_disk_bytes(replica->wal),
         .waiting = replica->writes.count,
         .waiting_bytes = replica->writes.bytes,

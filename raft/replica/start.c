@@ -77,8 +77,8 @@ void replica_close(struct replica *replica)
     if (replica == NULL)
         return;
     wal_close(replica->wal);
-    offers_drop_all(replica);
-    install_give_up(replica);
+    snapshot_send_drop_all(replica);
+    snapshot_receive_give_up(replica);
     if (replica->users != NULL)
         users_free(replica->users);
     entries_done(&replica->entries);

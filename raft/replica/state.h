@@ -12,7 +12,7 @@
 #define SAVE_RETRY_MS_MIN 200u
 #define SAVE_RETRY_MS_MAX 10000u
 /* How often what waits is looked through: for a leader, an answer, a piece of a snapshot. */
-#define LOOK_MS 100u
+#define TICK_MS 100u
 /*
  * The log's last room, for the entries that the core makes itself: on a full disk each start opens
  * a term, with a kibibyte, before anything is read. So much at least, and this part of a segment.
@@ -92,10 +92,11 @@ struct reads {
     raft_index index;
 };
 
-/* --- replica/offers.c, replica/install.c: snapshots from node to node ------------------------- */
+/* --- replica/snapshot_send.c, replica/snapshot_receive.c: snapshots from node to node
+ * ------------------------- */
 
 /* A snapshot that this node holds for another. */
-struct offer {
+struct snapshot_send {
     bool active;
     bool for_core; /* it asked, and wants to hear the end */
     raft_node_id to;
@@ -107,11 +108,11 @@ struct offer {
     uint64_t answered; /* the turn in which a piece was last sent */
 };
 
-enum install_phase { INSTALL_NONE, INSTALL_FETCHING, INSTALL_TO_SAVE, INSTALL_SAVING };
+enum snapshot_receive_phase { RECEIVE_NONE, RECEIVE_FETCHING, RECEIVE_TO_SAVE, RECEIVE_SAVING };
 
 /* A snapshot that this node fetches. */
-struct install {
-    enum install_phase phase;
+struct snapshot_receive {
+    enum snapshot_receive_phase phase;
     raft_node_id from;
     raft_node_id also; /* offered another one meanwhile; 0: nobody */
     raft_index index;
@@ -156,9 +157,10 @@ struct membership {
     } at[RAFT_CONFIGURATIONS_MAX + 1];
 };
 
-/* --- replica/admit.c -------------------------------------------------------------------------- */
+/* --- replica/rejoin.c --------------------------------------------------------------------------
+ */
 
-struct admission {
+struct rejoin {
     uint64_t questions;              /* asked in this life: each has a number of its own */
     uint32_t round;                  /* of asking */
     bool heard[RAFT_MEMBERS_MAX];    /* in this round, by place among the members */
@@ -247,11 +249,11 @@ struct replica {
 
     struct writes writes;
     struct reads reads;
-    struct offer offer[RAFT_MEMBERS_MAX];
-    struct install install;
+    struct snapshot_send offer[RAFT_MEMBERS_MAX];
+    struct snapshot_receive receive;
     struct membership membership;
     struct digests digests;
-    struct admission admission;
+    struct rejoin rejoin;
     struct lives lives;
     struct repair repair;
 
@@ -323,9 +325,9 @@ void writes_applied(struct replica *replica, const struct users_request *request
 /* The state is another: it may hold what waits. */
 void writes_installed(struct replica *replica);
 /* What has waited too long ends; what was sent long ago is sent again. */
-void writes_look(struct replica *replica, uint64_t now_ms);
+void writes_tick(struct replica *replica, uint64_t now_ms);
 /* Notes what the state knows of the time; each turn, so that it is known since when. */
-void writes_look_at_time(struct replica *replica);
+void writes_observe_clock(struct replica *replica);
 NODISCARD int writes_forwarded(struct replica *replica, raft_node_id from,
                                const struct peer_forward *forward);
 void writes_forward_refused(struct replica *replica, raft_node_id from,
@@ -343,43 +345,47 @@ void reads_refused(struct replica *replica, uint64_t token);
 void reads_deliver(struct replica *replica);
 /* Another leader: ask again at once. */
 void reads_again(struct replica *replica);
-void reads_look(struct replica *replica, uint64_t now_ms);
+void reads_tick(struct replica *replica, uint64_t now_ms);
 
-/* --- replica/offers.c ------------------------------------------------------------------------- */
+/* --- replica/snapshot_send.c
+ * ------------------------------------------------------------------------- */
 
 /* False when one is under way, or none can be made now. */
-bool offers_begin(struct replica *replica, raft_node_id to, bool for_core);
+bool snapshot_send_begin(struct replica *replica, raft_node_id to, bool for_core);
 /* -EAGAIN: it had a piece in this turn. */
-NODISCARD int offers_wanted(struct replica *replica, raft_node_id from,
-                            const struct peer_snapshot_chunk_request *want);
-void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end);
-void offers_look(struct replica *replica, uint64_t now_ms);
+NODISCARD int snapshot_send_wanted(struct replica *replica, raft_node_id from,
+                                   const struct peer_snapshot_chunk_request *want);
+void snapshot_send_ended(struct replica *replica, raft_node_id from,
+                         const struct peer_snapshot_end *end);
+void snapshot_send_tick(struct replica *replica, uint64_t now_ms);
 /* All are lost; the core hears of its own. */
-void offers_end_all(struct replica *replica);
+void snapshot_send_end_all(struct replica *replica);
 /* Nobody hears of anything: at the end. */
-void offers_drop_all(struct replica *replica);
+void snapshot_send_drop_all(struct replica *replica);
 
-/* --- replica/install.c ------------------------------------------------------------------------ */
+/* --- replica/snapshot_receive.c
+ * ------------------------------------------------------------------------ */
 
-NODISCARD int install_offered(struct replica *replica, raft_node_id from,
-                              const struct peer_snapshot_offer *offer);
-NODISCARD int install_chunk(struct replica *replica, raft_node_id from,
-                            const struct peer_snapshot_chunk *chunk);
-void install_saved(struct replica *replica, bool durable);
-void install_look(struct replica *replica, uint64_t now_ms);
+NODISCARD int snapshot_receive_offered(struct replica *replica, raft_node_id from,
+                                       const struct peer_snapshot_offer *offer);
+NODISCARD int snapshot_receive_chunk(struct replica *replica, raft_node_id from,
+                                     const struct peer_snapshot_chunk *chunk);
+void snapshot_receive_saved(struct replica *replica, bool durable);
+void snapshot_receive_tick(struct replica *replica, uint64_t now_ms);
 /* This member asked for a state. */
-void install_begged(struct replica *replica, raft_node_id from);
-void install_give_up(struct replica *replica);
+void snapshot_receive_requested(struct replica *replica, raft_node_id from);
+void snapshot_receive_give_up(struct replica *replica);
 
-/* --- replica/admit.c -------------------------------------------------------------------------- */
+/* --- replica/rejoin.c --------------------------------------------------------------------------
+ */
 
-void admit_peer_up(struct replica *replica, raft_node_id peer);
+void rejoin_peer_up(struct replica *replica, raft_node_id peer);
 /* -EBADMSG: it cannot be. */
-NODISCARD int admit_heard(struct replica *replica, raft_node_id from,
-                          const struct peer_log_position *log_position);
-void admit_look(struct replica *replica, uint64_t now_ms);
+NODISCARD int rejoin_received(struct replica *replica, raft_node_id from,
+                              const struct peer_log_position *log_position);
+void rejoin_tick(struct replica *replica, uint64_t now_ms);
 /* What was heard of the ends of logs counts no more: the node forgot something else. */
-void admit_anew(struct replica *replica);
+void rejoin_again(struct replica *replica);
 
 /* --- replica/lives.c -------------------------------------------------------------------------- */
 
@@ -392,7 +398,7 @@ NODISCARD int lives_heard(struct replica *replica, raft_node_id from, const stru
 void lives_acknowledged(struct replica *replica, raft_node_id from);
 /* All others have said what they saw of this node, or it has waited for long enough. */
 bool lives_may_vote(struct replica *replica);
-void lives_look(struct replica *replica, uint64_t now_ms);
+void lives_tick(struct replica *replica, uint64_t now_ms);
 
 /* --- replica/flush.c -------------------------------------------------------------------------- */
 
@@ -435,7 +441,7 @@ bool membership_is_foreign(const struct replica *replica, const struct members *
 /* The state is that after entry `applied`. */
 void digests_applied(struct replica *replica);
 void digests_heard(struct replica *replica, raft_node_id from, const struct peer_digest *digest);
-void digests_look(struct replica *replica, uint64_t now_ms);
+void digests_tick(struct replica *replica, uint64_t now_ms);
 
 /* --- replica/repair.c ------------------------------------------------------------------------- */
 
@@ -450,7 +456,7 @@ NODISCARD int repair_asked(struct replica *replica, raft_node_id from,
                            const struct peer_entries_request *please);
 /* -EBADMSG: it cannot be read. */
 NODISCARD int repair_entry(struct replica *replica, const struct peer_entry_here *entry);
-void repair_look(struct replica *replica, uint64_t now_ms);
+void repair_tick(struct replica *replica, uint64_t now_ms);
 /* The WAL's hook. */
 void repair_scrubbed(void *context, const struct wal_scrubbed *scrubbed);
 

@@ -104,7 +104,7 @@ static void end(struct writes *writes, struct pending *pending)
 
 /* --- the time in an entry --------------------------------------------------------------------- */
 
-void writes_look_at_time(struct replica *replica)
+void writes_observe_clock(struct replica *replica)
 {
     uint64_t time_ms = users_meta(replica->users).time_ms;
     if (time_ms == replica->time_ms)
@@ -122,7 +122,7 @@ void writes_look_at_time(struct replica *replica)
 static uint64_t entry_ms(struct replica *replica)
 {
     uint64_t wall_ms = replica->options.hooks->wall_ms(replica->options.context);
-    writes_look_at_time(replica);
+    writes_observe_clock(replica);
     uint64_t most_ms = replica->time_ms + 2 * (replica_now_ms(replica) - replica->time_since_ms);
     return replica->time_ms == 0 || wall_ms < most_ms ? wall_ms : most_ms;
 }
@@ -465,7 +465,7 @@ static void give_up_old(struct replica *replica, struct pending_list *list, uint
     }
 }
 
-void writes_look(struct replica *replica, uint64_t now_ms)
+void writes_tick(struct replica *replica, uint64_t now_ms)
 {
     struct writes *writes = &replica->writes;
     give_up_old(replica, &writes->unsent, now_ms);

@@ -135,17 +135,17 @@ static void on_flush(struct network *network)
 
 static void look(struct bench *b)
 {
-    const struct install *install = &b->replica->install;
+    const struct snapshot_receive *receive = &b->replica->receive;
     raft_check(b->replica->raft);
     if (most_applied < b->replica->applied)
         most_applied = b->replica->applied;
     demand(raft_status(b->replica->raft).term.n <= RAFT_TERM_MAX);
     demand(b->replica->writes.forwarded_bytes <= REPLICA_WAITING_BYTES_MAX);
-    if (install->phase != INSTALL_FETCHING)
+    if (receive->phase != RECEIVE_FETCHING)
         return;
-    struct users_meta loaded = users_meta(install->users);
-    demand(loaded.users <= install->meta.users && loaded.next_id <= install->meta.next_id);
-    demand(loaded.answers_next <= install->meta.answers_next);
+    struct users_meta loaded = users_meta(receive->users);
+    demand(loaded.users <= receive->meta.users && loaded.next_id <= receive->meta.next_id);
+    demand(loaded.answers_next <= receive->meta.answers_next);
 }
 
 static void turns(struct bench *b)
@@ -179,7 +179,7 @@ static void introduce(struct bench *b)
             struct frame frame;
             struct peer_note note = {.kind = PEER_LOG_POSITION,
                                      .log_position = {.question = b->replica->options.random +
-                                                                  b->replica->admission.questions,
+                                                                  b->replica->rejoin.questions,
                                                       .cluster_low = DRIVER_CLUSTER}};
             peer_note_frame(&out, &note);
             demand(frame_decode(writer_bytes(&out), &frame) > 0);

@@ -90,10 +90,10 @@ Test(replica_hostile, begins_fetches_at_a_pace_of_its_own)
     for (uint64_t i = 0; i < 1000; i++)
         must(member_hear_note(member, 2, offer_of(100 + i, 1)) == 0);
     cr_assert(eq(u32, member->notes - before, 1));
-    cr_assert(eq(u64, member->replica->install.index.n, 100));
+    cr_assert(eq(u64, member->replica->receive.index.n, 100));
     member->now_ms += 500;
     must(member_hear_note(member, 2, offer_of(2000, 1)) == 0);
-    cr_assert(eq(u64, member->replica->install.index.n, 2000), "the holder has another one");
+    cr_assert(eq(u64, member->replica->receive.index.n, 2000), "the holder has another one");
     member_free(member);
 }
 
@@ -115,7 +115,7 @@ Test(replica_hostile, fetches_no_more_than_was_announced)
             member, 2, (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK, .snapshot_chunk = chunk});
         cr_assert(eq(int, result, id <= 2 ? 0 : -EBADMSG));
     }
-    cr_assert(member->replica->install.users == NULL);
+    cr_assert(member->replica->receive.users == NULL);
     member_free(member);
 }
 

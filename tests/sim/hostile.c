@@ -124,7 +124,7 @@ void hostile_look(struct machine *machine)
 {
     struct world *world = machine->world;
     const struct replica *replica = machine->replica;
-    const struct install *install = &replica->install;
+    const struct snapshot_receive *receive = &replica->receive;
     if (world->hostile.kind == HOSTILE_NONE)
         return;
     ASK(world, raft_status(replica->raft).term.n <= RAFT_TERM_MAX,
@@ -133,9 +133,9 @@ void hostile_look(struct machine *machine)
         replica->writes.forwarded <= REPLICA_WAITING_MAX &&
             replica->writes.forwarded_bytes <= REPLICA_WAITING_BYTES_MAX,
         "node %u keeps too many writes of others", machine->id);
-    if (install->users == NULL || install->phase != INSTALL_FETCHING)
+    if (receive->users == NULL || receive->phase != RECEIVE_FETCHING)
         return;
-    struct users_meta loaded = users_meta(install->users), announced = install->meta;
+    struct users_meta loaded = users_meta(receive->users), announced = receive->meta;
     ASK(world,
         loaded.users <= announced.users && loaded.answers_next <= announced.answers_next &&
             loaded.keys_next <= announced.keys_next && loaded.next_id <= announced.next_id,

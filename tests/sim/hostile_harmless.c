@@ -146,7 +146,7 @@ static bool about_snapshots(void)
     case 1: {
         uint64_t index = lie_near(applied) % RAFT_INDEX_MAX;
         for (uint32_t i = 0; i < RAFT_MEMBERS_MAX; i++) {
-            const struct offer *offer = &l.victim->replica->offer[i];
+            const struct snapshot_send *offer = &l.victim->replica->offer[i];
             if (offer->active && lie_below(2) == 0) {
                 index = offer->index.n;
                 l.lie->from = offer->to;

@@ -389,38 +389,38 @@ static bool length_that_is_another(void)
 /* The piece that the node waits for, from whom it waits for it, and not what was offered. */
 static bool piece_of_something_else(void)
 {
-    const struct install *install = &l.victim->replica->install;
-    if (install->phase != INSTALL_FETCHING)
+    const struct snapshot_receive *receive = &l.victim->replica->receive;
+    if (receive->phase != RECEIVE_FETCHING)
         return false;
-    l.lie->from = install->from;
-    struct users_meta loaded = users_meta(install->users);
+    l.lie->from = receive->from;
+    struct users_meta loaded = users_meta(receive->users);
     l.note = (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK,
-                                .snapshot_chunk = {.index = install->index.n,
-                                                   .after = install->after,
-                                                   .answers_from = install->answers_from,
+                                .snapshot_chunk = {.index = receive->index.n,
+                                                   .after = receive->after,
+                                                   .answers_from = receive->answers_from,
                                                    .next_after = UINT64_MAX,
                                                    .last = (uint8_t)lie_below(2)}};
     struct peer_snapshot_chunk *chunk = &l.note.snapshot_chunk;
     struct writer out = writer_of(l.text, PEER_CHUNK_BYTES_MAX / 4);
-    uint64_t more = install->meta.users - loaded.users + 1;
+    uint64_t more = receive->meta.users - loaded.users + 1;
     switch (lie_below(4)) {
     case 0: /* of nobody */
         chunk->users = lie_text(20 + lie_below(100));
         break;
     case 1: /* the end, while something is missing */
         chunk->last = 1;
-        return loaded.users != install->meta.users && lie_note(true);
+        return loaded.users != receive->meta.users && lie_note(true);
     case 2: /* more users than were announced */
         if (more > 500)
             return false;
         for (uint64_t i = 1; i <= more; i++)
             user_put(&out, &(struct user){
-                               .id = install->after + i, .index = 1, .name = bytes_of_text("x")});
+                               .id = receive->after + i, .index = 1, .name = bytes_of_text("x")});
         chunk->users = writer_bytes(&out);
         break;
     default: /* one user twice */
         for (uint32_t i = 0; i < 2; i++)
-            user_put(&out, &(struct user){.id = install->after + 1, .index = 1});
+            user_put(&out, &(struct user){.id = receive->after + 1, .index = 1});
         chunk->users = writer_bytes(&out);
     }
     return lie_note(true);

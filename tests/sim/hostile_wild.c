@@ -162,7 +162,7 @@ static bool log_position(void)
     uint64_t term = lie_below(4) == 0 ? lie_near(RAFT_TERM_LEAP) : any_term();
     l.note = (struct peer_note){
         .kind = PEER_LOG_POSITION,
-        .log_position = {.question = replica->options.random + replica->admission.questions,
+        .log_position = {.question = replica->options.random + replica->rejoin.questions,
                          .term = term,
                          .last = lie_near(l.status.last.n),
                          .last_term = lie_below(term + 1),
@@ -215,12 +215,12 @@ static struct users *false_state(void)
 static bool snapshot(void)
 {
     static uint8_t at[MEMBERS_BYTES_MAX];
-    const struct install *install = &l.victim->replica->install;
+    const struct snapshot_receive *receive = &l.victim->replica->receive;
     struct users_view *view = users_pin(false_state());
     struct users_meta meta = users_view_meta(view);
     uint64_t far = lie_below(8) == 0 ? lie_any() % RAFT_INDEX_MAX : lie_below(20);
     bool last, said = false;
-    if (install->phase == INSTALL_NONE && lie_below(4) == 0) {
+    if (receive->phase == RECEIVE_NONE && lie_below(4) == 0) {
         l.note =
             (struct peer_note){.kind = PEER_SNAPSHOT_OFFER,
                                .snapshot_offer = {.index = l.status.commit.n + 1 + meta.index + far,
@@ -228,16 +228,16 @@ static bool snapshot(void)
                                                   USERS_META_FIELDS(USERS_META_FROM_meta).members =
                                                       lie_configuration(any_configuration(), at)}};
         said = lie_note(false);
-    } else if (install->phase == INSTALL_FETCHING && install->meta.digest == meta.digest) {
+    } else if (receive->phase == RECEIVE_FETCHING && receive->meta.digest == meta.digest) {
         struct writer users = writer_of(l.text, PEER_CHUNK_BYTES_MAX / 4);
         (void)users_view_list(view, 0, 0, &users, &last);
         struct writer answers = writer_of(users.at, PEER_CHUNK_BYTES_MAX / 4);
         (void)packed_put_answers(view, 0, &answers, &last);
-        l.lie->from = install->from;
+        l.lie->from = receive->from;
         l.note = (struct peer_note){.kind = PEER_SNAPSHOT_CHUNK,
-                                    .snapshot_chunk = {.index = install->index.n,
-                                                       .after = install->after,
-                                                       .answers_from = install->answers_from,
+                                    .snapshot_chunk = {.index = receive->index.n,
+                                                       .after = receive->after,
+                                                       .answers_from = receive->answers_from,
                                                        .next_after = UINT64_MAX,
                                                        .last = 1,
                                                        .users = writer_bytes(&users),

@@ -11,7 +11,7 @@
 _Static_assert(sizeof(((struct replica *)0)->read_back) >= PEER_CHUNK_BYTES_MAX,
                "a piece is packed where entries are read back to: never both at once");
 
-static struct offer *find(struct replica *replica, raft_node_id to)
+static struct snapshot_send *find(struct replica *replica, raft_node_id to)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
         if (replica->offer[i].active && node_id_equal(replica->offer[i].to, to))
@@ -21,11 +21,11 @@ static struct offer *find(struct replica *replica, raft_node_id to)
 }
 
 /* Its former place where there is one, which knows when it had its last piece. */
-static struct offer *new_offer(struct replica *replica, raft_node_id to)
+static struct snapshot_send *new_offer(struct replica *replica, raft_node_id to)
 {
-    struct offer *found = NULL;
+    struct snapshot_send *found = NULL;
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
-        struct offer *offer = &replica->offer[i];
+        struct snapshot_send *offer = &replica->offer[i];
         if (!offer->active && node_id_equal(offer->to, to))
             return offer;
         if (!offer->active && (found == NULL || offer->to.n == 0))
@@ -34,7 +34,7 @@ static struct offer *new_offer(struct replica *replica, raft_node_id to)
     return found;
 }
 
-static void say(struct replica *replica, struct offer *offer)
+static void say(struct replica *replica, struct snapshot_send *offer)
 {
     uint8_t members[MEMBERS_BYTES_MAX];
     struct writer out = writer_of(members, sizeof(members));
@@ -50,15 +50,15 @@ static void say(struct replica *replica, struct offer *offer)
     replica_send_note(replica, offer->to, &note);
 }
 
-static void drop(struct offer *offer)
+static void drop(struct snapshot_send *offer)
 {
     users_unpin(offer->view);
-    *offer = (struct offer){.active = false, .to = offer->to, .answered = offer->answered};
+    *offer = (struct snapshot_send){.active = false, .to = offer->to, .answered = offer->answered};
 }
 
-bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
+bool snapshot_send_begin(struct replica *replica, raft_node_id to, bool for_core)
 {
-    struct offer *offer = find(replica, to);
+    struct snapshot_send *offer = find(replica, to);
     if (offer != NULL) { /* the same one goes on */
         offer->for_core = offer->for_core || for_core;
         return false;
@@ -68,11 +68,11 @@ bool offers_begin(struct replica *replica, raft_node_id to, bool for_core)
     if (offer == NULL || replica->applied == 0 || replica_lacks_state(replica) ||
         !cluster_id_known(replica_members_at(replica, index)->cluster)) {
         if (offer != NULL && for_core) /* reported at the next look: the core asks again then */
-            *offer = (struct offer){
+            *offer = (struct snapshot_send){
                 .active = true, .for_core = true, .to = to, .answered = replica->turns};
         return false;
     }
-    *offer = (struct offer){
+    *offer = (struct snapshot_send){
         .active = true,
         .for_core = for_core,
         .to = to,
@@ -98,10 +98,10 @@ static uint32_t piece_bytes(const struct replica *replica)
  * A piece a turn to each: it is much work for a small question, and who fetches asks for the next
  * one when it has this one.
  */
-int offers_wanted(struct replica *replica, raft_node_id from,
-                  const struct peer_snapshot_chunk_request *want)
+int snapshot_send_wanted(struct replica *replica, raft_node_id from,
+                         const struct peer_snapshot_chunk_request *want)
 {
-    struct offer *offer = find(replica, from);
+    struct snapshot_send *offer = find(replica, from);
     if (offer == NULL || offer->view == NULL || want->index != offer->index.n)
         return 0;
     if (offer->answered == replica->turns)
@@ -141,9 +141,10 @@ static void tell_core(struct replica *replica, raft_node_id to, bool installed, 
     replica_step(replica, &event);
 }
 
-void offers_ended(struct replica *replica, raft_node_id from, const struct peer_snapshot_end *end)
+void snapshot_send_ended(struct replica *replica, raft_node_id from,
+                         const struct peer_snapshot_end *end)
 {
-    struct offer *offer = find(replica, from);
+    struct snapshot_send *offer = find(replica, from);
     if (offer == NULL)
         return;
     bool for_core = offer->for_core;
@@ -152,31 +153,31 @@ void offers_ended(struct replica *replica, raft_node_id from, const struct peer_
         tell_core(replica, from, end->installed != 0, (raft_index){end->index});
 }
 
-void offers_look(struct replica *replica, uint64_t now_ms)
+void snapshot_send_tick(struct replica *replica, uint64_t now_ms)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
-        struct offer *offer = &replica->offer[i];
+        struct snapshot_send *offer = &replica->offer[i];
         if (!offer->active)
             continue;
         if (offer->view == NULL || now_ms - offer->heard_ms >= OFFER_LOST_MS) {
             struct peer_snapshot_end lost = {.installed = 0};
-            offers_ended(replica, offer->to, &lost);
+            snapshot_send_ended(replica, offer->to, &lost);
         } else if (now_ms - offer->sent_ms >= OFFER_AGAIN_MS) {
             say(replica, offer);
         }
     }
 }
 
-void offers_end_all(struct replica *replica)
+void snapshot_send_end_all(struct replica *replica)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
         struct peer_snapshot_end lost = {.installed = 0};
         if (replica->offer[i].active)
-            offers_ended(replica, replica->offer[i].to, &lost);
+            snapshot_send_ended(replica, replica->offer[i].to, &lost);
     }
 }
 
-void offers_drop_all(struct replica *replica)
+void snapshot_send_drop_all(struct replica *replica)
 {
     for (uint32_t i = 0; i < ARRAY_LEN(replica->offer); i++) {
         if (replica->offer[i].active)

@@ -21,12 +21,12 @@
 static bool wants_floor(const struct replica *replica)
 {
     struct raft_status status = raft_status(replica->raft);
-    return status.recovering && !replica->admission.done;
+    return status.recovering && !replica->rejoin.done;
 }
 
 static uint64_t question(const struct replica *replica)
 {
-    return replica->options.random + replica->admission.questions;
+    return replica->options.random + replica->rejoin.questions;
 }
 
 static void say_log_position(struct replica *replica, raft_node_id to, bool asks,
@@ -50,48 +50,47 @@ static void say_log_position(struct replica *replica, raft_node_id to, bool asks
 
 static void ask(struct replica *replica, uint64_t now_ms)
 {
-    struct admission *admission = &replica->admission;
-    admission->asked_ms = now_ms;
+    struct rejoin *rejoin = &replica->rejoin;
+    rejoin->asked_ms = now_ms;
     for (uint32_t i = 0; i < replica->options.members; i++) {
         raft_node_id id = replica->options.member[i];
-        if (id.n != replica->options.node && !admission->heard[i])
+        if (id.n != replica->options.node && !rejoin->heard[i])
             say_log_position(replica, id, true, question(replica));
     }
 }
 
-void admit_peer_up(struct replica *replica, raft_node_id peer)
+void rejoin_peer_up(struct replica *replica, raft_node_id peer)
 {
     uint32_t place = replica_place_of(replica, peer);
-    if (wants_floor(replica) && place < replica->options.members &&
-        !replica->admission.heard[place])
+    if (wants_floor(replica) && place < replica->options.members && !replica->rejoin.heard[place])
         say_log_position(replica, peer, true, question(replica));
 }
 
 static void tell_core(struct replica *replica)
 {
-    const struct admission *admission = &replica->admission;
-    replica->admission.done = true;
-    replica->admission.done_ms = replica_now_ms(replica);
+    const struct rejoin *rejoin = &replica->rejoin;
+    replica->rejoin.done = true;
+    replica->rejoin.done_ms = replica_now_ms(replica);
     replica_step(replica, &(struct raft_event){.kind = RAFT_FLOOR_KNOWN,
-                                               .floor_known = {.term = admission->highest,
-                                                               .last = admission->last,
-                                                               .last_term = admission->last_term}});
+                                               .floor_known = {.term = rejoin->highest,
+                                                               .last = rejoin->last,
+                                                               .last_term = rejoin->last_term}});
 }
 
-static void begin_round(struct admission *admission, uint32_t round)
+static void begin_round(struct rejoin *rejoin, uint32_t round)
 {
-    admission->round = round;
-    admission->questions++;
-    admission->heard_count = 0;
-    memset(admission->heard, 0, sizeof(admission->heard));
+    rejoin->round = round;
+    rejoin->questions++;
+    rejoin->heard_count = 0;
+    memset(rejoin->heard, 0, sizeof(rejoin->heard));
 }
 
-void admit_anew(struct replica *replica)
+void rejoin_again(struct replica *replica)
 {
-    struct admission *admission = &replica->admission;
-    admission->done = false;
-    admission->highest.n = admission->last.n = admission->last_term.n = 0;
-    begin_round(admission, 0);
+    struct rejoin *rejoin = &replica->rejoin;
+    rejoin->done = false;
+    rejoin->highest.n = rejoin->last.n = rejoin->last_term.n = 0;
+    begin_round(rejoin, 0);
 }
 
 /*
@@ -100,33 +99,33 @@ void admit_anew(struct replica *replica)
  */
 static void ask_anew(struct replica *replica, uint64_t now_ms)
 {
-    struct admission *admission = &replica->admission;
+    struct rejoin *rejoin = &replica->rejoin;
     struct raft_status status = raft_status(replica->raft);
-    if (!admission->done || !status.recovering)
+    if (!rejoin->done || !status.recovering)
         return;
     if (status.leader_known)
-        admission->done_ms = now_ms;
-    if (now_ms - admission->done_ms < PATIENCE * replica->options.election_ms)
+        rejoin->done_ms = now_ms;
+    if (now_ms - rejoin->done_ms < PATIENCE * replica->options.election_ms)
         return;
-    admit_anew(replica);
+    rejoin_again(replica);
 }
 
-static void take(struct admission *admission, const struct peer_log_position *log_position)
+static void take(struct rejoin *rejoin, const struct peer_log_position *log_position)
 {
     raft_index last = {log_position->last};
     raft_term last_term = {log_position->last_term};
-    if (term_less(admission->highest, (raft_term){log_position->term}))
-        admission->highest.n = log_position->term;
-    if (log_end_less(admission->last, admission->last_term, last, last_term)) {
-        admission->last = last;
-        admission->last_term = last_term;
+    if (term_less(rejoin->highest, (raft_term){log_position->term}))
+        rejoin->highest.n = log_position->term;
+    if (log_end_less(rejoin->last, rejoin->last_term, last, last_term)) {
+        rejoin->last = last;
+        rejoin->last_term = last_term;
     }
 }
 
-int admit_heard(struct replica *replica, raft_node_id from,
-                const struct peer_log_position *log_position)
+int rejoin_received(struct replica *replica, raft_node_id from,
+                    const struct peer_log_position *log_position)
 {
-    struct admission *admission = &replica->admission;
+    struct rejoin *rejoin = &replica->rejoin;
     struct raft_cluster_id theirs = {log_position->cluster_high, log_position->cluster_low};
     uint32_t place = replica_place_of(replica, from);
     uint64_t term = raft_status(replica->raft).term.n;
@@ -135,40 +134,40 @@ int admit_heard(struct replica *replica, raft_node_id from,
     if (cluster_id_differ(theirs, wal_identity(replica->wal).cluster))
         return 0; /* refused by its greeting, too */
     if (place < replica->options.members)
-        admission->disk[place] = log_position->disk;
+        rejoin->disk[place] = log_position->disk;
     if (place < replica->options.members && identity_heard(replica, theirs))
-        begin_round(admission, 0);
+        begin_round(rejoin, 0);
     if (log_position->asks) {
         say_log_position(replica, from, false, log_position->question);
         return 0;
     }
     if (!wants_floor(replica) || log_position->question != question(replica) ||
-        place == replica->options.members || admission->heard[place])
+        place == replica->options.members || rejoin->heard[place])
         return 0;
-    admission->heard[place] = true;
-    admission->heard_count++;
-    take(admission, log_position);
-    if (admission->heard_count + 1 < replica->options.members)
+    rejoin->heard[place] = true;
+    rejoin->heard_count++;
+    take(rejoin, log_position);
+    if (rejoin->heard_count + 1 < replica->options.members)
         return 0;
     if (!identity_known(replica)) { /* nobody knows which cluster this is */
         identity_found(replica);
-        begin_round(admission, 0);
+        begin_round(rejoin, 0);
         return 0; /* all are asked anew, soon */
     }
-    begin_round(admission, admission->round + 1);
-    if (admission->round < ROUNDS)
+    begin_round(rejoin, rejoin->round + 1);
+    if (rejoin->round < ROUNDS)
         ask(replica, replica_now_ms(replica));
     else
         tell_core(replica);
     return 0;
 }
 
-void admit_look(struct replica *replica, uint64_t now_ms)
+void rejoin_tick(struct replica *replica, uint64_t now_ms)
 {
-    struct admission *admission = &replica->admission;
+    struct rejoin *rejoin = &replica->rejoin;
     bool recovering = raft_status(replica->raft).recovering;
     ask_anew(replica, now_ms);
-    if (wants_floor(replica) && now_ms - admission->asked_ms >= ASK_AGAIN_MS)
+    if (wants_floor(replica) && now_ms - rejoin->asked_ms >= ASK_AGAIN_MS)
         ask(replica, now_ms);
     if (replica->recovering && !recovering)
         replica->options.hooks->note(replica->options.context, "admitted",
