@@ -95,8 +95,11 @@ static const struct {
     [USERS_ID_REUSED] = {NULL, 0, {0}},
 };
 /* A kind that comes gets a row here. */
-#define ONE_MORE(KIND, type, arm, number) +1
-_Static_assert(ARRAY_LEN(kinds) == 1 + (0 USERS_ANSWERS(ONE_MORE)), "each kind has its row");
+#define A_BYTE(KIND, type, arm, number) uint8_t arm;
+struct every_kind {
+    USERS_ANSWERS(A_BYTE)
+};
+_Static_assert(ARRAY_LEN(kinds) == 1 + sizeof(struct every_kind), "each kind has its row");
 
 static uint64_t *number_of(struct users_answer *answer, uint32_t i)
 {

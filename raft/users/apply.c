@@ -37,8 +37,11 @@ static struct users_answer condition_failed(uint64_t id, uint64_t etag)
 }
 
 /* Is a text that nobody shares another user's? Then the answer says whose. Only emails are so. */
-#define IS_UNIQUE(name, limit, need, by, check, demand) +(USER_TEXT_BY_##by == USER_TEXT_BY_UNIQUE)
-_Static_assert(0 USER_TEXTS(IS_UNIQUE) == 1, "EMAIL_TAKEN says which text is taken");
+#define ONLY_EMAIL(name, limit, need, by, check, demand)           \
+    _Static_assert((USER_TEXT_##name == USER_TEXT_email) ==        \
+                       (USER_TEXT_BY_##by == USER_TEXT_BY_UNIQUE), \
+                   "EMAIL_TAKEN says which text is taken");
+USER_TEXTS(ONLY_EMAIL)
 static bool is_taken(const struct users *users, const struct user_texts *texts, uint64_t id,
                      struct users_answer *ret_answer)
 {

@@ -6,14 +6,16 @@
 #include "raft/users/allocate.h"
 
 /* A length takes one byte, or two where the limit needs them, the lower first. */
-#define LENGTH_BYTES(name, limit, need, by, check, demand) +((limit) > UINT8_MAX ? 2 : 1)
-enum { LENGTHS_BYTES = 0 USER_TEXTS(LENGTH_BYTES) };
+#define LENGTH(name, limit, need, by, check, demand) uint8_t name[(limit) > UINT8_MAX ? 2 : 1];
+struct record_lengths {
+    USER_TEXTS(LENGTH)
+};
 
 /* Small, as there is one for each user: 15 bytes and the texts, one after the other. */
 struct user_record {
     uint64_t index;
     uint32_t refs; /* pages that point here, and answers that speak of it */
-    uint8_t lengths[LENGTHS_BYTES];
+    uint8_t lengths[sizeof(struct record_lengths)];
     uint8_t text[];
 };
 

@@ -64,9 +64,11 @@ size_t user_texts_bytes(const struct user_texts *texts)
 /* How many are written. */
 static unsigned count_of(const struct user_texts *texts)
 {
-    unsigned count = USER_TEXTS_COUNT;
-    while (count > USER_TEXTS_ALWAYS && texts->at[count - 1].len == 0)
-        count--;
+    unsigned count = USER_TEXTS_ALWAYS;
+    for (unsigned i = USER_TEXTS_ALWAYS; i < USER_TEXTS_COUNT; i++) {
+        if (texts->at[i].len > 0)
+            count = i + 1;
+    }
     return count;
 }
 
