@@ -289,7 +289,7 @@ static void on_list(struct run *run, struct link *link, const struct call_list *
     uint64_t users = run->script->users_made_up;
     users = users > 0 ? users : run->node->record.created;
     uint64_t left = ask->after < users ? users - ask->after : 0;
-    if (ask->limit > 0 && left > ask->limit)
+    if (ask->limit > 0 && left > ask->limit && !run->script->no_limit)
         left = ask->limit;
     *list = (struct list){.open = true, .call = ask->call, .next_id = ask->after + 1, .left = left};
     send_chunk(run, link, list);

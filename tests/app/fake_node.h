@@ -24,6 +24,7 @@ struct fake_script {
     bool unknown;               /* answer every write with UNKNOWN */
     bool garbage;               /* answer the next call with bytes that are no frame */
     bool bad_users;             /* answer the next list with users that are none */
+    bool no_limit;              /* lists are longer than they were asked for */
     bool wrong_version;         /* in WELCOME */
     unsigned break_lists_after; /* chunks: then the connection closes; 0 never */
     uint64_t users_made_up;     /* lists hold so many users, made up, instead of those written */

@@ -182,3 +182,48 @@ Test(listing, that_the_node_breaks_off_is_cut_for_all_to_see)
     cr_assert(stage_said(stage, "event=list-cut"));
     stage_stop(stage);
 }
+
+/* It is gathered before it is written: a node that sends more than was asked for cannot fill the
+ * worker's memory. */
+Test(listing, page_of_a_node_that_sends_more_than_was_asked_is_refused)
+{
+    struct stage *stage = stage_start((struct stage_options){.nginx = false});
+    fake_node_play(
+        &stage->node,
+        (struct fake_script){.users_made_up = 10000, .made_up_name_bytes = 1000, .no_limit = true});
+    unsigned connections = fake_node_record(&stage->node).connections;
+    struct reply *reply = fcgi_get(stage, "/users?limit=1");
+    cr_assert(eq(int, reply->status, 503));
+    free(reply);
+    WAIT_UNTIL(fake_node_record(&stage->node).connections > connections, 2000);
+    stage_stop(stage);
+}
+
+/* The version that it is read from went with the connection. */
+Test(listing, does_not_go_on_over_another_connection_to_the_node)
+{
+    struct stage *stage = stage_with_users(MILLION, 20, false);
+    int slow = fcgi_connect(stage);
+    fcgi_send(slow, &(struct fcgi_ask){.uri = "/users"});
+    WAIT_UNTIL(fake_node_record(&stage->node).mores > 0, 2000);
+    unsigned mores; /* until it has filled its socket */
+    do {
+        mores = fake_node_record(&stage->node).mores;
+        for (int i = 0; i < 50; i++)
+            free(fcgi_get(stage, "/livez"));
+    } while (fake_node_record(&stage->node).mores != mores);
+    unsigned connections = fake_node_record(&stage->node).connections;
+    fake_node_stop(&stage->node);
+    fake_node_start(&stage->node);
+    WAIT_UNTIL(fake_node_record(&stage->node).connections > connections, 5000);
+    struct reply *reply = fcgi_get(stage, "/users?limit=1"); /* it is greeted */
+    cr_assert(eq(int, reply->status, 200));
+    free(reply);
+    reply = fcgi_receive(slow, 20000);
+    cr_assert(not(reply->ended));
+    cr_assert(reply->closed);
+    free(reply);
+    close(slow);
+    cr_assert(eq(uint, fake_node_record(&stage->node).mores, mores));
+    stage_stop(stage);
+}

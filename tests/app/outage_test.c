@@ -304,7 +304,7 @@ Test(outage, by_nonsense_is_met_with_a_new_connection)
     stage_stop(stage);
 }
 
-Test(outage, by_another_version_response_told_and_waited_out)
+Test(outage, by_another_version_is_told_and_waited_out)
 {
     struct stage *stage = stage_start((struct stage_options){.without_node = true});
     fake_node_play(&stage->node, (struct fake_script){.wrong_version = true});

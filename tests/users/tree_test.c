@@ -129,7 +129,7 @@ Test(tree, visits_pages_in_order)
     tree_drop(&tree);
 }
 
-Test(tree, edits_in_place_until_a_version_response_held_and_then_copies_once)
+Test(tree, edits_in_place_until_a_version_is_held_and_then_copies_once)
 {
     struct tree tree = tree_empty(&kind);
     for (uint64_t i = 0; i < 5000; i++)
