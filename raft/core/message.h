@@ -27,24 +27,25 @@ struct raft_runs {
 
 /* clang-format off */
 #define RAFT_MESSAGES(M) \
-    M(RAFT_REQUEST_PRE_VOTE,  raft_request_pre_vote,  request_pre_vote,  1) \
-    M(RAFT_REQUEST_PRE_VOTE_RESPONSE, raft_request_pre_vote_response, request_pre_vote_response, 2) \
-    M(RAFT_REQUEST_VOTE,      raft_request_vote,      request_vote,      3) \
-    M(RAFT_REQUEST_VOTE_RESPONSE,     raft_request_vote_response,     request_vote_response,     4) \
-    M(RAFT_APPEND_ENTRIES,        raft_append_entries,        append_entries, 5) \
-    M(RAFT_APPEND_ENTRIES_RESPONSE,   raft_append_entries_response,   append_entries_response,   6) \
-    M(RAFT_READ_INDEX,      raft_read_index,      read_index,      7) \
-    M(RAFT_READ_INDEX_RESPONSE,     raft_read_index_response,     read_index_response,     8) \
-    M(RAFT_TIMEOUT_NOW,  raft_timeout_now,  timeout_now,  9) \
-    M(RAFT_FORGOT,        raft_forgot,        forgot,        10)
+    M(RAFT_REQUEST_PRE_VOTE, raft_request_pre_vote, request_pre_vote, 1) \
+    M(RAFT_REQUEST_PRE_VOTE_RESPONSE, raft_request_pre_vote_response, \
+      request_pre_vote_response, 2) \
+    M(RAFT_REQUEST_VOTE, raft_request_vote, request_vote, 3) \
+    M(RAFT_REQUEST_VOTE_RESPONSE, raft_request_vote_response, request_vote_response, 4) \
+    M(RAFT_APPEND_ENTRIES, raft_append_entries, append_entries, 5) \
+    M(RAFT_APPEND_ENTRIES_RESPONSE, raft_append_entries_response, append_entries_response, 6) \
+    M(RAFT_READ_INDEX, raft_read_index, read_index, 7) \
+    M(RAFT_READ_INDEX_RESPONSE, raft_read_index_response, read_index_response, 8) \
+    M(RAFT_TIMEOUT_NOW, raft_timeout_now, timeout_now, 9) \
+    M(RAFT_FORGOT, raft_forgot, forgot, 10)
 
 /* Would you vote for me in `term` (thesis §9.6)? The message's own term is the sender's. */
-#define RAFT_REQUEST_PRE_VOTE_FIELDS(F)  F(term, next_term) F(index, last) F(term, last_term)
+#define RAFT_REQUEST_PRE_VOTE_FIELDS(F) F(term, next_term) F(index, last) F(term, last_term)
 #define RAFT_REQUEST_PRE_VOTE_RESPONSE_FIELDS(F) F(term, next_term) F(u8, granted)
 
 /* §5.2, §5.4.1. `transfer`: the leader itself wants this election (thesis §3.10). */
-#define RAFT_REQUEST_VOTE_FIELDS(F)      F(index, last) F(term, last_term) F(u8, transfer)
-#define RAFT_REQUEST_VOTE_RESPONSE_FIELDS(F)     F(u8, granted)
+#define RAFT_REQUEST_VOTE_FIELDS(F) F(index, last) F(term, last_term) F(u8, transfer)
+#define RAFT_REQUEST_VOTE_RESPONSE_FIELDS(F) F(u8, granted)
 
 /*
  * §5.3: entries after `prev`, none for a heartbeat; their payloads travel beside, unseen by the
@@ -64,7 +65,7 @@ struct raft_runs {
     F(u8, recovering)
 
 /* A follower's reads: only the index travels. */
-#define RAFT_READ_INDEX_FIELDS(F)  F(u64, token)
+#define RAFT_READ_INDEX_FIELDS(F) F(u64, token)
 #define RAFT_READ_INDEX_RESPONSE_FIELDS(F) F(u64, token) F(u8, granted) F(index, index)
 
 /* Leadership is handed to you: campaign without waiting (thesis §3.10). */

@@ -153,9 +153,7 @@ static uint64_t number(struct chance *chance, uint64_t near)
 static struct raft_message lie(struct chance *chance, const struct raft *raft)
 {
     struct raft_status status = raft_status(raft);
-    struct raft_message m;
-    memset(&m, 0, sizeof(m));
-    m.from.n = 2 + chance_below(chance, 4); /* of no member, too */
+    struct raft_message m = {.from = {2 + chance_below(chance, 4)}}; /* of no member, too */
     m.to.n = chance_below(chance, 50) == 0 ? 2 : 1;
     m.term.n = chance_below(chance, 3) == 0 ? number(chance, status.term.n) : status.term.n;
     m.kind = (enum raft_message_kind)(1 + chance_below(chance, 10));
