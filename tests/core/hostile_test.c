@@ -1,8 +1,6 @@
 /* What no node that follows the rules says: nothing of it ends a process, or uses numbers up. */
 #include "tests/core/support.h"
 
-#include <string.h>
-
 /* --- one message after the other -------------------------------------------------------------- */
 
 Test(hostile, appends_of_a_leaders_own_term_are_impossible)
