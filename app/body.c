@@ -125,10 +125,15 @@ static bool next_member(struct reader *in, struct body_member *ret_member)
     return true;
 }
 
+#define KEY_BYTES_MAX 16u
+#define KEY_FITS(name, limit, need, by, check, demand) \
+    _Static_assert(sizeof(#name) <= KEY_BYTES_MAX, #name ": no key of so long a name is found");
+USER_TEXTS(KEY_FITS)
+
 static bool key_is(struct bytes key, const char *name)
 {
     /* Escapes count as what they stand for: "na\u006de" is "name". */
-    uint8_t plain[16];
+    uint8_t plain[KEY_BYTES_MAX];
     struct reader in = reader_of(key);
     struct writer out = writer_of(plain, sizeof(plain));
     json_get_string(&in, &out);

@@ -6,8 +6,9 @@
  *   name      the member in JSON and in C
  *   limit     of its bytes of UTF-8
  *   need      REQUIRED, or OPTIONAL: then an empty text is none
- *   found by  NOTHING; EXACT: a list can be asked for it; UNIQUE: that too, and no two users have
- *             texts that differ in the case of ASCII letters only
+ *   found by  NOTHING; EXACT: users are indexed by it (which of these a list can be asked for say
+ *             wire/call.h and the API); UNIQUE: that too, without ASCII case, and no two users
+ *             have the same
  *   check     bool check(struct bytes): may the text be so?
  *   demand    what a text that fails the check must be, for people
  *

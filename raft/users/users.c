@@ -46,6 +46,24 @@ void users_raise(uint64_t *number, uint64_t at_least)
 
 /* --- users and their indexes ------------------------------------------------------------------ */
 
+bool users_is_indexed(enum user_text text, struct bytes value)
+{
+    const struct user_text_row *row = &user_text_rows[text];
+    return row->by != USER_TEXT_BY_NOTHING && (row->need == USER_TEXT_REQUIRED || value.len > 0);
+}
+
+uint64_t users_text_hash(enum user_text text, struct bytes value)
+{
+    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_hash_ignoring_case(value)
+                                                          : users_hash(value);
+}
+
+bool users_texts_same(enum user_text text, struct bytes a, struct bytes b)
+{
+    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_equal_ignoring_case(a, b)
+                                                          : bytes_equal(a, b);
+}
+
 static void index_text(struct users *users, unsigned i, const struct user *user)
 {
     struct bytes value = user->texts.at[i];

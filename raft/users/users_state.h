@@ -42,14 +42,12 @@ void users_replace_by(struct users *users, const struct user *was, const struct 
 void users_remove(struct users *users, const struct user *was, uint64_t index);
 /* Another user than `id` that has one of these texts that nobody shares; 0 for nobody. */
 uint64_t users_taken_by(const struct users *users, const struct user_texts *texts, uint64_t id);
-void users_raise(uint64_t *number, uint64_t at_least);
-/* Of a state that was freed: when nothing is pinned any more. */
-void users_free_when_unused(struct users *users);
-
-/* --- users_view.c */
 /* Of a text that users are found by: is it in the index? */
 bool users_is_indexed(enum user_text text, struct bytes value);
 uint64_t users_text_hash(enum user_text text, struct bytes value);
 bool users_texts_same(enum user_text text, struct bytes a, struct bytes b);
+void users_raise(uint64_t *number, uint64_t at_least);
+/* Of a state that was freed: when nothing is pinned any more. */
+void users_free_when_unused(struct users *users);
 
 #endif

@@ -2,25 +2,6 @@
 #include "raft/users/users_state.h"
 
 #include "raft/users/allocate.h"
-#include "raft/users/hash.h"
-
-bool users_is_indexed(enum user_text text, struct bytes value)
-{
-    const struct user_text_row *row = &user_text_rows[text];
-    return row->by != USER_TEXT_BY_NOTHING && (row->need == USER_TEXT_REQUIRED || value.len > 0);
-}
-
-uint64_t users_text_hash(enum user_text text, struct bytes value)
-{
-    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_hash_ignoring_case(value)
-                                                          : users_hash(value);
-}
-
-bool users_texts_same(enum user_text text, struct bytes a, struct bytes b)
-{
-    return user_text_rows[text].by == USER_TEXT_BY_UNIQUE ? users_equal_ignoring_case(a, b)
-                                                          : bytes_equal(a, b);
-}
 
 struct users_view *users_pin(struct users *users)
 {

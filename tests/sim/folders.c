@@ -78,7 +78,6 @@ void folders_done(struct folders *folders)
 void folders_swap(struct machine *machine, const struct machine *from, unsigned parts)
 {
     assert(machine->phase == MACHINE_DOWN && machine->not_own == 0 && parts != 0);
-    machine->world->folders.swapped++;
     TELL(machine->world, machine->id, "gets another node's folder, parts %", parts);
     machine->not_own = parts;
     if ((parts & FOLDERS_DISK) != 0) {

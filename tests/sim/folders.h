@@ -21,7 +21,7 @@ struct machine;
 struct folders {
     bool wanted;             /* in this world */
     struct world *strangers; /* the other cluster, made at the first need */
-    uint64_t swapped, turned_away;
+    uint64_t turned_away;    /* connections between two clusters */
 };
 
 /* Only while it is down. These parts are from now on a copy of that node's. */
